@@ -1,0 +1,21 @@
+"""Trains the textbook GAN (Goodfellow et al. 2014) on MNIST, on every device there is.
+
+python experiments/mnist_gan.py --devices all
+"""
+
+import sys
+
+from jaxgan import flags
+from jaxgan.experiment import Experiment
+from jaxgan.mlp_gan import MLPGANConfig
+
+
+def main() -> None:
+    with flags.user_errors():
+        config = flags.parse(MLPGANConfig, sys.argv[1:], description=__doc__)
+        experiment = Experiment(config)
+    experiment.run()
+
+
+if __name__ == "__main__":
+    main()

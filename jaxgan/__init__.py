@@ -1,0 +1,56 @@
+"""Generative adversarial networks in JAX and Flax, as pure functions.
+
+    params = jaxgan.load_params("runs/mnist_gan")
+    images = jaxgan.sample(params, jax.random.key(0))
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxgan.checkpoints import load_params
+    from jaxgan.data import Dataset, load
+    from jaxgan.game import GAN, init, train_step, update_discriminator, update_generator
+    from jaxgan.sampling import generate, interpolate, sample
+    from jaxgan.state import Player, TrainState
+    from jaxgan.unconditional import unconditional_gan
+
+__version__ = "0.1.0"
+__all__ = [
+    "GAN",
+    "Dataset",
+    "Player",
+    "TrainState",
+    "generate",
+    "init",
+    "interpolate",
+    "load",
+    "load_params",
+    "sample",
+    "train_step",
+    "unconditional_gan",
+    "update_discriminator",
+    "update_generator",
+]
+
+# Each name is imported when it is first asked for: somebody who only samples waits for no training
+# library, and a mistake on the command line is answered at once.
+_HOMES = {
+    "checkpoints": ["load_params"],
+    "data": ["Dataset", "load"],
+    "game": ["GAN", "init", "train_step", "update_discriminator", "update_generator"],
+    "sampling": ["generate", "interpolate", "sample"],
+    "state": ["Player", "TrainState"],
+    "unconditional": ["unconditional_gan"],
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'jaxgan' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jaxgan.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

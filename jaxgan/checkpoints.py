@@ -1,0 +1,201 @@
+"""The whole state of a run on disk, through Orbax, and back."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxgan.state import TrainState
+
+PyTree = Any
+STATE, GENERATOR, CONFIG = "state", "generator", "config"
+
+
+class Checkpoints:
+    """The checkpoints of one run: a directory with one subdirectory a step.
+
+    Each holds three items: `state` (all of the `TrainState` but the average), `generator` (what
+    `generator.apply` takes to draw from the average) and `config` (JSON). Orbax writes into a
+    temporary directory and renames it, so a step that is there under its number is complete. They
+    hold plain arrays of one device's copy, so any number of devices reads what any other wrote.
+    """
+
+    def __init__(self, directory: Path, keep: int = 3):
+        """Opens a directory of checkpoints; it is made at the first save.
+
+        Args:
+            directory: where they are.
+            keep: how many of the newest to keep.
+        """
+        self.directory = directory.absolute()
+        self._keep = keep
+        self._open: ocp.CheckpointManager | None = None
+
+    def steps(self) -> list[int]:
+        """The steps of the complete checkpoints, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.directory.iterdir() if entry.name.isdecimal())
+
+    def save(self, state: TrainState, config: Mapping[str, Any]) -> None:
+        """Saves a state. Returns when it has been copied; the writing goes on in the background.
+
+        Args:
+            state: one copy, on the host (`training.unreplicate`).
+            config: the run's configuration, what JSON can hold.
+
+        Raises:
+            OSError: this or the last save could not be written.
+        """
+        tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
+        del tree["ema_params"]
+        self._manager().save(
+            int(state.step),
+            args=ocp.args.Composite(
+                **{
+                    STATE: ocp.args.StandardSave(_as_numpy(tree)),
+                    GENERATOR: ocp.args.StandardSave(_as_numpy(state.ema_variables)),
+                    CONFIG: ocp.args.JsonSave(dict(config)),
+                }
+            ),
+        )
+
+    def restore_newest(
+        self, like: TrainState, report: Callable[[str], None]
+    ) -> TrainState | None:
+        """The newest checkpoint that can be read, on the host, or None if there is none at all.
+
+        A damaged one is passed over, said, and set aside as `damaged_STEP`, so that the run may
+        save that step again.
+
+        Args:
+            like: a state of the same structure, shapes and dtypes.
+            report: is given a line about each damaged checkpoint.
+
+        Raises:
+            ValueError: there are checkpoints, but none can be read.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                return self._restore(step, like)
+            except Exception as error:  # Orbax and TensorStore raise all kinds for a damaged file.
+                damaged = self._set_aside(step)
+                report(f"checkpoint {step} is damaged ({_first_line(error)}): set aside as {damaged}")
+        if steps:
+            raise ValueError(f"none of the checkpoints in {self.directory} can be read")
+        return None
+
+    def load_generator(self) -> PyTree:
+        """The generator's variables from the newest checkpoint that can be read.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            ValueError: there are checkpoints, but none can be read.
+        """
+        steps = self.steps()
+        if not steps:
+            raise FileNotFoundError(f"there is no checkpoint in {self.directory}")
+        for step in reversed(steps):
+            try:
+                return _read(self.directory / str(step) / GENERATOR)
+            except Exception as error:
+                logging.getLogger(__name__).warning(
+                    "checkpoint %d is damaged (%s): taking the one before", step, _first_line(error)
+                )
+        raise ValueError(f"none of the checkpoints in {self.directory} can be read")
+
+    def wait(self) -> None:
+        """Returns when all that was saved is on disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self._open is not None:
+            self._open.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, and lets go of the directory."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _manager(self) -> ocp.CheckpointManager:
+        if self._open is None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._open = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    create=False,
+                    max_to_keep=self._keep,
+                    cleanup_tmp_directories=True,
+                    # Every process has the same state: the first writes it, the others need not
+                    # see the disk that it is on.
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(
+                        primary_host=0, active_processes={0}
+                    ),
+                ),
+            )
+        return self._open
+
+    def _restore(self, step: int, like: TrainState) -> TrainState:
+        directory = self.directory / str(step)
+        tree = _read(directory / STATE)
+        tree["ema_params"] = _read(directory / GENERATOR)["params"]
+        template = like.replace(key=jax.random.key_data(like.key))
+        state = flax.serialization.from_state_dict(template, tree)
+        for (path, want), got in zip(
+            jax.tree_util.tree_leaves_with_path(template), jax.tree.leaves(state), strict=True
+        ):
+            if want.shape != got.shape or want.dtype != got.dtype:
+                name = jax.tree_util.keystr(path)
+                raise ValueError(f"{name} is {got.dtype} {got.shape}, not {want.dtype} {want.shape}")
+        return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
+
+    def _set_aside(self, step: int) -> str:
+        name = f"damaged_{step}"
+        number = 1
+        while (self.directory / name).exists():
+            number += 1
+            name = f"damaged_{step}_{number}"
+        (self.directory / str(step)).rename(self.directory / name)
+        return name
+
+
+def load_params(workdir: str | Path) -> PyTree:
+    """The trained generator of a run: the averaged weights of its newest checkpoint.
+
+    Args:
+        workdir: the run's folder, written on any number of devices.
+
+    Returns:
+        What `generator.apply` and `jaxgan.sample` take, {"params": ...}: NumPy arrays, float32.
+
+    Raises:
+        FileNotFoundError: there is no run, or no checkpoint yet.
+        ValueError: none of its checkpoints can be read.
+    """
+    return Checkpoints(Path(workdir) / "checkpoints").load_generator()
+
+
+def _read(directory: Path) -> PyTree:
+    with ocp.StandardCheckpointer(
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}
+        )
+    ) as checkpointer:
+        return checkpointer.restore(directory)
+
+
+def _as_numpy(tree: PyTree) -> PyTree:
+    return jax.tree.map(np.asarray, tree)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

@@ -1,0 +1,194 @@
+"""What a run was asked to be: a typed, frozen configuration, its flags and its JSON."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import jax
+import simple_parsing
+
+from jaxgan.files import written_whole
+from jaxgan.game import GAN
+from jaxgan.state import TrainState
+
+FILE_NAME = "config.json"
+
+# A run may be gone on with though these differ: they change where and how long it runs, or what it
+# leaves, but no number of it.
+MAY_CHANGE = frozenset(
+    {
+        "devices",
+        "epochs",
+        "workdir",
+        "data_dir",
+        "download",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "resume",
+        "coordinator",
+        "num_processes",
+        "process_id",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What every experiment can be told, whatever it trains.
+
+    Raises:
+        ValueError: a value is out of range; the message names its flag.
+    """
+
+    devices: str = "all"
+    """How many devices to train on: 'all' of them, or a count (the first ones)."""
+    epochs: int = 25
+    """Passes over the data set, in all: a run that has been stopped goes on to this many."""
+    batch_size: int = 128
+    """Images a step, over all devices together; a multiple of their number."""
+    seed: int = 0
+    """Of everything random: the same seed trains the same GAN, on any number of devices."""
+    workdir: str = "runs/run"
+    """The folder that the run leaves everything in, and goes on from."""
+    dataset: str = "mnist"
+    """'mnist' is built in; any other name is one of TensorFlow Datasets (fashion_mnist ...)."""
+    data_dir: str | None = None
+    """Where TensorFlow Datasets keeps its data. [default: its own choice]"""
+    download: bool = False
+    """Download and prepare the data set if it is not there yet (not needed for 'mnist')."""
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    """Height, width and channels that images are brought to."""
+    checkpoint_every: int = 1
+    """Save all of the training state every so many epochs."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints to keep."""
+    resume: bool = simple_parsing.field(default=True, negative_prefix="--no-")
+    """Go on from the newest checkpoint in the work dir, if there is one. --no-resume: start anew,
+    in the place of the run that is there."""
+    coordinator: str | None = None
+    """Several hosts: HOST:PORT of process 0, the same on all; 'auto' on a TPU pod. [default: one]"""
+    num_processes: int | None = None
+    """Several hosts: how many processes there are."""
+    process_id: int | None = None
+    """Several hosts: which of them this is, from 0."""
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "checkpoint_every", "keep_checkpoints"):
+            self._check_at_least(name, 1)
+        self._check_at_least("seed", 0)
+        if self.seed >= 2**32:
+            raise ValueError(f"--seed must be below 2**32, not {self.seed}")
+        if not self.workdir.strip():
+            raise ValueError("--workdir must name a folder")
+        if not self.dataset.strip():
+            raise ValueError("--dataset must name a data set")
+        shape = self.image_shape
+        if len(shape) != 3 or min(shape) < 1 or shape[-1] not in (1, 3):
+            raise ValueError(
+                "--image-shape must be a height, a width and 1 or 3 channels, "
+                f"not {' '.join(map(str, shape))}"
+            )
+        if self.coordinator is None and (self.num_processes, self.process_id) != (None, None):
+            raise ValueError("--num-processes and --process-id want a --coordinator too")
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as JSON can hold it, with the experiment's name."""
+        return {"experiment": self.experiment_name(), **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The other way round.
+
+        Raises:
+            ValueError: another experiment's configuration, or not a configuration at all.
+        """
+        values = dict(values)
+        name = values.pop("experiment", None)
+        if name != cls.experiment_name():
+            raise ValueError(f"this is a run of {name!r}, not of {cls.experiment_name()!r}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise ValueError(f"unknown setting {unknown[0]!r}")
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        try:
+            return cls(**(values | lists))
+        except TypeError as error:
+            raise ValueError(f"a setting is of the wrong type ({error})") from error
+
+    @classmethod
+    def experiment_name(cls) -> str:
+        """What `config.json` calls this kind of run."""
+        raise NotImplementedError
+
+    def gan(self) -> GAN:
+        """The system that these settings ask for."""
+        raise NotImplementedError
+
+    def draw(self, state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
+        """Images of the averaged generator, float32 [num_samples, H, W, C] in [0, 1]."""
+        raise NotImplementedError
+
+    def save(self, workdir: Path) -> None:
+        """Writes `config.json`."""
+        with written_whole(workdir / FILE_NAME) as beside:
+            beside.write_text(json.dumps(self.to_json(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, workdir: str | Path) -> Self:
+        """Reads a work dir's `config.json`.
+
+        Raises:
+            FileNotFoundError: there is none: no run was made there.
+            ValueError: it is not the configuration of such a run.
+        """
+        path = Path(workdir) / FILE_NAME
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no run in {workdir}: {path} is not there")
+        try:
+            values = json.loads(path.read_text())
+            if not isinstance(values, dict):
+                raise ValueError("not a JSON object")
+            return cls.from_json(values)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be used: {error}") from error
+
+    def differences(self, other: Self) -> list[str]:
+        """What keeps a run of `self` from going on as `other`: lines like '--seed 0, not 1'."""
+        return [
+            f"{flag(field.name)} {_shown(mine)}, not {_shown(theirs)}"
+            for field in dataclasses.fields(self)
+            if field.name not in MAY_CHANGE
+            and (mine := getattr(self, field.name)) != (theirs := getattr(other, field.name))
+        ]
+
+    def _check_at_least(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if value < least:
+            raise ValueError(f"{flag(name)} must be {least} or more, not {value}")
+
+    def _check_share(self, name: str, *, below: float) -> None:
+        value = getattr(self, name)
+        if not 0 <= value < below:
+            raise ValueError(f"{flag(name)} must be from 0 to below {below:g}, not {value}")
+
+    def _check_weight(self, name: str, *, positive: bool = False) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if not math.isfinite(value) or value < 0 or (positive and value == 0):
+            least = "above 0" if positive else "0 or more"
+            raise ValueError(f"{flag(name)} must be {least}, not {value}")
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def flag(name: str) -> str:
+    """The flag that sets a field."""
+    return "--" + name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,251 @@
+"""A run from beginning to end: the edge where training meets the disk, the screen and signals."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from tqdm import tqdm
+
+from jaxgan import data, game, training
+from jaxgan.config import RunConfig
+from jaxgan.state import TrainState
+from jaxgan.workdir import Workdir
+
+GRID_IMAGES = 64
+
+
+class Experiment:
+    """A run, made ready by the constructor and carried out by `run`.
+
+    The constructor does all that can fail for a user's mistake.
+
+    Raises:
+        ValueError: from the constructor: something is wrong with the configuration, the data or
+            what the work dir holds, in one line.
+        OSError: from the constructor: the data or the work dir cannot be read or written.
+    """
+
+    def __init__(self, config: RunConfig):
+        self._config = config
+        if config.coordinator is not None:
+            training.initialize_distributed(
+                config.coordinator, config.num_processes, config.process_id
+            )
+        _use_compilation_cache()
+        # Of several processes all train, and the first alone speaks and writes.
+        self._is_first = jax.process_index() == 0
+        self._devices = training.select_devices(config.devices)
+        training.local_batch_size(config.batch_size, len(self._devices))
+        self._workdir = Workdir(config.workdir, config.keep_checkpoints)
+        if self._is_first:
+            self._workdir.check(config)
+        self._dataset = data.load(
+            config.dataset,
+            image_shape=config.image_shape,
+            data_dir=config.data_dir,
+            download=config.download,
+        )
+        self._gan = config.gan()
+        self._schedule = training.schedule(
+            len(self._dataset.images),
+            config.batch_size,
+            self._gan.discriminator_steps,
+            self._devices[0].platform,
+        )
+        self._state = self._first_state()
+        if self._is_first:
+            self._workdir.open(config, int(self._state.step))
+
+    def run(self) -> None:
+        """Trains up to `config.epochs`, and leaves in the work dir what `Workdir` lists.
+
+        The first Ctrl-C or SIGTERM saves and ends the program with 128 plus the signal's number;
+        the second ends it at once.
+        """
+        last_step = self._config.epochs * self._schedule.steps_per_epoch
+        begun_at = int(self._state.step)
+        self._say_what_is_run(begun_at)
+        if begun_at >= last_step:
+            self._say(f"Nothing to do: it is trained for {self._epochs(begun_at)} epochs already.")
+            self._say("Go on with a larger --epochs.")
+            self._workdir.close()
+            return
+        if begun_at == 0:
+            self._draw()
+        started = time.perf_counter()
+        with _StopSignals() as signals, self._progress_bar(begun_at, last_step) as bar:
+            calls = training.train(
+                self._gan,
+                self._state,
+                {"images": self._dataset.images},
+                self._schedule,
+                devices=self._devices,
+                batch_size=self._config.batch_size,
+                last_step=last_step,
+            )
+            for replicated, metrics in calls:
+                step = int(training.unreplicate(replicated.step))
+                self._log(step, metrics, bar)
+                stopping = _on_any_process(signals.received is not None)
+                if stopping or step % self._schedule.steps_per_epoch == 0:
+                    self._state = training.unreplicate(replicated)
+                    self._end_epoch(save=stopping or step == last_step)
+                if stopping:
+                    break
+        seconds = time.perf_counter() - started
+        self._finish(int(self._state.step) - begun_at, seconds, signals.received)
+
+    def _first_state(self) -> TrainState:
+        init = jax.jit(lambda key: game.init(self._gan, key))
+        state = training.on_host(init(jax.random.key(self._config.seed)))
+        if self._is_first and self._config.resume:
+            state = self._workdir.checkpoints.restore_newest(state, self._say) or state
+        if jax.process_count() > 1:
+            # Only the first process needs to see the disk that the checkpoints are on.
+            raw = multihost_utils.broadcast_one_to_all(
+                state.replace(key=jax.random.key_data(state.key))
+            )
+            state = training.on_host(raw.replace(key=jax.random.wrap_key_data(raw.key)))
+        return state
+
+    def _log(self, step: int, metrics: dict[str, np.ndarray], bar: tqdm) -> None:
+        if not self._is_first:
+            return
+        length = self._schedule.steps_per_piece
+        pieces = {name: values.reshape(-1, length).mean(axis=1) for name, values in metrics.items()}
+        count = len(pieces["generator_loss"])
+        for i in range(count):
+            at = step - (count - 1 - i) * length
+            row = {name: values[i] for name, values in pieces.items()}
+            self._workdir.log(at, at / self._schedule.steps_per_epoch, row)
+        bar.set_description(f"epoch {-(-step // self._schedule.steps_per_epoch)}")
+        bar.set_postfix_str(
+            f"G loss {row['generator_loss']:.2f}, D loss {row['discriminator_loss']:.2f}, "
+            f"D(x) {row['d_real']:.2f}, D(G(z)) {row['d_fake']:.2f}",
+            refresh=False,
+        )
+        bar.update(self._images(step) - bar.n)
+        if rate := bar.format_dict["rate"]:
+            self._workdir.log_throughput(step, rate)
+
+    def _end_epoch(self, *, save: bool) -> None:
+        if not self._is_first:
+            return
+        epoch, beyond = divmod(int(self._state.step), self._schedule.steps_per_epoch)
+        if beyond == 0:
+            self._draw()
+        if save or epoch % self._config.checkpoint_every == 0:
+            self._workdir.flush()
+            self._workdir.checkpoints.save(self._state, self._config.to_json())
+
+    def _draw(self) -> None:
+        if not self._is_first:
+            return
+        step = int(self._state.step)
+        key = jax.random.fold_in(jax.random.key(self._config.seed), game.DRAWING)
+        samples = self._config.draw(self._state, key, GRID_IMAGES)
+        self._workdir.draw_samples(step, step // self._schedule.steps_per_epoch, samples)
+
+    def _finish(self, steps: int, seconds: float, received: signal.Signals | None) -> None:
+        if self._is_first:
+            self._workdir.draw_summary()
+        self._workdir.close()
+        workdir = self._config.workdir
+        step = int(self._state.step)
+        if step < self._config.epochs * self._schedule.steps_per_epoch:
+            name = received.name if received else "a signal to another process"
+            self._say(
+                f"\nStopped by {name} after {self._epochs(step)} of {self._config.epochs} epochs; "
+                "all is saved.\nThe same command goes on from here."
+            )
+            raise SystemExit(128 + (received or signal.SIGTERM))
+        self._say(
+            f"\nDone: {self._epochs(step)} epochs; {self._images(steps):,} images in "
+            f"{seconds / 60:.1f} minutes, {self._images(steps) / seconds:,.0f} images/s.\n"
+            f"Pictures:  {self._workdir.samples}{os.sep} (a grid an epoch), "
+            f"{self._workdir.training_gif}, {self._workdir.losses_png}\n"
+            f"Curves:    tensorboard --logdir {workdir}   (or {self._workdir.metrics_csv})\n"
+            f"Next:      python experiments/sample.py --workdir {workdir} --num 100 --seed 0 "
+            "--out digits.png"
+        )
+
+    def _progress_bar(self, first_step: int, last_step: int) -> tqdm:
+        return tqdm(
+            total=self._images(last_step),
+            initial=self._images(first_step),
+            desc="compiling",
+            unit=" images",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not self._is_first,
+        )
+
+    def _say_what_is_run(self, step: int) -> None:
+        for note in self._dataset.notes:
+            self._say(note)
+        platform = self._devices[0].platform.upper()
+        hosts = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+        self._say(
+            f"{self._dataset.name}: {len(self._dataset.images):,} images; batch "
+            f"{self._config.batch_size} over {len(self._devices)} {platform} device"
+            f"{'s' if len(self._devices) > 1 else ''}{hosts}; "
+            f"{self._schedule.steps_per_epoch} steps an epoch"
+        )
+        if step:
+            self._say(f"{self._config.workdir}: going on after {self._epochs(step)} epochs")
+        else:
+            self._say(f"{self._config.workdir}: a new run of {self._config.epochs} epochs")
+
+    def _say(self, line: str) -> None:
+        if self._is_first:
+            print(line, flush=True)
+
+    def _images(self, step: int) -> int:
+        return step * self._config.batch_size * self._gan.discriminator_steps
+
+    def _epochs(self, step: int) -> str:
+        return f"{step / self._schedule.steps_per_epoch:.4g}"
+
+
+class _StopSignals:
+    """While entered, remembers the first Ctrl-C or SIGTERM; the next one acts as it always does."""
+
+    def __init__(self):
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "_StopSignals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: object) -> None:
+        self.received = signal.Signals(number)
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+        print("\nstopping: saving first; once more to leave at once", file=sys.stderr, flush=True)
+
+
+def _on_any_process(flag: bool) -> bool:
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(jnp.asarray(flag)).any())
+
+
+def _use_compilation_cache() -> None:
+    """Lets JAX keep compiled programs between runs, unless the user has said where or not to."""
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
+        jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,0 +1,48 @@
+"""The command line of an experiment: flags in, a configuration or one clear line out."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import simple_parsing
+
+ConfigT = TypeVar("ConfigT")
+
+
+class _Parser(simple_parsing.ArgumentParser):
+    def error(self, message: str):
+        raise ValueError(f"{message} (--help lists the flags)")
+
+
+def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str) -> ConfigT:
+    """Reads a configuration off the command line; --help prints and exits.
+
+    Args:
+        config_class: a dataclass with a docstring under each field.
+        argv: the arguments, without the program's name.
+        description: what the experiment does, for --help.
+
+    Raises:
+        ValueError: an unknown flag, or a value that is no value of it.
+    """
+    parser = _Parser(
+        prog=f"python {sys.argv[0]}",
+        description=description,
+        add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
+        allow_abbrev=False,
+    )
+    parser.add_arguments(config_class, dest="config")
+    return parser.parse_args(argv).config
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Ends the program with one line and exit code 2 if the block raises for a user's mistake."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        line = " ".join(str(error).split())
+        print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
+        raise SystemExit(2) from error

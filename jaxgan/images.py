@@ -1,0 +1,84 @@
+"""Arrays to pictures: grids, PNG, GIF."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import chex
+import numpy as np
+from PIL import Image
+
+from jaxgan.files import written_whole
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """float in [0, 1] -> uint8 in [0, 255], rounded to nearest; what is outside is clipped."""
+    return np.rint(np.clip(np.asarray(images), 0, 1) * 255).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.ndarray:
+    """Lays images out in rows, left to right, on a black ground.
+
+    Args:
+        images: float [n, height, width, channels] in [0, 1], n at least 1, 1 or 3 channels.
+        columns: images in a row; by default as near to a square as can be.
+        gap: black pixels between images.
+
+    Returns:
+        uint8 [rows * (height + gap) - gap, columns * (width + gap) - gap, channels].
+
+    Raises:
+        ValueError: no images, or columns below 1.
+    """
+    images = to_uint8(images)
+    chex.assert_rank(images, 4)
+    count, height, width, channels = images.shape
+    if columns is None:
+        columns = math.ceil(math.sqrt(count))
+    if count < 1 or columns < 1:
+        raise ValueError(f"a grid wants images and columns, not {count} in {columns} columns")
+    rows = math.ceil(count / columns)
+    cells = np.zeros((rows * columns, height + gap, width + gap, channels), np.uint8)
+    cells[:count, :height, :width] = images
+    cells = cells.reshape(rows, columns, height + gap, width + gap, channels)
+    canvas = cells.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
+    return canvas[: canvas.shape[0] - gap, : canvas.shape[1] - gap]
+
+
+def write_png(path: Path, canvas: np.ndarray, scale: int = 1) -> None:
+    """Writes a uint8 [height, width, 1 or 3] array as a PNG, each pixel `scale` x `scale`."""
+    with written_whole(path) as beside:
+        _picture(canvas, scale).save(beside)
+
+
+def read_png(path: Path) -> np.ndarray:
+    """Reads what `write_png` wrote: uint8 [height, width, 1 or 3]."""
+    with Image.open(path) as picture:
+        array = np.asarray(picture)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def write_gif(
+    path: Path, canvases: Sequence[np.ndarray], *, milliseconds: int = 200, last: int = 2000
+) -> None:
+    """Writes frames as an endless GIF.
+
+    Args:
+        path: the file.
+        canvases: uint8 [height, width, 1 or 3] each, all of one shape, at least one.
+        milliseconds: how long each frame stands.
+        last: how long the last one stands, in milliseconds.
+    """
+    chex.assert_equal_shape(canvases)
+    frames = [_picture(canvas, 1) for canvas in canvases]
+    durations = [milliseconds] * (len(frames) - 1) + [last]
+    with written_whole(path) as beside:
+        frames[0].save(
+            beside, save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
+
+
+def _picture(canvas: np.ndarray, scale: int) -> Image.Image:
+    chex.assert_rank(canvas, 3)
+    picture = Image.fromarray(canvas[..., 0] if canvas.shape[-1] == 1 else canvas)
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

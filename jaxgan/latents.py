@@ -1,0 +1,67 @@
+"""The noise that a generator starts from: how it is drawn, and how to walk through it."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """float32 of the given shape from N(0, 1)."""
+    return jax.random.normal(key, shape)
+
+
+def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """float32 of the given shape from U(-1, 1)."""
+    return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+
+
+def lerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:
+    """The straight line from start to end.
+
+    Args:
+        start: float [size].
+        end: float [size].
+        fractions: float [steps], 0 at start and 1 at end.
+
+    Returns:
+        float [steps, size].
+    """
+    _check_walk(start, end, fractions)
+    t = fractions[:, None]
+    return (1 - t) * start + t * end
+
+
+def slerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:
+    """The arc from start to end (Shoemake 1985; White 2016, arXiv 1609.04468, section 2.1).
+
+    Normal noise in many dimensions lies near a sphere; a straight line leaves it, an arc does not.
+    Where the two vectors are (anti)parallel no arc is defined: the straight line is given.
+
+    Args:
+        start: float [size].
+        end: float [size].
+        fractions: float [steps], 0 at start and 1 at end.
+
+    Returns:
+        float [steps, size].
+    """
+    _check_walk(start, end, fractions)
+    norms = jnp.linalg.norm(start) * jnp.linalg.norm(end)
+    cosine = jnp.clip(jnp.vdot(start, end) / jnp.where(norms == 0, 1, norms), -1, 1)
+    no_arc = (norms == 0) | (jnp.abs(cosine) > 1 - 1e-6)
+    angle = jnp.arccos(jnp.where(no_arc, 0.0, cosine))
+    t = fractions[:, None]
+    arc = (jnp.sin((1 - t) * angle) * start + jnp.sin(t * angle) * end) / jnp.sin(angle)
+    return jnp.where(no_arc, lerp(start, end, fractions), arc)
+
+
+NOISES: Mapping[str, Callable] = MappingProxyType({"normal": normal, "uniform": uniform})
+WALKS: Mapping[str, Callable] = MappingProxyType({"normal": slerp, "uniform": lerp})
+
+
+def _check_walk(start: jax.Array, end: jax.Array, fractions: jax.Array) -> None:
+    chex.assert_rank([start, end, fractions], 1)
+    chex.assert_equal_shape([start, end])

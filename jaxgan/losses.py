@@ -1,0 +1,199 @@
+"""Adversarial losses (logits -> scalar) and gradient penalties. Pure functions.
+
+Everywhere below, logits are float [batch]: the discriminator's raw outputs, one an image.
+A loss is to be minimised; means are over the batch.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+class AdversarialLoss(NamedTuple):
+    """The two sides of one game.
+
+    Attributes:
+        discriminator: (real_logits, fake_logits, label_smoothing) -> scalar.
+        generator: (fake_logits) -> scalar.
+        probability: logits -> [0, 1], how real the discriminator says an image is. Optimal play on
+            both sides puts it at 1/2 for real and for fake images.
+        smooths_labels: whether the loss has labels, so that label_smoothing means something.
+    """
+
+    discriminator: Callable[[jax.Array, jax.Array, float], jax.Array]
+    generator: Callable[[jax.Array], jax.Array]
+    probability: Callable[[jax.Array], jax.Array]
+    smooths_labels: bool
+
+
+def cross_entropy_discriminator(
+    real_logits: jax.Array, fake_logits: jax.Array, label_smoothing: float = 0.0
+) -> jax.Array:
+    """-E[(1 - s) log D(x) + s log(1 - D(x))] - E[log(1 - D(G(z)))], D = sigmoid(logit).
+
+    Goodfellow et al. 2014 (arXiv 1406.2661), equation 1. With s = label_smoothing > 0 the label of
+    a real image is 1 - s and that of a fake stays 0: one-sided smoothing, Salimans et al. 2016
+    (arXiv 1606.03498), section 3.4.
+    """
+    _check_logits(real_logits, fake_logits)
+    real = (1 - label_smoothing) * jax.nn.softplus(-real_logits)
+    real += label_smoothing * jax.nn.softplus(real_logits)
+    return jnp.mean(real) + jnp.mean(jax.nn.softplus(fake_logits))
+
+
+def non_saturating_generator(fake_logits: jax.Array) -> jax.Array:
+    """-E[log D(G(z))]. Goodfellow et al. 2014, end of section 3."""
+    _check_logits(fake_logits)
+    return jnp.mean(jax.nn.softplus(-fake_logits))
+
+
+def minimax_generator(fake_logits: jax.Array) -> jax.Array:
+    """E[log(1 - D(G(z)))], the zero-sum game itself. Goodfellow et al. 2014, equation 1."""
+    _check_logits(fake_logits)
+    return -jnp.mean(jax.nn.softplus(fake_logits))
+
+
+def least_squares_discriminator(
+    real_logits: jax.Array, fake_logits: jax.Array, label_smoothing: float = 0.0
+) -> jax.Array:
+    """E[(D(x) - (1 - s))^2] / 2 + E[D(G(z))^2] / 2, D the raw output, s = label_smoothing.
+
+    Mao et al. 2017 (arXiv 1611.04076), equation 9 (a = 0, b = c = 1).
+    """
+    _check_logits(real_logits, fake_logits)
+    real = jnp.square(real_logits - (1 - label_smoothing))
+    return (jnp.mean(real) + jnp.mean(jnp.square(fake_logits))) / 2
+
+
+def least_squares_generator(fake_logits: jax.Array) -> jax.Array:
+    """E[(D(G(z)) - 1)^2] / 2. Mao et al. 2017 (arXiv 1611.04076), equation 9."""
+    _check_logits(fake_logits)
+    return jnp.mean(jnp.square(fake_logits - 1)) / 2
+
+
+def wasserstein_discriminator(
+    real_logits: jax.Array, fake_logits: jax.Array, label_smoothing: float = 0.0
+) -> jax.Array:
+    """E[D(G(z))] - E[D(x)], the negative of the estimated earth mover's distance.
+
+    Arjovsky et al. 2017 (arXiv 1701.07875). Wants a Lipschitz discriminator, see
+    `gradient_penalty`. There is no label to smooth: label_smoothing must be 0.
+    """
+    _check_logits(real_logits, fake_logits)
+    _check_no_smoothing(label_smoothing)
+    return jnp.mean(fake_logits) - jnp.mean(real_logits)
+
+
+def hinge_discriminator(
+    real_logits: jax.Array, fake_logits: jax.Array, label_smoothing: float = 0.0
+) -> jax.Array:
+    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))].
+
+    Lim and Ye 2017 (arXiv 1705.02894). There is no label to smooth: label_smoothing must be 0.
+    """
+    _check_logits(real_logits, fake_logits)
+    _check_no_smoothing(label_smoothing)
+    return jnp.mean(jax.nn.relu(1 - real_logits)) + jnp.mean(jax.nn.relu(1 + fake_logits))
+
+
+def linear_generator(fake_logits: jax.Array) -> jax.Array:
+    """-E[D(G(z))], the generator's side of the Wasserstein and of the hinge game."""
+    _check_logits(fake_logits)
+    return -jnp.mean(fake_logits)
+
+
+ADVERSARIAL_LOSSES: Mapping[str, AdversarialLoss] = MappingProxyType(
+    {
+        "non_saturating": AdversarialLoss(
+            cross_entropy_discriminator, non_saturating_generator, jax.nn.sigmoid, True
+        ),
+        "minimax": AdversarialLoss(
+            cross_entropy_discriminator, minimax_generator, jax.nn.sigmoid, True
+        ),
+        "least_squares": AdversarialLoss(
+            least_squares_discriminator,
+            least_squares_generator,
+            lambda logits: jnp.clip(logits, 0, 1),
+            True,
+        ),
+        "wasserstein": AdversarialLoss(
+            wasserstein_discriminator, linear_generator, jax.nn.sigmoid, False
+        ),
+        "hinge": AdversarialLoss(hinge_discriminator, linear_generator, jax.nn.sigmoid, False),
+    }
+)
+
+
+def squared_gradient_norm(
+    discriminator: Callable[[jax.Array], jax.Array], images: jax.Array
+) -> jax.Array:
+    """The squared L2 norm of the gradient of each image's logit with respect to its pixels.
+
+    Args:
+        discriminator: images [batch, ...] -> logits [batch].
+        images: float [batch, ...].
+
+    Returns:
+        float [batch].
+    """
+    gradients = jax.grad(lambda x: jnp.sum(discriminator(x)))(images)
+    return jnp.sum(jnp.square(gradients), axis=tuple(range(1, gradients.ndim)))
+
+
+def zero_centred_penalty(
+    discriminator: Callable[[jax.Array], jax.Array], images: jax.Array
+) -> jax.Array:
+    """E[|grad D|^2] / 2 at the images: R1 if they are real, R2 if they are fake.
+
+    Mescheder et al. 2018 (arXiv 1801.04406), equations 9 and 10, for gamma = 1.
+
+    Args:
+        discriminator: images [batch, ...] -> logits [batch].
+        images: float [batch, ...].
+
+    Returns:
+        A scalar.
+    """
+    return jnp.mean(squared_gradient_norm(discriminator, images)) / 2
+
+
+def gradient_penalty(
+    discriminator: Callable[[jax.Array], jax.Array],
+    real: jax.Array,
+    fake: jax.Array,
+    mix: jax.Array,
+) -> jax.Array:
+    """E[(|grad D| - 1)^2] at points between real and fake images.
+
+    Gulrajani et al. 2017 (arXiv 1704.00028), equation 3, for lambda = 1.
+
+    Args:
+        discriminator: images [batch, ...] -> logits [batch].
+        real: float [batch, ...].
+        fake: float [batch, ...].
+        mix: float [batch] in [0, 1], the share of the real image in the point between.
+
+    Returns:
+        A scalar.
+    """
+    chex.assert_equal_shape([real, fake])
+    chex.assert_shape(mix, (len(real),))
+    share = mix.reshape(-1, *[1] * (real.ndim - 1))
+    squared_norm = squared_gradient_norm(discriminator, share * real + (1 - share) * fake)
+    # The slope of sqrt is infinite at 0, where a new or a dead discriminator may well be.
+    tiny = jnp.finfo(squared_norm.dtype).tiny
+    norm = jnp.sqrt(jnp.maximum(squared_norm, tiny))
+    return jnp.mean(jnp.square(norm - 1))
+
+
+def _check_logits(*logits: jax.Array) -> None:
+    chex.assert_rank(logits, 1)
+
+
+def _check_no_smoothing(label_smoothing: float) -> None:
+    if label_smoothing:
+        raise ValueError(f"this loss has no labels to smooth: label_smoothing {label_smoothing}")

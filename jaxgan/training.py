@@ -1,0 +1,280 @@
+"""Many steps in one compiled call, on every device: pmap of a scan over `game.train_step`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import game
+from jaxgan.game import GAN, Metrics
+from jaxgan.state import TrainState
+
+PyTree = Any
+AXIS = "devices"
+
+# An epoch is cut in up to this many equal pieces: on a CPU, where an epoch takes seconds, each is a
+# call of its own, so that the screen moves and a signal is soon heard; metrics are averaged over
+# each wherever it runs.
+PIECES_PER_EPOCH = 12
+# What may be left out of an epoch to have pieces: step counts can be prime.
+MOST_LEFT_OUT = 0.01
+
+
+def initialize_distributed(
+    coordinator: str, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Joins this process to the others of a run on several hosts. Call it before any other JAX.
+
+    Args:
+        coordinator: "HOST:PORT" of process 0, or "auto" on a TPU pod (or under Slurm, Open MPI or
+            Kubernetes), where JAX finds out by itself.
+        num_processes: how many processes there are; None with "auto".
+        process_id: which one this is, from 0; None with "auto".
+
+    Raises:
+        ValueError: a part is missing or out of range, or the cluster could not be detected.
+    """
+    if coordinator == "auto":
+        if num_processes is not None or process_id is not None:
+            raise ValueError("with the coordinator 'auto' the processes are counted by JAX")
+        jax.distributed.initialize()
+        return
+    if num_processes is None or process_id is None:
+        raise ValueError("a coordinator wants the number of processes and this process's id too")
+    if not 0 <= process_id < num_processes:
+        raise ValueError(f"process id {process_id} is not in 0..{num_processes - 1}")
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+
+
+def select_devices(which: str) -> list[jax.Device]:
+    """The devices of the default platform that a run is to use.
+
+    Args:
+        which: "all", or how many of each process's devices, the first ones.
+
+    Returns:
+        The devices, those of process 0 first.
+
+    Raises:
+        ValueError: not "all" nor a count, or more than there are.
+    """
+    count = jax.local_device_count()
+    if which != "all":
+        if not which.isdecimal() or int(which) < 1:
+            raise ValueError(f"devices must be 'all' or a count of 1 or more, not {which!r}")
+        if int(which) > count:
+            kind = jax.devices()[0].platform
+            raise ValueError(f"{which} devices asked for, but there are {count} ({kind})")
+        count = int(which)
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in jax.devices():
+        by_process.setdefault(device.process_index, []).append(device)
+    return [device for process in sorted(by_process) for device in by_process[process][:count]]
+
+
+class Schedule(NamedTuple):
+    """How an epoch is cut up.
+
+    Attributes:
+        steps_per_epoch: generator updates in an epoch; images that fill no step wait for another
+            epoch's shuffle.
+        steps_per_piece: updates that a row of metrics is the mean of; divides steps_per_epoch.
+        steps_per_call: updates in one compiled call; divides steps_per_epoch, and is a multiple of
+            steps_per_piece.
+    """
+
+    steps_per_epoch: int
+    steps_per_piece: int
+    steps_per_call: int
+
+
+def schedule(
+    num_images: int, batch_size: int, discriminator_steps: int, platform: str
+) -> Schedule:
+    """Cuts an epoch into pieces and calls.
+
+    Args:
+        num_images: size of the data set.
+        batch_size: the global batch.
+        discriminator_steps: batches that one step takes.
+        platform: "cpu", "gpu" or "tpu". An epoch is one call on accelerators, a call a piece on
+            CPUs. It does not change the numbers that come out.
+
+    Raises:
+        ValueError: the data set is smaller than one step.
+    """
+    steps = num_images // (batch_size * discriminator_steps)
+    if steps < 1:
+        raise ValueError(
+            f"a step takes {batch_size * discriminator_steps} images (batch size {batch_size} x "
+            f"{discriminator_steps} discriminator steps), but the data set has {num_images}"
+        )
+    pieces = max(
+        count
+        for count in range(1, min(PIECES_PER_EPOCH, steps) + 1)
+        if steps % count <= MOST_LEFT_OUT * steps
+    )
+    per_piece = steps // pieces
+    per_epoch = per_piece * pieces
+    return Schedule(per_epoch, per_piece, per_piece if platform == "cpu" else per_epoch)
+
+
+def local_batch_size(batch_size: int, num_devices: int) -> int:
+    """A device's part of the global batch.
+
+    Raises:
+        ValueError: the batch does not divide.
+    """
+    if batch_size % num_devices:
+        raise ValueError(
+            f"a batch of {batch_size} does not divide over {num_devices} devices: "
+            f"take a multiple of {num_devices}"
+        )
+    return batch_size // num_devices
+
+
+def compile_call(
+    gan: GAN,
+    devices: Sequence[jax.Device],
+    *,
+    batch_size: int,
+    steps_per_epoch: int,
+    steps_per_call: int,
+) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
+    """Makes the function that trains for `steps_per_call` steps, on all devices at once.
+
+    The epoch's order is a permutation keyed by (key, epoch), the noise of an example by
+    (key, step, its index in the global batch); a device takes its part of each. So the result is
+    the same on any number of devices, but for the order in which floats are summed.
+
+    Args:
+        gan: the system.
+        devices: where to run; those of all processes.
+        batch_size: the global batch, a multiple of the number of devices.
+        steps_per_epoch: as in `Schedule`.
+        steps_per_call: as in `Schedule`. A call must begin at a multiple of it.
+
+    Returns:
+        (state, data) -> (state, metrics float32 [devices, steps_per_call]), compiled at the first
+        call. State and data are `replicate`d; the state given is donated and gone afterwards. Data
+        is a pytree of arrays [N, ...]; uint8 leaves are images and reach the losses as float32 in
+        [-1, 1].
+
+    Raises:
+        ValueError: the batch does not divide.
+    """
+    local_size = local_batch_size(batch_size, len(devices))
+    turns = gan.discriminator_steps
+
+    def call(state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
+        index = jax.lax.axis_index(AXIS) * local_size + jnp.arange(local_size)
+        order_key = jax.random.fold_in(state.key, game.ORDER)
+        noise_key = jax.random.fold_in(state.key, game.NOISE)
+        steps = state.step + jnp.arange(steps_per_call)
+
+        num_images = len(jax.tree.leaves(data)[0])
+        epoch, first = jnp.divmod(state.step, steps_per_epoch)
+        order = jax.random.permutation(jax.random.fold_in(order_key, epoch), num_images)
+        order = order[: steps_per_epoch * turns * batch_size]
+        order = order.reshape(steps_per_epoch, turns, batch_size)
+        order = jax.lax.dynamic_slice_in_dim(order, first, steps_per_call)[:, :, index]
+
+        # All noise of the call is drawn here, outside the loop: one large draw costs a fraction of
+        # many small ones.
+        def noise_of_turn(key: jax.Array, turn: jax.Array) -> PyTree:
+            key = jax.random.fold_in(key, turn)
+            return jax.vmap(lambda i: gan.noise(jax.random.fold_in(key, i)))(index)
+
+        def noise_of_step(step: jax.Array) -> PyTree:
+            key = jax.random.fold_in(noise_key, step)
+            return jax.vmap(lambda turn: noise_of_turn(key, turn))(jnp.arange(turns + 1))
+
+        def step(state: TrainState, inputs: tuple[jax.Array, PyTree]) -> tuple[TrainState, Metrics]:
+            rows, noises = inputs
+            batches = jax.tree.map(lambda x: _as_network_input(x[rows]), data)
+            return game.train_step(gan, state, batches, noises, AXIS)
+
+        return jax.lax.scan(step, state, (order, jax.vmap(noise_of_step)(steps)))
+
+    return jax.pmap(call, axis_name=AXIS, devices=devices, donate_argnums=0)
+
+
+def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
+    """Copies a pytree of arrays to every device: each leaf gains a leading axis of local devices."""
+    local = sum(device.process_index == jax.process_index() for device in devices)
+    copy = jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)
+    return copy(np.arange(local), tree)
+
+
+def unreplicate(tree: PyTree) -> PyTree:
+    """One device's copy of a replicated pytree, on the host: NumPy leaves, PRNG keys stay keys."""
+    # Indexing the arrays would move them between devices first, on all processes together.
+    return _on_host(tree, lambda x: np.asarray(x.addressable_shards[0].data)[0])
+
+
+def on_host(tree: PyTree) -> PyTree:
+    """A pytree of arrays with NumPy leaves; PRNG keys stay keys."""
+    return _on_host(tree, np.asarray)
+
+
+def _on_host(tree: PyTree, fetch: Callable[[jax.Array], np.ndarray]) -> PyTree:
+    def leaf(x: jax.Array) -> Any:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(fetch(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        return fetch(x)
+
+    return jax.tree.map(leaf, tree)
+
+
+def train(
+    gan: GAN,
+    state: TrainState,
+    data: Mapping[str, np.ndarray],
+    cut: Schedule,
+    *,
+    devices: Sequence[jax.Device],
+    batch_size: int,
+    last_step: int,
+) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
+    """Trains up to a step, a compiled call at a time. The caller logs, draws and saves between.
+
+    Args:
+        gan: the system.
+        state: where to go on from; its step must be at the end of a piece.
+        data: arrays [N, ...], put on every device once and kept there.
+        cut: from `schedule`, for this data set and batch.
+        devices: from `select_devices`.
+        batch_size: the global batch.
+        last_step: the step to end with, counted from the beginning of the run; the end of a piece.
+
+    Yields:
+        After each call: (replicated state, metrics of the call's steps as float32 [steps]). The
+        state is donated to the next call: take what is wanted of it before.
+
+    Raises:
+        ValueError: the batch does not divide.
+    """
+    chex.assert_equal_shape_prefix(list(data.values()), 1)
+    step = int(state.step)
+    # A run saved in the middle of an epoch, on a platform of shorter calls, goes on in such.
+    on_course = step % cut.steps_per_call == 0 and last_step % cut.steps_per_call == 0
+    steps_per_call = cut.steps_per_call if on_course else cut.steps_per_piece
+    call = compile_call(
+        gan,
+        devices,
+        batch_size=batch_size,
+        steps_per_epoch=cut.steps_per_epoch,
+        steps_per_call=steps_per_call,
+    )
+    state, data = replicate(state, devices), replicate(dict(data), devices)
+    while step < last_step:
+        state, metrics = call(state, data)
+        step += steps_per_call
+        yield state, unreplicate(metrics)
+
+
+def _as_network_input(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x

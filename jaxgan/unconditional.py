@@ -1,0 +1,127 @@
+"""The GAN of 2014: noise in, images out, nothing else asked (Goodfellow et al., arXiv 1406.2661)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import losses
+from jaxgan.game import GAN, Metrics
+from jaxgan.latents import NOISES
+from jaxgan.state import TrainState
+
+PyTree = Any
+
+
+def unconditional_gan(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
+    *,
+    loss: str = "non_saturating",
+    noise: str = "normal",
+    r1: float = 0.0,
+    r2: float = 0.0,
+    gradient_penalty: float = 0.0,
+    label_smoothing: float = 0.0,
+    discriminator_steps: int = 1,
+    ema_decay: float = 0.999,
+) -> GAN:
+    """Puts two networks into the unconditional game. Its batch is {"images": [batch, H, W, C]}.
+
+    Args:
+        generator: latents [batch, generator.latent_size] -> images in [-1, 1], of
+            generator.image_shape.
+        discriminator: images [batch, H, W, C] in [-1, 1] -> logits [batch].
+        generator_optimizer: optax transformation.
+        discriminator_optimizer: optax transformation.
+        loss: a name in `losses.ADVERSARIAL_LOSSES`.
+        noise: a name in `latents.NOISES`.
+        r1: gamma of the zero-centred gradient penalty at real images, 0 for none.
+        r2: gamma of the same at fake images, 0 for none.
+        gradient_penalty: lambda of the one-centred penalty between them (WGAN-GP), 0 for none.
+        label_smoothing: a real image's label is 1 minus this.
+        discriminator_steps: discriminator updates before each generator update.
+        ema_decay: of the moving average of the generator.
+
+    Returns:
+        The system, whose metrics are generator_loss, discriminator_loss (the latter with its
+        penalties), d_real (mean D(x)), d_fake (mean D(G(z))) and d_accuracy (share of the batch's
+        real and fake images that the discriminator tells right), each but the first taken before
+        the update of the discriminator.
+
+    Raises:
+        ValueError: unknown loss or noise; label smoothing of a loss without labels.
+    """
+    if loss not in losses.ADVERSARIAL_LOSSES:
+        raise ValueError(f"unknown loss {loss!r}: one of {', '.join(losses.ADVERSARIAL_LOSSES)}")
+    if noise not in NOISES:
+        raise ValueError(f"unknown noise {noise!r}: one of {', '.join(NOISES)}")
+    adversarial = losses.ADVERSARIAL_LOSSES[loss]
+    if label_smoothing and not adversarial.smooths_labels:
+        raise ValueError(f"label smoothing means nothing to the {loss} loss: it has no labels")
+
+    def init(key: jax.Array) -> tuple[PyTree, PyTree]:
+        generator_key, discriminator_key = jax.random.split(key)
+        latents = jnp.zeros((1, generator.latent_size))
+        images = jnp.zeros((1, *generator.image_shape))
+        return generator.init(generator_key, latents), discriminator.init(discriminator_key, images)
+
+    def draw_noise(key: jax.Array) -> PyTree:
+        latent_key, mix_key = jax.random.split(key)
+        drawn = {"latent": NOISES[noise](latent_key, (generator.latent_size,))}
+        if gradient_penalty:
+            drawn["mix"] = jax.random.uniform(mix_key)
+        return drawn
+
+    def discriminator_loss(
+        params: PyTree, state: TrainState, batch: PyTree, noise: PyTree
+    ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
+        real = batch["images"]
+        fake = generator.apply(state.generator.variables, noise["latent"])
+
+        def judge(images: jax.Array) -> jax.Array:
+            return discriminator.apply({"params": params}, images)
+
+        # One pass over both halves: the weights are read once and the matrix product is larger.
+        real_logits, fake_logits = jnp.split(judge(jnp.concatenate([real, fake])), 2)
+        value = adversarial.discriminator(real_logits, fake_logits, label_smoothing)
+        if r1:
+            value += r1 * losses.zero_centred_penalty(judge, real)
+        if r2:
+            value += r2 * losses.zero_centred_penalty(judge, fake)
+        if gradient_penalty:
+            value += gradient_penalty * losses.gradient_penalty(judge, real, fake, noise["mix"])
+        d_real, d_fake = adversarial.probability(real_logits), adversarial.probability(fake_logits)
+        told_right = jnp.concatenate([d_real > 0.5, d_fake < 0.5])
+        metrics = {
+            "discriminator_loss": value,
+            "d_real": jnp.mean(d_real),
+            "d_fake": jnp.mean(d_fake),
+            "d_accuracy": jnp.mean(told_right.astype(jnp.float32)),
+        }
+        return value, (metrics, {})
+
+    def generator_loss(
+        params: PyTree, state: TrainState, batch: PyTree, noise: PyTree
+    ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
+        fake = generator.apply({"params": params}, noise["latent"])
+        fake_logits = discriminator.apply(state.discriminator.variables, fake)
+        value = adversarial.generator(fake_logits)
+        return value, ({"generator_loss": value}, {})
+
+    return GAN(
+        generator=generator,
+        discriminator=discriminator,
+        init=init,
+        noise=draw_noise,
+        generator_loss=generator_loss,
+        discriminator_loss=discriminator_loss,
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        discriminator_steps=discriminator_steps,
+        ema_decay=ema_decay,
+    )

@@ -1,0 +1,185 @@
+"""What a run leaves on disk, and what it finds there when it goes on."""
+
+import csv
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from jaxgan import images, plots
+from jaxgan.checkpoints import Checkpoints
+from jaxgan.config import FILE_NAME, RunConfig
+from jaxgan.files import remove_partial, written_whole
+
+MOST_FRAMES = 100
+PICTURE_SCALE = 2
+
+
+class Workdir:
+    """A run's folder: config.json, metrics.csv, tensorboard/, samples/, checkpoints/, pictures.
+
+    Nothing is written before `open`.
+    """
+
+    def __init__(self, path: str | Path, keep_checkpoints: int):
+        self.path = Path(path)
+        self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
+        self.rows: list[dict[str, float]] = []
+        self._metrics_file = None
+        self._tensorboard: SummaryWriter | None = None
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def training_gif(self) -> Path:
+        return self.path / "training.gif"
+
+    @property
+    def losses_png(self) -> Path:
+        return self.path / "losses.png"
+
+    @property
+    def metrics_csv(self) -> Path:
+        return self.path / "metrics.csv"
+
+    def check(self, config: RunConfig) -> None:
+        """Makes sure that a run of this configuration may live, or go on, here.
+
+        Raises:
+            ValueError: it is a file, holds a run of other settings, or things that no run left.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise ValueError(f"the work dir {self.path} is a file: name a folder")
+        if not (self.path / FILE_NAME).exists():
+            foreign = [path.name for path in self._left_by_a_run() if path.exists()]
+            if foreign:
+                raise ValueError(
+                    f"{self.path} has {foreign[0]} but no {FILE_NAME}, so it is no run's: take "
+                    "another --workdir"
+                )
+            return
+        held = type(config).load(self.path)
+        if config.resume and (differences := held.differences(config)):
+            raise ValueError(
+                f"{self.path} holds a run with {'; '.join(differences)}: give the same, take "
+                "another --workdir, or --no-resume to start anew in its place"
+            )
+
+    def open(self, config: RunConfig, step: int) -> None:
+        """Takes the folder into use at a step: what was logged or drawn after it is dropped.
+
+        Args:
+            config: written to config.json.
+            step: the step that the run goes on from; 0 starts anew and clears what a run left.
+
+        Raises:
+            OSError: it cannot be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(13, "Permission denied")
+            if step == 0:
+                self._clear()
+            self.samples.mkdir(exist_ok=True)
+            remove_partial(self.path)
+            config.save(self.path)
+        except OSError as error:
+            raise OSError(f"the work dir {self.path} cannot be written to: {error.strerror}") from error
+        self.rows = self._read_rows(step)
+        if self.rows:
+            self._write_rows()
+        else:
+            self.metrics_csv.unlink(missing_ok=True)
+        self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
+
+    def log(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Adds a row to metrics.csv and to TensorBoard."""
+        row = {"step": step, "epoch": epoch, **{name: float(x) for name, x in metrics.items()}}
+        self.rows.append(row)
+        if self._metrics_file is None:
+            is_new = not self.metrics_csv.exists()
+            self._metrics_file = open(self.metrics_csv, "a", newline="")
+            if is_new:
+                csv.writer(self._metrics_file).writerow(row)
+        csv.writer(self._metrics_file).writerow(row.values())
+        self._metrics_file.flush()
+        for name, value in metrics.items():
+            self._tensorboard.add_scalar(name, float(value), step)
+
+    def log_throughput(self, step: int, images_per_second: float) -> None:
+        """To TensorBoard alone: metrics.csv holds only what is the same whenever it is run."""
+        self._tensorboard.add_scalar("images_per_second", images_per_second, step)
+
+    def draw_samples(self, step: int, epoch: int, samples: np.ndarray) -> Path:
+        """Writes an epoch's grid; samples are float [n, H, W, C] in [0, 1]."""
+        path = self.samples / f"epoch_{epoch:04d}.png"
+        canvas = images.grid(samples)
+        images.write_png(path, canvas, PICTURE_SCALE)
+        self._tensorboard.add_image("samples", canvas, step, dataformats="HWC")
+        return path
+
+    def draw_summary(self) -> None:
+        """Writes losses.png, and training.gif from the grids there are, at most `MOST_FRAMES`."""
+        if self.rows:
+            plots.plot_losses(self.losses_png, self.rows)
+        grids = sorted(self.samples.glob("epoch_*.png"))
+        if len(grids) > MOST_FRAMES:
+            grids = [grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)]
+        if grids:
+            images.write_gif(self.training_gif, [images.read_png(grid) for grid in grids])
+
+    def flush(self) -> None:
+        """Puts all rows on disk, as must be before a checkpoint that is later than they are."""
+        if self._metrics_file is not None:
+            self._metrics_file.flush()
+            os.fsync(self._metrics_file.fileno())
+        if self._tensorboard is not None:
+            self._tensorboard.flush()
+
+    def close(self) -> None:
+        """Flushes and lets go of everything."""
+        self.flush()
+        self.checkpoints.close()
+        if self._metrics_file is not None:
+            self._metrics_file.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _left_by_a_run(self) -> list[Path]:
+        names = ("samples", "checkpoints", "tensorboard")
+        files = [self.metrics_csv, self.training_gif, self.losses_png]
+        return [self.path / name for name in names] + files
+
+    def _clear(self) -> None:
+        for path in self._left_by_a_run():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _read_rows(self, last_step: int) -> list[dict[str, float]]:
+        if not self.metrics_csv.exists():
+            return []
+        # A process killed while it wrote leaves a row that is cut short; it is a later one, since
+        # rows are on disk before the checkpoint that covers them.
+        with open(self.metrics_csv, newline="") as file:
+            lines = [line for line in csv.DictReader(file) if int(line["step"]) <= last_step]
+        return [
+            {name: int(x) if name == "step" else float(x) for name, x in line.items()}
+            for line in lines
+            if None not in line.values()
+        ]
+
+    def _write_rows(self) -> None:
+        with written_whole(self.metrics_csv) as beside, open(beside, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.rows[0].keys())
+            writer.writeheader()
+            writer.writerows(self.rows)
