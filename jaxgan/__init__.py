@@ -1,7 +1,7 @@
 """Generative adversarial networks in JAX and Flax, as pure functions.
 
-    params = jaxgan.load_params("runs/mnist_gan")
-    images = jaxgan.sample(params, jax.random.key(0))
+params = jaxgan.load_params("runs/mnist_gan")
+images = jaxgan.sample(params, jax.random.key(0))
 """
 
 import importlib

@@ -41,7 +41,9 @@ class Checkpoints:
         """The steps of the complete checkpoints, oldest first."""
         if not self.directory.is_dir():
             return []
-        return sorted(int(entry.name) for entry in self.directory.iterdir() if entry.name.isdecimal())
+        return sorted(
+            int(entry.name) for entry in self.directory.iterdir() if entry.name.isdecimal()
+        )
 
     def save(self, state: TrainState, config: Mapping[str, Any]) -> None:
         """Saves a state. Returns when it has been copied; the writing goes on in the background.
@@ -66,9 +68,7 @@ class Checkpoints:
             ),
         )
 
-    def restore_newest(
-        self, like: TrainState, report: Callable[[str], None]
-    ) -> TrainState | None:
+    def restore_newest(self, like: TrainState, report: Callable[[str], None]) -> TrainState | None:
         """The newest checkpoint that can be read, on the host, or None if there is none at all.
 
         A damaged one is passed over, said, and set aside as `damaged_STEP`, so that the run may
@@ -87,7 +87,9 @@ class Checkpoints:
                 return self._restore(step, like)
             except Exception as error:  # Orbax and TensorStore raise all kinds for a damaged file.
                 damaged = self._set_aside(step)
-                report(f"checkpoint {step} is damaged ({_first_line(error)}): set aside as {damaged}")
+                report(
+                    f"checkpoint {step} is damaged ({_first_line(error)}): set aside as {damaged}"
+                )
         if steps:
             raise ValueError(f"none of the checkpoints in {self.directory} can be read")
         return None
@@ -155,7 +157,9 @@ class Checkpoints:
         ):
             if want.shape != got.shape or want.dtype != got.dtype:
                 name = jax.tree_util.keystr(path)
-                raise ValueError(f"{name} is {got.dtype} {got.shape}, not {want.dtype} {want.shape}")
+                raise ValueError(
+                    f"{name} is {got.dtype} {got.shape}, not {want.dtype} {want.shape}"
+                )
         return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
 
     def _set_aside(self, step: int) -> str:

@@ -55,8 +55,8 @@ class RunConfig:
     dataset: str = "mnist"
     """'mnist' is built in; any other name is one of TensorFlow Datasets (fashion_mnist ...)."""
     data_dir: str | None = None
-    """Where TensorFlow Datasets keeps its data. [default: its own choice]"""
-    download: bool = False
+    """Where TensorFlow Datasets keeps its data; None: where it does by itself."""
+    download: bool = simple_parsing.field(default=False, negative_prefix="--no-")
     """Download and prepare the data set if it is not there yet (not needed for 'mnist')."""
     image_shape: tuple[int, int, int] = (28, 28, 1)
     """Height, width and channels that images are brought to."""
@@ -68,7 +68,7 @@ class RunConfig:
     """Go on from the newest checkpoint in the work dir, if there is one. --no-resume: start anew,
     in the place of the run that is there."""
     coordinator: str | None = None
-    """Several hosts: HOST:PORT of process 0, the same on all; 'auto' on a TPU pod. [default: one]"""
+    """Several hosts: HOST:PORT of process 0, 'auto' on a TPU pod; None: one host only."""
     num_processes: int | None = None
     """Several hosts: how many processes there are."""
     process_id: int | None = None

@@ -28,7 +28,7 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         ValueError: an unknown flag, or a value that is no value of it.
     """
     parser = _Parser(
-        prog=f"python {sys.argv[0]}",
+        usage=f"python {sys.argv[0]} [--FLAG VALUE ...]",
         description=description,
         add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
         allow_abbrev=False,
@@ -42,7 +42,7 @@ def user_errors() -> Iterator[None]:
     """Ends the program with one line and exit code 2 if the block raises for a user's mistake."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         line = " ".join(str(error).split())
         print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
         raise SystemExit(2) from error

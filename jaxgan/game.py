@@ -153,12 +153,12 @@ def _descend(
     inputs: tuple[TrainState, PyTree, PyTree],
     axis_name: str | None,
 ) -> tuple[Player, Metrics]:
-    gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(
-        player.params, *inputs
-    )
+    gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(player.params, *inputs)
     if axis_name is not None:
         gradients, metrics, collections = jax.lax.pmean(
             (gradients, metrics, collections), axis_name
         )
     updates, optimizer_state = optimizer.update(gradients, player.optimizer_state, player.params)
-    return Player(optax.apply_updates(player.params, updates), collections, optimizer_state), metrics
+    return Player(
+        optax.apply_updates(player.params, updates), collections, optimizer_state
+    ), metrics

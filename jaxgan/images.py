@@ -73,9 +73,7 @@ def write_gif(
     frames = [_picture(canvas, 1) for canvas in canvases]
     durations = [milliseconds] * (len(frames) - 1) + [last]
     with written_whole(path) as beside:
-        frames[0].save(
-            beside, save_all=True, append_images=frames[1:], duration=durations, loop=0
-        )
+        frames[0].save(beside, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def _picture(canvas: np.ndarray, scale: int) -> Image.Image:

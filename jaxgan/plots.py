@@ -33,7 +33,12 @@ def plot_losses(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     curve(judgement, "d_accuracy", "accuracy of D", color="tab:grey", linestyle=":")
     judgement.axhline(0.5, color="black", linewidth=0.8, alpha=0.6)
     judgement.text(
-        0.995, 0.51, "equilibrium", transform=judgement.get_yaxis_transform(), ha="right", fontsize=8
+        0.995,
+        0.51,
+        "equilibrium",
+        transform=judgement.get_yaxis_transform(),
+        ha="right",
+        fontsize=8,
     )
     judgement.set(ylabel="probability", xlabel="epoch", ylim=(0, 1))
     for axes in (losses, judgement):

@@ -11,6 +11,7 @@ from jaxgan.latents import NOISES, WALKS
 from jaxgan.networks import mlp
 
 PyTree = Any
+MNIST_GENERATOR = mlp.Generator()
 
 
 def sample(
@@ -19,7 +20,7 @@ def sample(
     *,
     num_samples: int = 64,
     noise: str = "normal",
-    generator: nn.Module = mlp.Generator(),
+    generator: nn.Module = MNIST_GENERATOR,
 ) -> jax.Array:
     """Draws images. The same key gives the same images.
 
@@ -45,7 +46,7 @@ def sample(
 
 
 def generate(
-    params: PyTree, latents: jax.Array, *, generator: nn.Module = mlp.Generator()
+    params: PyTree, latents: jax.Array, *, generator: nn.Module = MNIST_GENERATOR
 ) -> jax.Array:
     """The images of given latents, differentiable with respect to both.
 
@@ -76,7 +77,7 @@ def interpolate(
     *,
     num_steps: int = 16,
     noise: str = "normal",
-    generator: nn.Module = mlp.Generator(),
+    generator: nn.Module = MNIST_GENERATOR,
 ) -> jax.Array:
     """Images on the way from one latent to another: an arc for normal noise, else a line.
 

@@ -91,9 +91,7 @@ class Schedule(NamedTuple):
     steps_per_call: int
 
 
-def schedule(
-    num_images: int, batch_size: int, discriminator_steps: int, platform: str
-) -> Schedule:
+def schedule(num_images: int, batch_size: int, discriminator_steps: int, platform: str) -> Schedule:
     """Cuts an epoch into pieces and calls.
 
     Args:
@@ -203,7 +201,7 @@ def compile_call(
 
 
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
-    """Copies a pytree of arrays to every device: each leaf gains a leading axis of local devices."""
+    """Copies a pytree of arrays to every device: leaves gain a leading axis of local devices."""
     local = sum(device.process_index == jax.process_index() for device in devices)
     copy = jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)
     return copy(np.arange(local), tree)
@@ -223,7 +221,9 @@ def on_host(tree: PyTree) -> PyTree:
 def _on_host(tree: PyTree, fetch: Callable[[jax.Array], np.ndarray]) -> PyTree:
     def leaf(x: jax.Array) -> Any:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(fetch(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+            return jax.random.wrap_key_data(
+                fetch(jax.random.key_data(x)), impl=jax.random.key_impl(x)
+            )
         return fetch(x)
 
     return jax.tree.map(leaf, tree)

@@ -1,4 +1,4 @@
-"""The GAN of 2014: noise in, images out, nothing else asked (Goodfellow et al., arXiv 1406.2661)."""
+"""The GAN of 2014: noise in, images out, no conditions (Goodfellow et al., arXiv 1406.2661)."""
 
 from typing import Any
 

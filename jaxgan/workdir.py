@@ -92,7 +92,9 @@ class Workdir:
             remove_partial(self.path)
             config.save(self.path)
         except OSError as error:
-            raise OSError(f"the work dir {self.path} cannot be written to: {error.strerror}") from error
+            raise OSError(
+                f"the work dir {self.path} cannot be written to: {error.strerror}"
+            ) from error
         self.rows = self._read_rows(step)
         if self.rows:
             self._write_rows()
@@ -132,7 +134,9 @@ class Workdir:
             plots.plot_losses(self.losses_png, self.rows)
         grids = sorted(self.samples.glob("epoch_*.png"))
         if len(grids) > MOST_FRAMES:
-            grids = [grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)]
+            grids = [
+                grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)
+            ]
         if grids:
             images.write_gif(self.training_gif, [images.read_png(grid) for grid in grids])
 

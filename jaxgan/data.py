@@ -1,0 +1,549 @@
+"""Image data sets as NumPy arrays: MNIST out of the package, any other one by its TFDS name.
+
+MNIST (LeCun et al., 1998) ships in `jaxgan/embedded/`, a file for each split. Each is an ordinary
+.xz file of the pixels of all images, one byte each, row by row, image after image, and then of the
+labels, one byte each: what the original IDX files hold, without their headers. To pack one anew:
+
+    lzma.compress(
+        images.tobytes() + labels.tobytes(),
+        filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME,
+                  "lc": 4, "lp": 0, "pb": 0}],
+    )
+
+and put its size and SHA-256 into `_MNIST`. `jaxgan/embedded/NOTICE` has the licence.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import importlib.util
+import io
+import lzma
+import os
+import queue
+import re
+import shlex
+import threading
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_EMBEDDED = Path(__file__).with_name("embedded")
+_MNIST_SHAPE = (28, 28, 1)
+
+# Seconds for a host to take a connection, and for the whole question whether it is there, which
+# also covers a name server that does not answer.
+_CONNECT_SECONDS = 4
+_REACH_SECONDS = 10
+
+_NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[\w.\-+]+))?(:(?P<version>[\w.*]+))?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Labelled images, all of one shape, in memory.
+
+    Attributes:
+        name: what `load` was asked for.
+        images: uint8 [n, height, width, channels] in [0, 255], 1 or 3 channels.
+        labels: int32 [n]; zeros if the set has no single integer label.
+        notes: what was done to the images on the way, one sentence each; () if nothing.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Packed:
+    """A file of `jaxgan/embedded/`: what it holds, and what it must be to be whole."""
+
+    file: str
+    images: int
+    size: int
+    sha256: str
+
+
+_MNIST = {
+    "train": _Packed(
+        file="mnist-train.xz",
+        images=60_000,
+        size=7_831_836,
+        sha256="5c3510bfb700e8cfc005c7274ab379d486f0ad0535846378cbe6d35102769c19",
+    ),
+    "test": _Packed(
+        file="mnist-test.xz",
+        images=10_000,
+        size=1_354_940,
+        sha256="3845359146c3b66aafb92e0202571226f441093268949efecd81998eac875159",
+    ),
+}
+
+
+def load(
+    name: str = "mnist",
+    *,
+    split: str = "train",
+    image_shape: tuple[int, int, int] | None = _MNIST_SHAPE,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+) -> Dataset:
+    """Loads a split of an image data set and brings its images to one shape.
+
+    Images of another shape are cropped about their centre to the wanted proportions and resized:
+    averaged over areas to shrink, bicubically to grow. Colour becomes grey by its luminance (ITU-R
+    601), grey becomes colour by repeating it. `notes` says which of it was done.
+
+    Args:
+        name: 'mnist', which comes with the package and needs neither network nor TensorFlow; or
+            a name of TensorFlow Datasets: 'fashion_mnist', 'emnist/letters', 'cifar10:3.0.2' ...
+        split: 'train', 'test' or, of TensorFlow Datasets, any split or slice of one that it knows.
+        image_shape: height, width and channels (1 or 3) wanted; None for the set's own, if all its
+            images have the same.
+        data_dir: where TensorFlow Datasets keeps its data; None for its own choice.
+        download: download and prepare the set if it is not there. Without it, no network is used.
+
+    Returns:
+        The images and labels, in the order in which the set is stored.
+
+    Raises:
+        ValueError: an unknown name or split, a shape that cannot be, a set without images, or an
+            embedded file that is damaged.
+        FileNotFoundError: the set is not there, or not all of it; the message has the command that
+            downloads it.
+        ConnectionError: a host that the set is to be downloaded from cannot be reached.
+        OSError: the set could not be prepared.
+        ImportError: TensorFlow Datasets, or the TensorFlow that preparing a set needs, is not
+            installed.
+    """
+    if image_shape is not None:
+        image_shape = _checked_shape(image_shape)
+    if name != "mnist":
+        return _load_tfds(name, split, image_shape, data_dir, download)
+    images, labels = _read_mnist(split)
+    if image_shape in (None, _MNIST_SHAPE):
+        return Dataset(name, images, labels, notes=())
+    pictures = (Image.fromarray(image[..., 0]) for image in images)
+    return _gather(name, zip(pictures, labels, strict=True), len(images), image_shape)
+
+
+def _checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
+    shape = tuple(image_shape)
+    if (
+        len(shape) != 3
+        or not all(isinstance(length, int | np.integer) for length in shape)
+        or min(shape) < 1
+        or shape[2] not in (1, 3)
+    ):
+        raise ValueError(
+            "image_shape must be a positive height, a positive width and 1 or 3 channels, "
+            f"not {shape}"
+        )
+    return tuple(map(int, shape))
+
+
+# --- The embedded MNIST ---
+
+
+def _read_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Unpacks a split of the embedded MNIST: uint8 [n, 28, 28, 1] and int32 [n]."""
+    if split not in _MNIST:
+        raise ValueError(f"mnist has the splits 'train' and 'test', not {split!r}")
+    packed = _MNIST[split]
+    path = _EMBEDDED / packed.file
+    try:
+        with open(path, "rb") as file:
+            compressed = file.read(packed.size + 1)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing: reinstall jaxgan") from None
+    # Checked before unpacking, so that a damaged file cannot unpack to something huge.
+    if len(compressed) != packed.size:
+        is_size = f"only {len(compressed):,}" if len(compressed) < packed.size else "more"
+        raise ValueError(
+            f"{path} is damaged: it should have {packed.size:,} bytes and has {is_size}: "
+            "reinstall jaxgan"
+        )
+    if hashlib.sha256(compressed).hexdigest() != packed.sha256:
+        raise ValueError(f"{path} is damaged: its SHA-256 checksum is wrong: reinstall jaxgan")
+    # A bytearray, so that the images can be written to, as those of any other set can.
+    content = np.frombuffer(bytearray(lzma.decompress(compressed)), np.uint8)
+    images, labels = np.split(content, [packed.images * 28 * 28])
+    return images.reshape(-1, *_MNIST_SHAPE), labels.astype(np.int32)
+
+
+# --- Bringing images to one shape ---
+
+
+def _gather(
+    name: str,
+    examples: Iterable[tuple[Image.Image, int]],
+    count: int,
+    image_shape: tuple[int, int, int] | None,
+) -> Dataset:
+    """Brings pictures to one shape, into an array that is laid out beforehand.
+
+    Args:
+        name: the set's name.
+        examples: pictures of mode L, RGB or RGBA (whose alpha is dropped), and their labels.
+        count: how many examples there are, at least 1.
+        image_shape: as in `load`.
+
+    Raises:
+        ValueError: `image_shape` is None and not all pictures have the same shape; or there are
+            not `count` of them.
+    """
+    own_shape = image_shape is None
+    images, labels = None, np.zeros(count, np.int32)
+    shapes, changes, read = {}, {}, 0
+    for picture, label in examples:
+        shape = (picture.height, picture.width, len(picture.getbands()))
+        shapes[shape] = None
+        if own_shape and len(shapes) > 1:
+            raise ValueError(
+                f"the images of {name} are of various shapes, {' and '.join(map(_times, shapes))} "
+                "among them: give the image_shape to bring them to"
+            )
+        if images is None:
+            image_shape = image_shape or (picture.height, picture.width, min(shape[2], 3))
+            images = np.empty((count, *image_shape), np.uint8)
+        picture, done = _fit(picture, image_shape)
+        changes |= dict.fromkeys(done)
+        images[read] = np.asarray(picture).reshape(image_shape)
+        labels[read] = label
+        read += 1
+    if read != count:
+        raise ValueError(f"{name} should have {count:,} examples and has {read:,}")
+    if not changes:
+        return Dataset(name, images, labels, notes=())
+    had = _times(next(iter(shapes))) if len(shapes) == 1 else "of various shapes"
+    note = f"{name}: {count:,} images {had} brought to {_times(image_shape)} ({', '.join(changes)})"
+    return Dataset(name, images, labels, notes=(note,))
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _fit(
+    picture: Image.Image, image_shape: tuple[int, int, int]
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """Brings a picture to a shape; says what was done to it, () if nothing."""
+    height, width, channels = image_shape
+    done = []
+    if picture.mode == "RGBA":
+        picture = picture.convert("RGB")
+        done.append("alpha dropped")
+    if picture.mode == "RGB" and channels == 1:
+        # Pillow's L is the luminance of ITU-R 601: 0.299 red + 0.587 green + 0.114 blue.
+        picture = picture.convert("L")
+        done.append("grey by luminance")
+    if picture.size != (width, height):
+        box = _centre(picture.size, (width, height))
+        if box != (0, 0, *picture.size):
+            picture = picture.crop(box)
+            done.append("centre-cropped")
+        if picture.width > width or picture.height > height:
+            picture = picture.resize((width, height), Image.Resampling.BOX)
+            done.append("area-averaged")
+        elif picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+            done.append("enlarged bicubically")
+    if picture.mode == "L" and channels == 3:
+        picture = picture.convert("RGB")
+        done.append("grey repeated")
+    return picture, tuple(done)
+
+
+def _centre(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The largest box of the wanted proportions amid a picture: left, top, right and bottom.
+
+    In whole pixels, so that a mere crop stays sharp.
+    """
+    width, height = size
+    scale = min(width / wanted[0], height / wanted[1])
+    box_width = min(width, max(1, round(wanted[0] * scale)))
+    box_height = min(height, max(1, round(wanted[1] * scale)))
+    left, top = (width - box_width) // 2, (height - box_height) // 2
+    return left, top, left + box_width, top + box_height
+
+
+# --- TensorFlow Datasets ---
+
+
+def _load_tfds(
+    name: str,
+    split: str,
+    image_shape: tuple[int, int, int] | None,
+    data_dir: str | Path | None,
+    download: bool,
+) -> Dataset:
+    """`load` for any set but the embedded one."""
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        raise ValueError(
+            f"{name!r} is not the name of a data set: they look like 'mnist', 'fashion_mnist' "
+            "or 'emnist/letters:3.1.0'"
+        )
+    if data_dir is not None:
+        data_dir = os.path.expanduser(data_dir)
+    fetch = f"python experiments/mnist_gan.py --dataset {shlex.quote(name)} --download"
+    if data_dir is not None:
+        fetch += f" --data-dir {shlex.quote(data_dir)}"
+    tfds = _import_tfds(name)
+    builder = _find_prepared(name, data_dir)
+    if builder is None:
+        _check_known(tfds, name, parts["name"], parts["config"])
+        if not download:
+            where = data_dir or "the default folder of TensorFlow Datasets"
+            raise FileNotFoundError(f"{name} is not in {where}; to download it: {fetch}")
+        folder = _prepare(tfds, name, data_dir)
+        builder = _find_prepared(name, data_dir)
+        if builder is None:
+            raise OSError(
+                f"{folder} is there but holds no prepared {name}: remove it, then {fetch}"
+            )
+    image_key, label_key = _image_and_label(tfds, name, builder.info)
+    try:
+        info = builder.info.splits[split]
+    except (KeyError, ValueError, AssertionError):
+        names = ", ".join(map(repr, builder.info.splits))
+        raise ValueError(f"{name} has the splits {names}, not {split!r}") from None
+    if not info.num_examples:
+        raise ValueError(f"the split {split!r} of {name} is empty")
+    remedy = f"remove {builder.data_dir}, then {fetch}"
+    for part in info.file_instructions:
+        if not os.path.exists(part.filename):
+            raise FileNotFoundError(f"{name} is incomplete, {part.filename} is missing: {remedy}")
+    examples = _examples(tfds, builder, name, split, image_key, label_key, remedy)
+    return _gather(name, examples, info.num_examples, image_shape)
+
+
+def _import_tfds(name: str) -> ModuleType:
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            f"{name} is a set of TensorFlow Datasets, which is not installed ({_line(error)}): "
+            'pip install "jaxgan[tfds]" (mnist needs nothing)'
+        ) from error
+    return tfds
+
+
+def _import_tensorflow(purpose: str) -> None:
+    """Imports TensorFlow, for TensorFlow Datasets to use, and keeps it off the GPUs."""
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            f'{purpose} needs TensorFlow ({_line(error)}): pip install "jaxgan[tfds]"'
+        ) from error
+    # It would take all of the GPUs' memory, which JAX is to have. RuntimeError: somebody uses it
+    # already, and then it is too late and theirs to decide.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+
+
+def _line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def _find_prepared(name: str, data_dir: str | None) -> Any:
+    """The builder of a set that is prepared on disk, in whatever format; None if it is not.
+
+    From its files alone, since the code that made a set may need TensorFlow and may ask the
+    network. A set that is being prepared, or was until somebody killed it, is in a folder that is
+    not named as a version is, and so not found.
+    """
+    from tensorflow_datasets.core import read_only_builder, registered
+
+    try:
+        return read_only_builder.builder_from_files(name, data_dir=data_dir)
+    except registered.DatasetNotFoundError:
+        return None
+    except Exception as error:
+        raise ValueError(f"{name} is there, but cannot be read: {_line(error)}") from error
+
+
+def _check_known(tfds: ModuleType, name: str, dataset: str, config: str | None) -> None:
+    """Raises a ValueError if TensorFlow Datasets does not know a set, or a set its configuration.
+
+    Args:
+        tfds: TensorFlow Datasets.
+        name: all that `load` was asked for.
+        dataset: the part of it that names the set.
+        config: the part of it that names the configuration, or None.
+    """
+    # The community's sets are listed on the network.
+    known = tfds.list_builders(with_community_datasets=False)
+    if dataset not in known:
+        raise ValueError(f"there is no data set {name!r}{_near(dataset, known)}")
+    if config is None:
+        return
+    try:
+        configs = list(tfds.builder_cls(dataset).builder_configs)
+    except ImportError:
+        return
+    if config not in configs:
+        near = _near(config, configs) or f": it has {', '.join(configs) or 'none'}"
+        raise ValueError(f"{dataset} has no configuration {config!r}{near}")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(word.lower(), known, n=3)
+    return f": did you mean {' or '.join(matches)}?" if matches else ""
+
+
+def _prepare(tfds: ModuleType, name: str, data_dir: str | None) -> str:
+    """Downloads and prepares a set; gives the folder that it is in."""
+    # Only looked for, as importing it takes seconds: that comes when the network is known to live.
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ImportError(f'preparing {name} needs TensorFlow: pip install "jaxgan[tfds]"')
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except Exception as error:
+        raise ValueError(f"TensorFlow Datasets cannot make {name}: {_line(error)}") from error
+    _image_and_label(tfds, name, builder.info)
+    # Records in this format can be read without TensorFlow; it is not there for all systems.
+    random_access = importlib.util.find_spec("array_record") is not None
+    try:
+        with _asking_hosts_first(tfds, name):
+            builder.download_and_prepare(file_format="array_record" if random_access else None)
+    except ConnectionError:
+        raise
+    except ImportError as error:
+        raise ImportError(_line(error)) from error
+    except Exception as error:
+        raise OSError(
+            f"{name} could not be prepared: {type(error).__name__}: {_line(error)}"
+        ) from error
+    return builder.data_dir
+
+
+@contextlib.contextmanager
+def _asking_hosts_first(tfds: ModuleType, name: str) -> Iterator[None]:
+    """Has a download begin only once its host has taken a connection.
+
+    TensorFlow Datasets retries a host that is not there for minutes, in threads that cannot be
+    told to stop, and has no setting for it. `_download` is where it fetches a file that it does
+    not have yet, at last knowing from where.
+    """
+    manager = tfds.download.DownloadManager
+    original = manager._download
+    reached = set()
+
+    def download(self: Any, resource: Any) -> Any:
+        host = urllib.parse.urlsplit(resource.url).netloc
+        if host not in reached and resource.url.startswith(("http://", "https://")):
+            _check_reachable(name, host, resource.url)
+            reached.add(host)
+        _import_tensorflow(f"preparing {name}")
+        return original(self, resource)
+
+    manager._download = download
+    try:
+        yield
+    finally:
+        manager._download = original
+
+
+def _check_reachable(name: str, host: str, url: str) -> None:
+    """Raises a ConnectionError in about ten seconds if a host takes no connection.
+
+    Whatever it answers, and however slowly, is good enough.
+    """
+    # With this library, as TensorFlow Datasets downloads with it: it knows of the same proxies.
+    import requests
+
+    answer = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            requests.get(url, stream=True, timeout=_CONNECT_SECONDS).close()
+        except requests.ConnectionError as error:
+            answer.put(error)
+        except requests.RequestException:
+            answer.put(None)
+        else:
+            answer.put(None)
+
+    # A thread, since nothing else ends the wait for a name server; daemonic, so that the program
+    # can end before it.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        error = answer.get(timeout=_REACH_SECONDS)
+    except queue.Empty:
+        error = TimeoutError(f"no answer in {_REACH_SECONDS} seconds")
+    if error is not None:
+        cause = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        raise ConnectionError(
+            f"cannot download {name}: {host} cannot be reached ({_line(cause)}); "
+            "check the network and try again"
+        ) from error
+
+
+def _image_and_label(tfds: ModuleType, name: str, info: Any) -> tuple[str, str | None]:
+    """The names of a set's features that hold the image and, unless it is None, the label."""
+    features = dict(info.features.items()) if hasattr(info.features, "items") else {}
+    supervised = [key for key in info.supervised_keys or () if isinstance(key, str)]
+
+    def is_image(key: str) -> bool:
+        feature = features.get(key)
+        return isinstance(feature, tfds.features.Image) and feature.np_dtype == np.uint8
+
+    def is_label(key: str) -> bool:
+        return isinstance(features.get(key), tfds.features.ClassLabel)
+
+    image_key = next(filter(is_image, [*supervised, "image", *features]), None)
+    if image_key is None:
+        raise ValueError(f"{name} has no 8-bit images: its features are {', '.join(features)}")
+    return image_key, next(filter(is_label, [*supervised, "label"]), None)
+
+
+def _examples(
+    tfds: ModuleType,
+    builder: Any,
+    name: str,
+    split: str,
+    image_key: str,
+    label_key: str | None,
+    remedy: str,
+) -> Iterator[tuple[Image.Image, int]]:
+    """Reads the pictures (of mode L, RGB or RGBA) and labels of a prepared set in their order."""
+    # Decoded here, as TensorFlow Datasets' own decoder without TensorFlow takes a grey or palette
+    # file in a set of colour images for what it is not.
+    decoders = {image_key: tfds.decode.SkipDecoding()}
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(builder.info.features[image_key].shape[-1])
+    try:
+        try:
+            records = _in_order(builder.as_data_source(split=split, decoders=decoders))
+        except NotImplementedError:
+            made_as = builder.info.file_format.value
+            _import_tensorflow(f"reading {name}, which is prepared as {made_as},")
+            records = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
+        for record in records:
+            with Image.open(io.BytesIO(record[image_key])) as picture:
+                own_mode = "L" if picture.mode in ("1", "L") else "RGB"
+                yield picture.convert(mode or own_mode), record[label_key] if label_key else 0
+    except ImportError:
+        raise
+    # Each format has its own kind of error.
+    except Exception as error:
+        raise ValueError(f"{name} is damaged ({_line(error)}): {remedy}") from error
+
+
+def _in_order(source: Any, batch: int = 1024) -> Iterator[dict[str, Any]]:
+    """The records of a random-access source; read together, as one by one takes twice the time."""
+    for start in range(0, len(source), batch):
+        yield from source.__getitems__(range(start, min(start + batch, len(source))))

@@ -1,0 +1,86 @@
+"""Eight virtual CPU devices for all tests, and one compilation cache, thrown away afterwards."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """So that a program that many tests run is compiled once. The user's own is left alone."""
+    directory = tmp_path_factory.mktemp("cache")
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    return directory
+
+
+@pytest.fixture
+def start_script(compilation_cache, tmp_path):
+    """(script, *arguments, devices=1) -> the process of an experiment, started as a user would.
+
+    It runs in tmp_path. Whatever still runs at the end of the test is killed.
+    """
+    processes = []
+
+    def start(script, *arguments, devices=1):
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(devices),
+            "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
+        }
+        process = subprocess.Popen(
+            [sys.executable, REPOSITORY / "experiments" / script, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run_script(start_script):
+    """As `start_script`, but waits: -> subprocess.CompletedProcess."""
+
+    def run(script, *arguments, devices=1):
+        process = start_script(script, *arguments, devices=devices)
+        stdout, stderr = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    return run
+
+
+@pytest.fixture
+def call_script(monkeypatch, capfd, tmp_path):
+    """As `run_script`, on this process's eight devices: for what ends before it trains."""
+
+    def call(script, *arguments):
+        path = REPOSITORY / "experiments" / script
+        argv = [str(path), *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", argv)
+        monkeypatch.chdir(tmp_path)
+        capfd.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        return subprocess.CompletedProcess(argv, code, *capfd.readouterr())
+
+    return call

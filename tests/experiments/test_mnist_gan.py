@@ -1,0 +1,335 @@
+"""The experiment as a user runs it: a process with flags, and what it leaves in the work dir."""
+
+import csv
+import json
+import os
+import re
+import signal
+import socket
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import jaxgan
+from jaxgan import game
+from jaxgan.checkpoints import Checkpoints
+from jaxgan.networks.mlp import Generator
+
+# A quick run: small networks, 60 steps an epoch in 12 calls.
+SMALL = ("--generator-widths", 32, "--discriminator-widths", 32, "--batch-size", 1000)
+STEPS_PER_EPOCH = 60
+
+
+def flags(workdir, *more):
+    return (*SMALL, "--workdir", workdir, *more)
+
+
+def contents(directory):
+    """Every file below a directory, with its bytes."""
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def assert_same_run(a, b):
+    """The final state and the metrics of two runs are bit for bit the same."""
+    steps = Checkpoints(a / "checkpoints").steps()
+    assert steps[-1] == Checkpoints(b / "checkpoints").steps()[-1]
+    for item in ("state", "generator"):
+        left, right = (saved_item(run, steps[-1], item) for run in (a, b))
+        for (path, x), y in zip(
+            jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True
+        ):
+            np.testing.assert_array_equal(x, y, err_msg=jax.tree_util.keystr(path))
+    assert (a / "metrics.csv").read_bytes() == (b / "metrics.csv").read_bytes()
+
+
+def saved_item(run, step, item):
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore((run / "checkpoints" / str(step) / item).absolute())
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Where the run of three epochs that nothing disturbs is, once a test has made it."""
+    return tmp_path_factory.mktemp("straight") / "run"
+
+
+@pytest.fixture
+def undisturbed(straight, run_script):
+    """The work dir of three epochs on two devices that nothing disturbed."""
+    if not straight.exists():
+        done = run_script("mnist_gan.py", *flags(straight, "--epochs", 3), devices=2)
+        assert done.returncode == 0, done.stderr
+    return straight
+
+
+def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
+    done = run_script("mnist_gan.py", *SMALL, "--devices", "all", "--epochs", 2, devices=4)
+    assert done.returncode == 0, done.stderr
+    workdir = tmp_path / "runs" / "mnist_gan"
+    assert sorted(path.name for path in workdir.iterdir()) == [
+        "checkpoints",
+        "config.json",
+        "losses.png",
+        "metrics.csv",
+        "samples",
+        "tensorboard",
+        "training.gif",
+    ]
+
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["experiment"] == "mnist_gan" and config["noise"] == "normal"
+    assert config["generator_widths"] == [32] and config["epochs"] == 2
+
+    with open(workdir / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(5, 2 * STEPS_PER_EPOCH + 1, 5))
+    assert float(rows[-1]["epoch"]) == 2
+    measured = {"generator_loss", "discriminator_loss", "d_real", "d_fake", "d_accuracy"}
+    assert rows[0].keys() == measured | {"step", "epoch"}
+    assert all(0 <= float(row[name]) <= 1 for row in rows for name in measured if name[1] == "_")
+
+    events = EventAccumulator(str(workdir / "tensorboard"))
+    events.Reload()
+    assert measured | {"images_per_second"} == set(events.Tags()["scalars"])
+    for name in measured:
+        scalars = [(event.step, event.value) for event in events.Scalars(name)]
+        expected = [(int(row["step"]), np.float32(row[name])) for row in rows]
+        assert scalars == expected
+
+    grids = sorted((workdir / "samples").iterdir())
+    assert [grid.name for grid in grids] == [f"epoch_{epoch:04d}.png" for epoch in range(3)]
+    with Image.open(grids[-1]) as picture, Image.open(workdir / "training.gif") as gif:
+        assert picture.size == (2 * (8 * 30 - 2),) * 2 and gif.n_frames == 3
+    with Image.open(workdir / "losses.png") as picture:
+        assert picture.format == "PNG"
+    assert Checkpoints(workdir / "checkpoints").steps() == [60, 120]
+
+    assert "batch 1000 over 4 CPU devices; 60 steps an epoch" in done.stdout
+    assert "runs/mnist_gan/training.gif" in done.stdout
+    assert "python experiments/sample.py --workdir runs/mnist_gan" in done.stdout.splitlines()[-1]
+    for shown in ("epoch 2", "images/s", "G loss", "D loss", "D(x)", "D(G(z))"):
+        assert shown in done.stderr
+    assert re.search(r"<\d\d:\d\d", done.stderr), "the progress bar has no time left"
+
+
+def test_the_grid_of_an_epoch_is_drawn_from_fixed_latents_and_the_averaged_weights(undisturbed):
+    config = json.loads((undisturbed / "config.json").read_text())
+    params = jaxgan.load_params(undisturbed)
+    # The key is the documented one: the run's seed folded with the purpose.
+    key = jax.random.fold_in(jax.random.key(config["seed"]), game.DRAWING)
+    images = np.asarray(jaxgan.sample(params, key, generator=Generator(widths=(32,))))
+    with Image.open(undisturbed / "samples" / "epoch_0003.png") as picture:
+        drawn = np.asarray(picture)[::2, ::2]
+    first = np.rint(images[0, :, :, 0] * 255).astype(np.uint8)
+    last = np.rint(images[63, :, :, 0] * 255).astype(np.uint8)
+    assert np.abs(drawn[:28, :28].astype(int) - first).max() <= 1
+    assert np.abs(drawn[-28:, -28:].astype(int) - last).max() <= 1
+
+
+@pytest.mark.parametrize("kills", [3])
+def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_the_same(
+    undisturbed, start_script, run_script, tmp_path, kills
+):
+    workdir = tmp_path / "run"
+    command = ("mnist_gan.py", *flags(workdir, "--epochs", 3))
+    rng = np.random.default_rng(0)
+    for _ in range(kills):
+        process = start_script(*command, devices=2)
+        before = contents(workdir) if workdir.exists() else {}
+        wait_for(lambda before=before: workdir.exists() and contents(workdir) != before, process)
+        time.sleep(rng.uniform(0, 1.5))
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    done = run_script(*command, devices=2)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(workdir, undisturbed)
+    assert {path.name for path in workdir.iterdir()} == {
+        path.name for path in undisturbed.iterdir()
+    }
+    assert not [path for path in workdir.rglob("*") if "partial" in path.name or "tmp" in path.name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_in_the_middle_of_an_epoch_and_leaves(
+    undisturbed, start_script, run_script, tmp_path, number
+):
+    workdir = tmp_path / "run"
+    command = ("mnist_gan.py", *flags(workdir, "--epochs", 3))
+    process = start_script(*command, devices=2)
+    wait_for(lambda: (workdir / "metrics.csv").exists(), process)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, stderr
+    assert f"Stopped by {number.name} after" in stdout and "goes on from here" in stdout
+    (step,) = Checkpoints(workdir / "checkpoints").steps()
+    assert 0 < step < 3 * STEPS_PER_EPOCH and step % 5 == 0
+    assert (workdir / "losses.png").exists() and (workdir / "training.gif").exists()
+
+    done = run_script(*command, devices=2)
+    assert done.returncode == 0, done.stderr
+    assert "going on after" in done.stdout
+    assert_same_run(workdir, undisturbed)
+
+
+def test_a_finished_run_says_so_and_goes_on_to_more_epochs(undisturbed, run_script, tmp_path):
+    workdir = tmp_path / "run"
+    assert run_script("mnist_gan.py", *flags(workdir, "--epochs", 1), devices=2).returncode == 0
+    before = contents(workdir / "checkpoints")
+    again = run_script("mnist_gan.py", *flags(workdir, "--epochs", 1), devices=2)
+    assert again.returncode == 0 and "trained for 1 epochs already" in again.stdout
+    assert contents(workdir / "checkpoints") == before
+    more = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
+    assert more.returncode == 0, more.stderr
+    assert_same_run(workdir, undisturbed)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(
+    undisturbed, run_script, tmp_path
+):
+    workdir = tmp_path / "run"
+    assert run_script("mnist_gan.py", *flags(workdir, "--epochs", 2), devices=2).returncode == 0
+    newest = workdir / "checkpoints" / str(2 * STEPS_PER_EPOCH)
+    for path in newest.rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint 120 is damaged" in done.stdout
+    assert "going on after 1 epochs" in done.stdout
+    assert (workdir / "checkpoints" / "damaged_120").is_dir()
+    assert_same_run(workdir, undisturbed)
+
+
+def test_no_resume_starts_anew_in_the_place_of_the_run_that_is_there(
+    undisturbed, run_script, tmp_path
+):
+    workdir = tmp_path / "run"
+    first = run_script("mnist_gan.py", *flags(workdir, "--epochs", 4, "--seed", 1), devices=2)
+    assert first.returncode == 0
+    command = flags(workdir, "--epochs", 3)
+    refused = run_script("mnist_gan.py", *command, devices=2)
+    assert refused.returncode == 2 and "a run with --seed 1, not 0" in refused.stderr
+    done = run_script("mnist_gan.py", *command, "--no-resume", devices=2)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(workdir, undisturbed)
+    assert not (workdir / "samples" / "epoch_0004.png").exists()
+
+
+def test_two_processes_train_what_one_with_two_devices_trains(undisturbed, start_script, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    workdirs = [tmp_path / "first", tmp_path / "second"]
+    processes = [
+        start_script(
+            "mnist_gan.py",
+            *flags(workdirs[i], "--epochs", 3, "--coordinator", coordinator),
+            *("--num-processes", 2, "--process-id", i),
+        )
+        for i in range(2)
+    ]
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=300)
+        assert process.returncode == 0, stdout + stderr
+    assert_same_run(workdirs[0], undisturbed)
+    assert not workdirs[1].exists(), "only process 0 writes"
+
+
+BAD_FLAGS = [
+    (("--devices", 9), "9 devices asked for, but there are 8"),
+    (("--devices", 0), "'all' or a count"),
+    (("--devices", "-1"), "'all' or a count"),
+    (("--devices", "many"), "'all' or a count"),
+    (("--batch-size", 100), "batch of 100 does not divide over 8 devices"),
+    (("--batch-size", 60_008), "the data set has 60000"),
+    (("--batch-size", 0), "--batch-size must be 1 or more, not 0"),
+    (("--epochs", 0), "--epochs must be 1 or more, not 0"),
+    (("--epochs", "-3"), "--epochs must be 1 or more, not -3"),
+    (("--epochs", "ten"), "argument --epochs: invalid int value: 'ten'"),
+    (("--epochs", "1.5"), "argument --epochs: invalid int value: '1.5'"),
+    (("--checkpoint-every", 0), "--checkpoint-every must be 1 or more"),
+    (("--seed", "-1"), "--seed must be 0 or more"),
+    (("--learning-rate", "nan"), "--learning-rate must be above 0"),
+    (("--learning-rate", 0), "--learning-rate must be above 0"),
+    (("--dataset", "mnits"), "did you mean mnist"),
+    (("--loss", "l2"), "invalid choice: 'l2'"),
+    (("--noise", "pink"), "invalid choice: 'pink'"),
+    (("--loss", "hinge", "--label-smoothing", "0.1"), "no labels"),
+    (("--image-shape", 28, 28, 2), "1 or 3 channels"),
+    (("--latent-size", 0), "--latent-size must be 1 or more"),
+    (("--generator-widths", 0), "--generator-widths"),
+    (("--process-id", 0), "want a --coordinator"),
+    (("--no-such-flag", 1), "unrecognized arguments"),
+]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"), BAD_FLAGS, ids=[" ".join(map(str, b)) for b, _ in BAD_FLAGS]
+)
+def test_bad_flags_end_in_one_line_and_write_nothing(call_script, tmp_path, bad, message):
+    assert_one_line(call_script("mnist_gan.py", *bad), message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_flag_ends_the_real_process_so_too(run_script, tmp_path):
+    assert_one_line(run_script("mnist_gan.py", "--devices", 3, devices=2), "there are 2 (cpu)")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_work_dir_that_is_a_file(call_script, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert_one_line(call_script("mnist_gan.py", *flags(file)), "is a file: name a folder")
+    assert file.read_text() == "mine"
+
+
+def test_a_work_dir_that_cannot_be_written(call_script):
+    # /proc takes no folder even from root, whom permissions do not stop.
+    assert_one_line(call_script("mnist_gan.py", *flags("/proc/run")), "cannot be written to")
+
+
+@pytest.mark.parametrize("more", [(), ("--no-resume",)])
+def test_a_work_dir_that_holds_something_else(call_script, tmp_path, more):
+    workdir = tmp_path / "photos"
+    (workdir / "samples").mkdir(parents=True)
+    (workdir / "samples" / "cat.png").write_text("mine")
+    before = contents(tmp_path)
+    assert_one_line(call_script("mnist_gan.py", *flags(workdir, *more)), "no run's")
+    (workdir / "config.json").write_text('{"some": "project"}')
+    before = contents(tmp_path)
+    assert_one_line(
+        call_script("mnist_gan.py", *flags(workdir, *more)), "config.json cannot be used"
+    )
+    assert contents(tmp_path) == before
+
+
+def test_a_run_of_other_settings_is_left_alone(undisturbed, call_script):
+    before = contents(undisturbed)
+    done = call_script(
+        "mnist_gan.py", *flags(undisturbed, "--epochs", 4, "--loss", "hinge", "--latent-size", 50)
+    )
+    assert_one_line(done, "--loss non_saturating, not hinge; --latent-size 100, not 50")
+    assert contents(undisturbed) == before
+
+
+def assert_one_line(done, message):
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("mnist_gan.py: error: ")
+    assert message in done.stderr
+    assert done.stdout == ""

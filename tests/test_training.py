@@ -1,0 +1,283 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from jaxgan import game, training
+from jaxgan.mlp_gan import ADAM_EPSILON, MLPGANConfig
+from jaxgan.networks import mlp
+from jaxgan.unconditional import unconditional_gan
+
+BATCH = 32
+STEPS = 20
+
+
+def small_gan(**settings):
+    optimizer = optax.adam(5e-4, b1=0.5, eps=ADAM_EPSILON)
+    return unconditional_gan(
+        mlp.Generator(16, (32, 64), (8, 8, 1)),
+        mlp.Discriminator((64, 32), (8, 8, 1)),
+        optimizer,
+        optimizer,
+        **settings,
+    )
+
+
+def small_images(count=BATCH * STEPS):
+    return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), dtype=np.uint8)
+
+
+def train(gan, *, num_devices=1, seed=0, last_step=STEPS, state=None, data=None, pieces=1):
+    """The state on the host after training up to a step, and the metrics of all steps."""
+    if state is None:
+        state = training.on_host(game.init(gan, jax.random.key(seed)))
+    if data is None:
+        data = {"images": small_images(BATCH * STEPS * gan.discriminator_steps)}
+    cut = training.Schedule(STEPS, STEPS // pieces, STEPS // pieces)
+    rows = []
+    for replicated, metrics in training.train(
+        gan,
+        state,
+        data,
+        cut,
+        devices=jax.devices()[:num_devices],
+        batch_size=BATCH,
+        last_step=last_step,
+    ):
+        rows.append(metrics)
+        state = training.unreplicate(replicated)
+    return state, jax.tree.map(lambda *x: np.concatenate(x), *rows)
+
+
+def relative_distance(a, b):
+    """|a - b| / |b| in the L2 norm: the largest of both players' and of the average's."""
+    vectors = ([ravel_pytree(part)[0] for part in parameters(state)] for state in (a, b))
+    return max(jnp.linalg.norm(x - y) / jnp.linalg.norm(y) for x, y in zip(*vectors, strict=True))
+
+
+def parameters(state):
+    return state.generator.params, state.discriminator.params, state.ema_params
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"loss": "wasserstein", "gradient_penalty": 10.0, "discriminator_steps": 3},
+        {"loss": "hinge", "noise": "uniform", "r1": 0.1, "r2": 0.1},
+    ],
+    ids=["plain", "wgan-gp", "hinge-r1-r2"],
+)
+def test_any_number_of_devices_trains_the_same_gan(settings):
+    gan = small_gan(**settings)
+    one, metrics_of_one = train(gan, num_devices=1)
+    assert one.step == STEPS
+    for num_devices in (2, 8):
+        many, metrics = train(gan, num_devices=num_devices)
+        assert relative_distance(many, one) < 1e-4
+        chex.assert_trees_all_close(metrics, metrics_of_one, rtol=1e-3, atol=1e-4)
+
+
+def test_the_chapters_networks_train_the_same_on_1_2_and_8_devices():
+    gan = MLPGANConfig().gan()
+    rng = np.random.default_rng(0)
+    data = {"images": rng.integers(0, 256, (BATCH * STEPS, 28, 28, 1), dtype=np.uint8)}
+    one, _ = train(gan, data=data)
+    for num_devices in (2, 8):
+        assert relative_distance(train(gan, data=data, num_devices=num_devices)[0], one) < 1e-4
+
+
+def test_another_seed_trains_another_gan():
+    gan = small_gan()
+    assert relative_distance(train(gan, seed=0)[0], train(gan, seed=1)[0]) > 0.1
+
+
+def test_the_same_seed_gives_the_same_bits():
+    gan = small_gan()
+    chex.assert_trees_all_equal(
+        parameters(train(gan, num_devices=2)[0]), parameters(train(gan, num_devices=2)[0])
+    )
+
+
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_stopping_and_going_on_gives_the_same_bits(num_devices):
+    gan = small_gan(r1=0.1)
+    straight, metrics = train(gan, num_devices=num_devices, last_step=3 * STEPS, pieces=4)
+    half, first = train(gan, num_devices=num_devices, last_step=5 * STEPS // 4, pieces=4)
+    resumed, second = train(gan, num_devices=num_devices, last_step=3 * STEPS, pieces=4, state=half)
+    chex.assert_trees_all_equal(
+        straight.replace(key=jax.random.key_data(straight.key)),
+        resumed.replace(key=jax.random.key_data(resumed.key)),
+    )
+    joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), first, second)
+    chex.assert_trees_all_equal(metrics, joined)
+
+
+def test_the_length_of_a_call_changes_no_number():
+    gan = small_gan()
+    whole, metrics = train(gan, last_step=2 * STEPS, pieces=1)
+    cut, metrics_of_cut = train(gan, last_step=2 * STEPS, pieces=10)
+    chex.assert_trees_all_close(parameters(whole), parameters(cut), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(metrics, metrics_of_cut, rtol=1e-4, atol=1e-5)
+
+
+def recording_gan(discriminator_steps=1):
+    """A GAN whose metrics are what it was fed: each example's row in the data, and its noise."""
+    nothing = {"params": jnp.zeros(())}
+
+    def mean_of_powers(values):
+        # The mean over devices of these says what the global batch held, whatever its order.
+        return {f"power_{n}": jnp.mean(values**n) for n in (1, 2, 3)}
+
+    def discriminator_loss(params, state, batch, noise):
+        metrics = {f"row_{k}": v for k, v in mean_of_powers(batch["row"]).items()}
+        metrics |= {"image": jnp.mean(batch["images"])}
+        return 0.0 * params, (metrics, {})
+
+    def generator_loss(params, state, batch, noise):
+        metrics = {f"noise_{k}": v for k, v in mean_of_powers(noise).items()}
+        return 0.0 * params, (metrics | {"last_row": jnp.mean(batch["row"])}, {})
+
+    return game.GAN(
+        generator=None,
+        discriminator=None,
+        init=lambda key: (nothing, nothing),
+        noise=lambda key: jax.random.normal(key),
+        generator_loss=generator_loss,
+        discriminator_loss=discriminator_loss,
+        generator_optimizer=optax.sgd(0.1),
+        discriminator_optimizer=optax.sgd(0.1),
+        discriminator_steps=discriminator_steps,
+    )
+
+
+def test_an_epoch_shows_each_image_once_in_an_order_of_its_own():
+    gan = recording_gan()
+    count = BATCH * STEPS
+    data = {"row": np.arange(count, dtype=np.float32), "images": np.zeros((count, 1), np.uint8)}
+    _, metrics = train(gan, num_devices=4, last_step=2 * STEPS, data=data)
+    means = metrics["row_power_1"].reshape(2, STEPS)
+    np.testing.assert_allclose(means.mean(axis=1), (count - 1) / 2, rtol=1e-6)
+    squares = metrics["row_power_2"].reshape(2, STEPS).mean(axis=1)
+    np.testing.assert_allclose(squares, np.mean(np.arange(count) ** 2.0), rtol=1e-5)
+    assert np.abs(means[0] - means[1]).max() > 10
+    assert np.abs(np.diff(means[0])).min() > 0.01
+
+
+def test_batches_are_slices_of_the_documented_permutation():
+    gan = recording_gan()
+    count = BATCH * STEPS + 5
+    data = {"row": np.arange(count, dtype=np.float32), "images": np.zeros((count, 1), np.uint8)}
+    _, metrics = train(gan, num_devices=2, last_step=2 * STEPS, data=data)
+    for epoch in range(2):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), game.ORDER), epoch)
+        order = np.asarray(jax.random.permutation(key, count), np.float64)
+        batches = order[: BATCH * STEPS].reshape(STEPS, BATCH)
+        got = metrics["row_power_1"][epoch * STEPS : (epoch + 1) * STEPS]
+        np.testing.assert_allclose(got, batches.mean(axis=1), rtol=1e-5)
+
+
+def test_noise_is_keyed_by_step_turn_and_index_in_the_global_batch():
+    gan = recording_gan()
+    data = {"row": np.zeros(BATCH * STEPS, np.float32), "images": np.zeros((640, 1), np.uint8)}
+    _, metrics = train(gan, num_devices=8, last_step=2 * STEPS, data=data)
+    root = jax.random.fold_in(jax.random.key(0), game.NOISE)
+    for step in (0, 1, STEPS + 3):
+        turn = jax.random.fold_in(jax.random.fold_in(root, step), 1)
+        drawn = [jax.random.normal(jax.random.fold_in(turn, i)) for i in range(BATCH)]
+        for power in (1, 2, 3):
+            expected = np.mean(np.asarray(drawn, np.float64) ** power)
+            np.testing.assert_allclose(metrics[f"noise_power_{power}"][step], expected, rtol=1e-4)
+
+
+def test_discriminator_steps_take_a_batch_each_and_the_generator_gets_the_last():
+    gan = recording_gan(discriminator_steps=4)
+    count = 4 * BATCH * STEPS
+    data = {"row": np.arange(count, dtype=np.float32), "images": np.zeros((count, 1), np.uint8)}
+    _, metrics = train(gan, num_devices=2, data=data)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), game.ORDER), 0)
+    batches = np.asarray(jax.random.permutation(key, count), np.float64).reshape(STEPS, 4, BATCH)
+    np.testing.assert_allclose(metrics["row_power_1"], batches.mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(metrics["last_row"], batches[:, -1].mean(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("pixel", "expected"), [(0, -1.0), (255, 1.0), (51, -0.6)])
+def test_uint8_images_reach_the_losses_in_minus_one_to_one(pixel, expected):
+    data = {
+        "row": np.zeros(BATCH * STEPS, np.float32),
+        "images": np.full((BATCH * STEPS, 2, 2, 1), pixel, np.uint8),
+    }
+    _, metrics = train(recording_gan(), data=data)
+    np.testing.assert_allclose(metrics["image"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "discriminator_steps", "platform", "expected"),
+    [
+        (60_000, 128, 1, "cpu", (468, 39, 39)),
+        (60_000, 128, 1, "tpu", (468, 39, 468)),
+        (60_000, 512, 1, "cpu", (117, 13, 13)),
+        (60_000, 64, 1, "cpu", (936, 78, 78)),  # 937 is prime: one step is left out.
+        (60_000, 128, 5, "cpu", (93, 31, 31)),
+        (70, 64, 1, "gpu", (1, 1, 1)),
+    ],
+)
+def test_schedule(num_images, batch_size, discriminator_steps, platform, expected):
+    assert training.schedule(num_images, batch_size, discriminator_steps, platform) == expected
+
+
+@pytest.mark.parametrize("steps", range(1, 400))
+def test_a_schedule_divides_and_leaves_out_at_most_a_hundredth(steps):
+    per_epoch, per_piece, per_call = training.schedule(steps, 1, 1, "cpu")
+    assert per_epoch % per_piece == 0 and per_call == per_piece
+    assert 0.99 * steps <= per_epoch <= steps
+
+
+def test_schedule_of_a_data_set_smaller_than_a_step():
+    with pytest.raises(ValueError, match="a step takes 640 images .*the data set has 639"):
+        training.schedule(639, 128, 5, "cpu")
+
+
+def test_select_devices():
+    assert training.select_devices("all") == jax.devices()
+    assert training.select_devices("3") == jax.devices()[:3]
+
+
+@pytest.mark.parametrize("which", ["0", "-1", "two", "", "1.5", "²"])
+def test_select_devices_refuses_what_is_no_count(which):
+    with pytest.raises(ValueError, match="'all' or a count"):
+        training.select_devices(which)
+
+
+def test_select_devices_refuses_more_than_there_are():
+    with pytest.raises(ValueError, match=r"9 devices asked for, but there are 8 \(cpu\)"):
+        training.select_devices("9")
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="batch of 100 does not divide over 8 devices"):
+        training.local_batch_size(100, 8)
+
+
+def test_unreplicate_undoes_replicate():
+    state = training.on_host(game.init(small_gan(), jax.random.key(3)))
+    back = training.unreplicate(training.replicate(state, jax.devices()[:4]))
+    chex.assert_trees_all_equal(parameters(state), parameters(back))
+    assert jax.random.key_data(back.key).tolist() == jax.random.key_data(state.key).tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("127.0.0.1:1", None, 0), "wants the number of processes"),
+        (("127.0.0.1:1", 2, None), "wants the number of processes"),
+        (("127.0.0.1:1", 2, 2), "process id 2 is not in 0..1"),
+        (("auto", 2, 0), "counted by JAX"),
+    ],
+)
+def test_initialize_distributed_refuses_half_a_cluster(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        training.initialize_distributed(*arguments)
