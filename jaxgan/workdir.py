@@ -100,7 +100,11 @@ class Workdir:
             self._write_rows()
         else:
             self.metrics_csv.unlink(missing_ok=True)
-        self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
+        # The suffix keeps a run that is stopped and gone on with at once from writing over its own
+        # file, which is named by the second.
+        self._tensorboard = SummaryWriter(
+            str(self.path / "tensorboard"), purge_step=step + 1, filename_suffix=f".step{step}"
+        )
 
     def log(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
         """Adds a row to metrics.csv and to TensorBoard."""

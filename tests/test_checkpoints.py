@@ -1,0 +1,163 @@
+import json
+import logging
+
+import chex
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jaxgan
+from jaxgan import game, training
+from jaxgan.checkpoints import Checkpoints
+from jaxgan.networks import mlp
+from jaxgan.unconditional import unconditional_gan
+
+CONFIG = {"seed": 7, "noise": "uniform"}
+
+
+def a_state(step=0, seed=7, latent_size=4):
+    """A state in which no two parts are alike, as after `step` steps."""
+    gan = unconditional_gan(
+        mlp.Generator(latent_size, (8,), (4, 4, 1)),
+        mlp.Discriminator((8,), (4, 4, 1)),
+        optax.adam(1e-3),
+        optax.adam(1e-3),
+    )
+    rng = np.random.default_rng(step)
+    state = training.on_host(game.init(gan, jax.random.key(seed)))
+    parts = [state.generator, state.discriminator, state.ema_params]
+    parts = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), parts)
+    generator, discriminator, ema_params = parts
+    statistics = {"batch_stats": {"mean": rng.normal(size=3).astype(np.float32)}}
+    return state.replace(
+        step=np.int32(step),
+        generator=generator.replace(collections=statistics),
+        discriminator=discriminator,
+        ema_params=ema_params,
+    )
+
+
+def assert_equal(a, b):
+    with_data = [state.replace(key=jax.random.key_data(state.key)) for state in (a, b)]
+    chex.assert_trees_all_equal(*with_data, strict=True)
+
+
+def save(directory, *steps, keep=3):
+    checkpoints = Checkpoints(directory, keep)
+    for step in steps:
+        checkpoints.save(a_state(step), CONFIG)
+    checkpoints.close()
+    return checkpoints
+
+
+def cut_short(directory):
+    for path in directory.rglob("*"):
+        if path.is_file() and path.stat().st_size > 100:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_all_of_the_state_comes_back_bit_for_bit(tmp_path):
+    save(tmp_path, 40)
+    lines = []
+    restored = Checkpoints(tmp_path).restore_newest(a_state(), lines.append)
+    assert_equal(restored, a_state(40))
+    assert lines == []
+
+
+def test_the_newest_are_kept(tmp_path):
+    assert save(tmp_path, 10, 20, 30, 40, keep=2).steps() == [30, 40]
+
+
+def test_the_configuration_is_in_the_checkpoint_as_json(tmp_path):
+    save(tmp_path, 10)
+    assert json.loads((tmp_path / "10" / "config" / "metadata").read_text()) == CONFIG
+
+
+def test_a_state_may_change_while_it_is_written(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    state = a_state(10)
+    checkpoints.save(state, CONFIG)
+    jax.tree.map(lambda x: x.fill(0), [state.generator, state.discriminator, state.ema_params])
+    checkpoints.wait()
+    assert_equal(checkpoints.restore_newest(a_state(), print), a_state(10))
+
+
+def test_nothing_to_restore(tmp_path):
+    assert Checkpoints(tmp_path / "absent").restore_newest(a_state(), print) is None
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("item", ["state", "generator"])
+@pytest.mark.parametrize("damage", ["cut short", "missing"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_used(tmp_path, item, damage):
+    save(tmp_path, 10, 20)
+    if damage == "missing":
+        for path in (tmp_path / "20" / item).rglob("*"):
+            if path.is_file():
+                path.unlink()
+    else:
+        cut_short(tmp_path / "20" / item)
+    checkpoints = Checkpoints(tmp_path)
+    lines = []
+    assert_equal(checkpoints.restore_newest(a_state(), lines.append), a_state(10))
+    (line,) = lines
+    assert line.startswith("checkpoint 20 is damaged (") and line.endswith("aside as damaged_20")
+    assert "\n" not in line
+    checkpoints.save(a_state(20), CONFIG)
+    checkpoints.close()
+    assert checkpoints.steps() == [10, 20]
+    assert_equal(Checkpoints(tmp_path).restore_newest(a_state(), print), a_state(20))
+
+
+def test_a_half_written_checkpoint_is_none(tmp_path):
+    save(tmp_path, 10)
+    (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.steps() == [10]
+    assert_equal(checkpoints.restore_newest(a_state(), print), a_state(10))
+    checkpoints.save(a_state(20), CONFIG)
+    checkpoints.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
+
+
+def test_only_damaged_checkpoints(tmp_path):
+    save(tmp_path, 10, 20)
+    cut_short(tmp_path / "10")
+    cut_short(tmp_path / "20")
+    with pytest.raises(ValueError, match="none of the checkpoints in .* can be read"):
+        Checkpoints(tmp_path).restore_newest(a_state(), lambda line: None)
+
+
+def test_a_state_of_other_shapes_is_not_taken(tmp_path):
+    save(tmp_path, 10)
+    lines = []
+    with pytest.raises(ValueError, match="none of the checkpoints"):
+        Checkpoints(tmp_path).restore_newest(a_state(latent_size=5), lines.append)
+    assert "(4, 8), not float32 (5, 8)" in lines[0]
+
+
+def test_load_params_gives_the_averaged_generator(tmp_path):
+    save(tmp_path / "checkpoints", 10, 20)
+    expected = a_state(20)
+    params = jaxgan.load_params(tmp_path)
+    chex.assert_trees_all_equal(params["params"], expected.ema_params)
+    chex.assert_trees_all_equal(
+        params["batch_stats"], {"mean": expected.generator.collections["batch_stats"]["mean"]}
+    )
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(params))
+
+
+def test_load_params_passes_over_a_damaged_checkpoint_and_says_so(tmp_path, caplog):
+    save(tmp_path / "checkpoints", 10, 20)
+    cut_short(tmp_path / "checkpoints" / "20")
+    with caplog.at_level(logging.WARNING):
+        params = jaxgan.load_params(tmp_path)
+    chex.assert_trees_all_equal(params["params"], a_state(10).ema_params)
+    assert "checkpoint 20 is damaged" in caplog.text
+    assert (tmp_path / "checkpoints" / "20").is_dir(), "reading changes nothing on disk"
+
+
+def test_load_params_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint in"):
+        jaxgan.load_params(tmp_path / "nothing")

@@ -1,0 +1,153 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.workdir import MOST_FRAMES, Workdir
+
+METRICS = ("generator_loss", "discriminator_loss", "d_real", "d_fake", "d_accuracy")
+
+
+def config_for(path, **settings):
+    return MLPGANConfig(workdir=str(path), **settings)
+
+
+def opened(path, step=0, **settings):
+    workdir = Workdir(path, 3)
+    config = config_for(path, **settings)
+    workdir.check(config)
+    workdir.open(config, step)
+    return workdir
+
+
+def log(workdir, *steps):
+    """Rows whose numbers are a float32's, as the losses are."""
+    for step in steps:
+        values = {name: np.float32(step / (i + 3)) for i, name in enumerate(METRICS)}
+        workdir.log(step, step / 10, values)
+
+
+def rows_on_disk(path):
+    with open(path / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_on_disk_are_the_logged_numbers_exactly(tmp_path):
+    workdir = opened(tmp_path)
+    log(workdir, 5, 10)
+    workdir.close()
+    rows = rows_on_disk(tmp_path)
+    assert [row["step"] for row in rows] == ["5", "10"]
+    assert [row["epoch"] for row in rows] == ["0.5", "1.0"]
+    for row in rows:
+        for i, name in enumerate(METRICS):
+            assert np.float32(row[name]) == np.float32(int(row["step"]) / (i + 3))
+
+
+def test_a_row_can_be_read_as_soon_as_it_is_logged(tmp_path):
+    workdir = opened(tmp_path)
+    log(workdir, 5)
+    assert len(rows_on_disk(tmp_path)) == 1
+    workdir.close()
+
+
+@pytest.mark.parametrize(
+    "torn", ["", "20", "20,2.", "20,2.0,6.6", "20,2.0,,,,,", "20,2.0,1,1,1,1,1"]
+)
+def test_going_on_drops_what_is_later_and_ends_as_if_never_stopped(tmp_path, torn):
+    straight = opened(tmp_path / "straight")
+    log(straight, 5, 10, 15, 20)
+    straight.close()
+    stopped = opened(tmp_path / "stopped")
+    log(stopped, 5, 10, 15)
+    stopped.close()
+    with open(tmp_path / "stopped" / "metrics.csv", "a") as file:
+        file.write(torn)
+    resumed = opened(tmp_path / "stopped", step=10)
+    assert [row["step"] for row in resumed.rows] == [5, 10]
+    log(resumed, 15, 20)
+    resumed.close()
+    files = [tmp_path / name / "metrics.csv" for name in ("straight", "stopped")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert resumed.rows == straight.rows
+
+
+def test_tensorboard_shows_each_step_once_after_going_on(tmp_path):
+    first = opened(tmp_path)
+    log(first, 5, 10, 15)
+    first.close()
+    second = opened(tmp_path, step=10)
+    log(second, 15, 20)
+    second.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("d_real")] == [5, 10, 15, 20]
+
+
+def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
+    workdir = opened(tmp_path)
+    log(workdir, 5)
+    workdir.draw_samples(5, 1, np.zeros((4, 2, 2, 1)))
+    workdir.draw_summary()
+    workdir.close()
+    (tmp_path / "notes.txt").write_text("mine")
+    opened(tmp_path, resume=False, seed=3).close()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "metrics.csv").exists()
+    assert not (tmp_path / "training.gif").exists()
+    assert list((tmp_path / "samples").iterdir()) == []
+    assert MLPGANConfig.load(tmp_path).seed == 3
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    opened(tmp_path).close()
+    leftover = tmp_path / "samples" / ".epoch_0001.partial.png"
+    leftover.write_bytes(b"half")
+    opened(tmp_path, step=5).close()
+    assert not leftover.exists()
+
+
+def test_the_gif_of_a_long_run_is_bounded_and_ends_with_the_last_epoch(tmp_path):
+    workdir = opened(tmp_path)
+    for epoch in range(MOST_FRAMES + 50):
+        workdir.draw_samples(epoch, epoch, np.full((1, 4, 4, 1), epoch / 255))
+    workdir.draw_summary()
+    workdir.close()
+    with Image.open(tmp_path / "training.gif") as gif:
+        assert gif.n_frames == MOST_FRAMES
+        for frame, epoch in ((0, 0), (MOST_FRAMES - 1, MOST_FRAMES + 49)):
+            gif.seek(frame)
+            assert np.asarray(gif.convert("L")).mean() == pytest.approx(epoch, abs=2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"epochs": 99}, {"devices": "2"}, {"checkpoint_every": 5}, {"download": True}]
+)
+def test_a_run_may_go_on_with_other_means(tmp_path, change):
+    opened(tmp_path).close()
+    Workdir(tmp_path, 3).check(config_for(tmp_path, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 1}, "--seed 0, not 1"),
+        ({"batch_size": 64}, "--batch-size 128, not 64"),
+        ({"image_shape": (32, 32, 3)}, "--image-shape 28 28 1, not 32 32 3"),
+        ({"noise": "uniform"}, "--noise normal, not uniform"),
+    ],
+)
+def test_a_run_may_not_go_on_with_other_settings(tmp_path, change, said):
+    opened(tmp_path).close()
+    with pytest.raises(ValueError, match=said):
+        Workdir(tmp_path, 3).check(config_for(tmp_path, **change))
+
+
+def test_a_damaged_configuration_is_named(tmp_path):
+    opened(tmp_path).close()
+    (tmp_path / "config.json").write_text('{"seed": ')
+    with pytest.raises(ValueError, match="config.json cannot be used"):
+        Workdir(tmp_path, 3).check(config_for(tmp_path))
