@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jaxgan.checkpoints import load_params
     from jaxgan.data import Dataset, load
     from jaxgan.game import GAN, init, train_step, update_discriminator, update_generator
+    from jaxgan.mlp_gan import MLPGANConfig
     from jaxgan.sampling import generate, interpolate, sample
     from jaxgan.state import Player, TrainState
     from jaxgan.unconditional import unconditional_gan
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GAN",
     "Dataset",
+    "MLPGANConfig",
     "Player",
     "TrainState",
     "generate",
@@ -39,6 +41,7 @@ _HOMES = {
     "checkpoints": ["load_params"],
     "data": ["Dataset", "load"],
     "game": ["GAN", "init", "train_step", "update_discriminator", "update_generator"],
+    "mlp_gan": ["MLPGANConfig"],
     "sampling": ["generate", "interpolate", "sample"],
     "state": ["Player", "TrainState"],
     "unconditional": ["unconditional_gan"],

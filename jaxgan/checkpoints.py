@@ -72,7 +72,7 @@ class Checkpoints:
         """The newest checkpoint that can be read, on the host, or None if there is none at all.
 
         A damaged one is passed over, said, and set aside as `damaged_STEP`, so that the run may
-        save that step again.
+        save that step again. If none is whole, all stay as they are.
 
         Args:
             like: a state of the same structure, shapes and dtypes.
@@ -81,17 +81,22 @@ class Checkpoints:
         Raises:
             ValueError: there are checkpoints, but none can be read.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        damaged: dict[int, str] = {}
+        for step in reversed(self.steps()):
             try:
-                return self._restore(step, like)
+                state = self._restore(step, like)
             except Exception as error:  # Orbax and TensorStore raise all kinds for a damaged file.
-                damaged = self._set_aside(step)
-                report(
-                    f"checkpoint {step} is damaged ({_first_line(error)}): set aside as {damaged}"
-                )
-        if steps:
-            raise ValueError(f"none of the checkpoints in {self.directory} can be read")
+                damaged[step] = _first_line(error)
+                continue
+            for bad, why in damaged.items():
+                report(f"checkpoint {bad} is damaged ({why}): set aside as {self._set_aside(bad)}")
+            return state
+        if damaged:
+            newest, why = next(iter(damaged.items()))
+            raise ValueError(
+                f"none of the checkpoints in {self.directory} can be read (of {newest}: {why}): "
+                "take another --workdir, or --no-resume to start anew in its place"
+            )
         return None
 
     def load_generator(self) -> PyTree:

@@ -1,6 +1,7 @@
 """The command line of an experiment: flags in, a configuration or one clear line out."""
 
 import contextlib
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,3 +47,5 @@ def user_errors() -> Iterator[None]:
         line = " ".join(str(error).split())
         print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
         raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None

@@ -1,6 +1,7 @@
 """Images from a trained generator. Pure: usable inside a caller's own jit, vmap and grad."""
 
 import functools
+import numbers
 from typing import Any
 
 import flax.linen as nn
@@ -38,11 +39,10 @@ def sample(
         ValueError: params of another network (the message names the first shape that is wrong), no
             key, unknown noise, or num_samples below 1.
     """
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise ValueError(f"num_samples must be a whole number of 1 or more, not {num_samples!r}")
+    _check_count("num_samples", num_samples, least=1)
     _check_noise(noise)
     _check_params(params, generator)
-    return _sample(params, _as_typed_key(key), num_samples, noise, generator)
+    return _sample(params, _as_typed_key(key), int(num_samples), noise, generator)
 
 
 def generate(
@@ -95,15 +95,16 @@ def interpolate(
     Raises:
         ValueError: as `sample` and `generate`, or num_steps below 2.
     """
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 2:
-        raise ValueError(f"num_steps must be a whole number of 2 or more, not {num_steps!r}")
+    _check_count("num_steps", num_steps, least=2)
     _check_noise(noise)
     for name, latent in (("start", start), ("end", end)):
         if jnp.shape(latent) != (generator.latent_size,):
             raise ValueError(
                 f"{name} must have the shape ({generator.latent_size},), not {jnp.shape(latent)}"
             )
-    path = WALKS[noise](jnp.asarray(start), jnp.asarray(end), jnp.linspace(0.0, 1.0, num_steps))
+    path = WALKS[noise](
+        jnp.asarray(start), jnp.asarray(end), jnp.linspace(0.0, 1.0, int(num_steps))
+    )
     return generate(params, path, generator=generator)
 
 
@@ -132,6 +133,11 @@ def _as_typed_key(key: jax.Array) -> jax.Array:
             pass
     shown = f"{dtype} of shape {key.shape}" if dtype is not None else repr(key)
     raise ValueError(f"key must be one PRNG key, such as jax.random.key(0), not {shown}")
+
+
+def _check_count(name: str, count: int, *, least: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < least:
+        raise ValueError(f"{name} must be a whole number of {least} or more, not {count!r}")
 
 
 def _check_noise(noise: str) -> None:

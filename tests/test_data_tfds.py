@@ -172,6 +172,19 @@ def test_read_without_tensorflow(prepared, tmp_path):
     assert done.stdout.splitlines() == expected, done.stderr
 
 
+def test_the_experiment_trains_on_it(prepared, run_script, tmp_path):
+    folder, _, _ = prepared
+    small = ("--generator-widths", 16, "--discriminator-widths", 16, "--batch-size", 6000)
+    done = run_script(
+        *("mnist_gan.py", "--dataset", "fashion_mnist", "--data-dir", folder),
+        *("--epochs", 1, "--workdir", "run", *small),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fashion_mnist: 60,000 images" in done.stdout
+    assert (tmp_path / "run" / "checkpoints" / "10").is_dir()
+    assert not list(tmp_path.glob("runs"))
+
+
 def test_slice_and_shape(prepared):
     folder, dataset, _ = prepared
     part = data.load("fashion_mnist", split="train[:100]", image_shape=(14, 14, 3), data_dir=folder)
