@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import typing
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import jax
 import simple_parsing
+import typeguard
 
 from jaxgan.files import written_whole
 from jaxgan.game import GAN
@@ -108,14 +110,18 @@ class RunConfig:
         name = values.pop("experiment", None)
         if name != cls.experiment_name():
             raise ValueError(f"this is a run of {name!r}, not of {cls.experiment_name()!r}")
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(values.keys() - known):
-            raise ValueError(f"unknown setting {unknown[0]!r}")
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        try:
-            return cls(**(values | lists))
-        except TypeError as error:
-            raise ValueError(f"a setting is of the wrong type ({error})") from error
+        types = typing.get_type_hints(cls)
+        for key, value in values.items():
+            if key not in types:
+                raise ValueError(f"unknown setting {key!r}")
+            if isinstance(value, list):
+                values[key] = tuple(value)
+            try:
+                typeguard.check_type(values[key], types[key])
+            except typeguard.TypeCheckError as error:
+                why = " ".join(str(error).split())
+                raise ValueError(f"{key} cannot be {value!r}: {why}") from error
+        return cls(**values)
 
     @classmethod
     def experiment_name(cls) -> str:

@@ -49,9 +49,10 @@ def slerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:
         float [steps, size].
     """
     _check_walk(start, end, fractions)
-    norms = jnp.linalg.norm(start) * jnp.linalg.norm(end)
-    cosine = jnp.clip(jnp.vdot(start, end) / jnp.where(norms == 0, 1, norms), -1, 1)
-    no_arc = (norms == 0) | (jnp.abs(cosine) > 1 - 1e-6)
+    # The values put in where there is no arc keep its gradient free of NaN there.
+    squares = jnp.vdot(start, start) * jnp.vdot(end, end)
+    cosine = jnp.vdot(start, end) / jnp.sqrt(jnp.where(squares == 0, 1, squares))
+    no_arc = (squares == 0) | (jnp.abs(cosine) > 1 - 1e-6)
     angle = jnp.arccos(jnp.where(no_arc, 0.0, cosine))
     t = fractions[:, None]
     arc = (jnp.sin((1 - t) * angle) * start + jnp.sin(t * angle) * end) / jnp.sin(angle)

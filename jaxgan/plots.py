@@ -20,7 +20,9 @@ def plot_losses(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     epochs = [row["epoch"] for row in rows]
 
     def curve(axes, name: str, label: str, **style) -> None:
-        axes.plot(epochs, [row[name] for row in rows], label=label, linewidth=1.2, **style)
+        marker = "o" if len(rows) == 1 else None
+        values = [row[name] for row in rows]
+        axes.plot(epochs, values, label=label, linewidth=1.2, marker=marker, **style)
 
     figure = Figure(figsize=(8, 6), layout="constrained")
     FigureCanvasAgg(figure)

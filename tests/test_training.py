@@ -65,20 +65,18 @@ def parameters(state):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
         {"loss": "wasserstein", "gradient_penalty": 10.0, "discriminator_steps": 3},
         {"loss": "hinge", "noise": "uniform", "r1": 0.1, "r2": 0.1},
     ],
-    ids=["plain", "wgan-gp", "hinge-r1-r2"],
+    ids=["wgan-gp", "hinge-r1-r2"],
 )
 def test_any_number_of_devices_trains_the_same_gan(settings):
     gan = small_gan(**settings)
     one, metrics_of_one = train(gan, num_devices=1)
+    many, metrics = train(gan, num_devices=8)
     assert one.step == STEPS
-    for num_devices in (2, 8):
-        many, metrics = train(gan, num_devices=num_devices)
-        assert relative_distance(many, one) < 1e-4
-        chex.assert_trees_all_close(metrics, metrics_of_one, rtol=1e-3, atol=1e-4)
+    assert relative_distance(many, one) < 1e-4
+    chex.assert_trees_all_close(metrics, metrics_of_one, rtol=1e-3, atol=1e-4)
 
 
 def test_the_chapters_networks_train_the_same_on_1_2_and_8_devices():

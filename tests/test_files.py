@@ -1,0 +1,96 @@
+import os
+
+import pytest
+
+from jaxgan import files
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "config.json", "a.b.png"])
+def test_a_file_is_there_only_once_it_is_whole(tmp_path, name):
+    path = tmp_path / name
+    with files.written_whole(path) as beside:
+        # On the same disk, or renaming would be copying; and with the ending that writers go by.
+        assert beside.parent == path.parent
+        assert beside.suffix == path.suffix
+        assert files.PARTIAL in beside.name
+        beside.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert names(tmp_path) == [name]
+
+
+def test_an_old_file_is_replaced(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with open(path) as reader:
+        with files.written_whole(path) as beside:
+            beside.write_text("new")
+            assert path.read_text() == "old"
+        assert path.read_text() == "new"
+        # Replaced, not written over: who was reading the old one reads it to its end.
+        assert reader.read() == "old"
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", ["old", None])
+def test_a_writer_that_fails_changes_nothing(tmp_path, error, old):
+    path = tmp_path / "x.txt"
+    if old:
+        path.write_text(old)
+    with pytest.raises(error), files.written_whole(path) as beside:
+        beside.write_text("half")
+        raise error
+    assert names(tmp_path) == (["x.txt"] if old else [])
+    if old:
+        assert path.read_text() == old
+
+
+def test_a_rename_that_fails_leaves_no_temporary(tmp_path):
+    path = tmp_path / "x"
+    path.mkdir()
+    with pytest.raises(OSError), files.written_whole(path) as beside:
+        beside.write_text("new")
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_folder_that_is_not_there_is_an_oserror(tmp_path):
+    with pytest.raises(OSError), files.written_whole(tmp_path / "none" / "x.txt") as beside:
+        beside.write_text("new")
+    assert names(tmp_path) == []
+
+
+def test_what_is_written_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    # Else a crash of the machine could leave an empty file under the final name.
+    order = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (order.append("fsync"), fsync(number)))
+    monkeypatch.setattr(os, "replace", lambda *args: (order.append("replace"), replace(*args)))
+    with files.written_whole(tmp_path / "x.txt") as beside:
+        beside.write_text("new")
+    assert order == ["fsync", "replace"]
+
+
+def test_remove_partial_removes_what_killed_writers_left_and_nothing_else(tmp_path):
+    below = tmp_path / "samples" / "more"
+    below.mkdir(parents=True)
+    kept = ["grid.png", ".hidden", "notes.partial.txt", "impartial.txt", ".impartial"]
+    writers = []
+    for directory in (tmp_path, below):
+        for name in kept:
+            (directory / name).write_text("kept")
+        # As a writer that is killed leaves it.
+        writers.append(files.written_whole(directory / "grid.png"))
+        writers[-1].__enter__().write_text("half")
+        assert len(names(directory)) > len(kept)
+    files.remove_partial(tmp_path)
+    assert names(tmp_path) == sorted([*kept, "samples"])
+    assert names(below) == sorted(kept)
+
+
+def test_remove_partial_of_nothing(tmp_path):
+    files.remove_partial(tmp_path / "none")
+    assert names(tmp_path) == []

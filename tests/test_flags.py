@@ -1,0 +1,125 @@
+import dataclasses
+import re
+
+import pytest
+
+from jaxgan import flags
+from jaxgan.mlp_gan import MLPGANConfig
+
+
+def parse(line: str) -> MLPGANConfig:
+    return flags.parse(MLPGANConfig, line.split(), description="what it does")
+
+
+def test_no_flags_is_every_default():
+    assert parse("") == MLPGANConfig()
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        ("--resume", {"resume": True}),
+        ("--no-resume", {"resume": False}),
+        ("--download", {"download": True}),
+        ("--no-download", {"download": False}),
+        ("--epochs 3", {"epochs": 3}),
+        ("--epochs=3", {"epochs": 3}),
+        ("--epochs 3 --epochs 4", {"epochs": 4}),
+        ("--devices 8", {"devices": "8"}),
+        ("--data-dir /data", {"data_dir": "/data"}),
+        ("--learning-rate 1e-3", {"learning_rate": 1e-3}),
+        ("--gradient-penalty 3", {"gradient_penalty": 3.0}),
+        ("--image-shape 8 10 3", {"image_shape": (8, 10, 3)}),
+        ("--generator-widths 16", {"generator_widths": (16,)}),
+        (
+            "--discriminator-widths 16 32 --seed 7",
+            {"discriminator_widths": (16, 32), "seed": 7},
+        ),
+        ("--loss hinge --noise uniform", {"loss": "hinge", "noise": "uniform"}),
+        ("--precision bfloat16", {"precision": "bfloat16"}),
+        (
+            "--coordinator host:12 --num-processes 2 --process-id 0",
+            {"coordinator": "host:12", "num_processes": 2, "process_id": 0},
+        ),
+    ],
+)
+def test_flags_set_fields(line, changes):
+    assert parse(line) == dataclasses.replace(MLPGANConfig(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("--nope 1", ["--nope"]),
+        ("stray", ["stray"]),
+        # Half a flag may mean another one tomorrow.
+        ("--epoch 3", ["--epoch"]),
+        ("--batch_size 3", ["--batch_size"]),
+        ("--epochs", ["--epochs"]),
+        ("--epochs many", ["--epochs", "'many'"]),
+        ("--epochs 2.5", ["--epochs", "'2.5'"]),
+        ("--epochs 0", ["--epochs", "0"]),
+        ("--learning-rate fast", ["--learning-rate", "'fast'"]),
+        ("--learning-rate nan", ["--learning-rate", "nan"]),
+        ("--learning-rate -1", ["--learning-rate"]),
+        ("--gradient-penalty x", ["--gradient-penalty", "'x'"]),
+        ("--image-shape 8 8", ["--image-shape"]),
+        ("--image-shape 8 8 x", ["--image-shape", "'x'"]),
+        ("--generator-widths 8 x", ["--generator-widths", "'x'"]),
+        ("--resume perhaps", ["--resume", "'perhaps'"]),
+        ("--loss wgan", ["--loss", "'wgan'", "wasserstein"]),
+        ("--noise gaussian", ["--noise", "'gaussian'", "uniform"]),
+        ("--precision float16", ["--precision", "'float16'", "bfloat16"]),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_names_the_flag(line, named, capsys):
+    with pytest.raises(ValueError) as error:
+        parse(line)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in named:
+        assert part in message
+    assert capsys.readouterr() == ("", "")
+
+
+def test_help_names_every_flag_and_exits_well(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse("--help")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "what it does" in text
+    for field in dataclasses.fields(MLPGANConfig):
+        assert re.search(rf"--{field.name.replace('_', '-')}\b", text)
+    assert "--no-resume" in text
+    assert "--no-download" in text
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, FileNotFoundError, ImportError])
+def test_user_errors_are_one_line_and_exit_code_2(error, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["experiments/mnist_gan.py", "--epochs", "0"])
+    with pytest.raises(SystemExit) as ended, flags.user_errors():
+        raise error("--epochs must be\n    1 or more")
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "mnist_gan.py: error: --epochs must be 1 or more\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, AssertionError])
+def test_other_errors_keep_their_traceback(error, capsys):
+    with pytest.raises(error), flags.user_errors():
+        raise error("a bug")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_ends_without_a_word_as_shells_expect(capsys):
+    with pytest.raises(SystemExit) as ended, flags.user_errors():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_block_that_ends_well_goes_on(capsys):
+    with flags.user_errors():
+        pass
+    assert capsys.readouterr() == ("", "")

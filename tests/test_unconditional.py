@@ -1,0 +1,313 @@
+"""The 2014 game against float64 NumPy: forward passes written out, gradients by differences."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan import game
+from jaxgan.networks import mlp
+from jaxgan.state import Player, TrainState
+from jaxgan.unconditional import unconditional_gan
+
+BATCH = 6
+GENERATOR = mlp.Generator(3, (4,), (2, 2, 1))
+DISCRIMINATOR = mlp.Discriminator((5,), (2, 2, 1))
+LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
+
+
+def make_gan(**settings):
+    # A step of plain descent at rate 1 moves parameters by minus the gradient.
+    return unconditional_gan(GENERATOR, DISCRIMINATOR, optax.sgd(1.0), optax.sgd(1.0), **settings)
+
+
+def a_state(gan):
+    """A state whose weights are larger than a new network's and whose biases are not 0."""
+    rng = np.random.default_rng(0)
+
+    def player(module, inputs, optimizer):
+        shapes = jax.eval_shape(module.init, jax.random.key(0), np.zeros(inputs, np.float32))
+        params = jax.tree.map(
+            lambda x: rng.normal(scale=0.8, size=x.shape).astype(np.float32), shapes["params"]
+        )
+        return Player(params, {}, optimizer.init(params))
+
+    generator = player(GENERATOR, (1, 3), gan.generator_optimizer)
+    return TrainState(
+        step=np.int32(0),
+        key=jax.random.key(0),
+        generator=generator,
+        discriminator=player(DISCRIMINATOR, (1, 2, 2, 1), gan.discriminator_optimizer),
+        ema_params=generator.params,
+    )
+
+
+def a_batch():
+    images = np.random.default_rng(1).uniform(-1, 1, (BATCH, 2, 2, 1))
+    return {"images": images.astype(np.float32)}
+
+
+def a_noise():
+    rng = np.random.default_rng(2)
+    noise = {"latent": rng.normal(size=(BATCH, 3)), "mix": rng.uniform(size=BATCH)}
+    return jax.tree.map(np.float32, noise)
+
+
+def in_float64(tree):
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
+def layers(params):
+    return [(params[f"Dense_{i}"]["kernel"], params[f"Dense_{i}"]["bias"]) for i in range(2)]
+
+
+def forward(params, inputs):
+    (first, first_bias), (second, second_bias) = layers(params)
+    hidden = inputs @ first + first_bias
+    return np.where(hidden >= 0, hidden, 0.2 * hidden) @ second + second_bias
+
+
+def generated(params, latents):
+    return np.tanh(forward(params, latents))
+
+
+def judged(params, images):
+    return forward(params, images)[:, 0]
+
+
+def input_gradients(params, images):
+    (first, first_bias), (second, _) = layers(params)
+    slopes = np.where(images @ first + first_bias >= 0, 1.0, 0.2)
+    return (slopes * second[:, 0]) @ first.T
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def adversarial_discriminator(loss, real, fake, s):
+    if loss == "least_squares":
+        return (np.mean((real - (1 - s)) ** 2) + np.mean(fake**2)) / 2
+    if loss == "wasserstein":
+        return np.mean(fake) - np.mean(real)
+    if loss == "hinge":
+        return np.mean(np.maximum(0, 1 - real)) + np.mean(np.maximum(0, 1 + fake))
+    real_term = (1 - s) * np.log(sigmoid(real)) + s * np.log(1 - sigmoid(real))
+    return -np.mean(real_term) - np.mean(np.log(1 - sigmoid(fake)))
+
+
+def adversarial_generator(loss, fake):
+    if loss == "least_squares":
+        return np.mean((fake - 1) ** 2) / 2
+    if loss == "non_saturating":
+        return -np.mean(np.log(sigmoid(fake)))
+    if loss == "minimax":
+        return np.mean(np.log(1 - sigmoid(fake)))
+    return -np.mean(fake)
+
+
+def discriminator_loss(params, real, fake, mix, settings):
+    def norms(images):
+        return np.linalg.norm(input_gradients(params, images), axis=1)
+
+    return (
+        adversarial_discriminator(
+            settings.get("loss", "non_saturating"),
+            judged(params, real),
+            judged(params, fake),
+            settings.get("label_smoothing", 0.0),
+        )
+        + settings.get("r1", 0.0) / 2 * np.mean(norms(real) ** 2)
+        + settings.get("r2", 0.0) / 2 * np.mean(norms(fake) ** 2)
+        + settings.get("gradient_penalty", 0.0)
+        * np.mean((norms(mix[:, None] * real + (1 - mix[:, None]) * fake) - 1) ** 2)
+    )
+
+
+def finite_differences(function, params, step=1e-6):
+    leaves, treedef = jax.tree.flatten(params)
+    gradients = []
+    for which, leaf in enumerate(leaves):
+        gradient = np.zeros_like(leaf)
+        for index in np.ndindex(leaf.shape):
+            values = []
+            for sign in (1, -1):
+                moved = leaf.copy()
+                moved[index] += sign * step
+                moved_leaves = [*leaves[:which], moved, *leaves[which + 1 :]]
+                values.append(function(jax.tree.unflatten(treedef, moved_leaves)))
+            gradient[index] = (values[0] - values[1]) / (2 * step)
+        gradients.append(gradient)
+    return jax.tree.unflatten(treedef, gradients)
+
+
+def assert_trees_close(given, expected, *, rtol=1e-4, atol=1e-5):
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), given, expected
+    )
+
+
+def difference(before, after):
+    return jax.tree.map(np.subtract, in_float64(before), in_float64(after))
+
+
+DISCRIMINATOR_SETTINGS = [
+    *({"loss": loss} for loss in LOSSES),
+    {"label_smoothing": 0.2},
+    {"loss": "least_squares", "label_smoothing": 0.2},
+    {"r1": 0.7},
+    {"r2": 0.7},
+    {"gradient_penalty": 3.0},
+    {"loss": "hinge", "r1": 0.5, "r2": 2.0, "gradient_penalty": 1.5},
+]
+
+
+@pytest.mark.parametrize(
+    "settings", DISCRIMINATOR_SETTINGS, ids=lambda s: ",".join(f"{k}={v}" for k, v in s.items())
+)
+def test_discriminator_update(settings):
+    gan = make_gan(**settings)
+    state, batch, noise = a_state(gan), a_batch(), a_noise()
+    after, metrics = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
+        state, batch, noise
+    )
+
+    params = in_float64(state.discriminator.params)
+    real = in_float64(batch["images"]).reshape(BATCH, 4)
+    fake = generated(in_float64(state.generator.params), in_float64(noise["latent"]))
+    mix = in_float64(noise["mix"])
+
+    def loss(params):
+        return discriminator_loss(params, real, fake, mix, settings)
+
+    assert_trees_close(
+        difference(state.discriminator.params, after.discriminator.params),
+        finite_differences(loss, params),
+    )
+
+    real_logits, fake_logits = judged(params, real), judged(params, fake)
+    probability = sigmoid
+    if settings.get("loss") == "least_squares":
+        probability = lambda x: np.clip(x, 0, 1)  # noqa: E731
+    d_real, d_fake = probability(real_logits), probability(fake_logits)
+    expected = {
+        "discriminator_loss": loss(params),
+        "d_real": np.mean(d_real),
+        "d_fake": np.mean(d_fake),
+        "d_accuracy": (np.sum(d_real > 0.5) + np.sum(d_fake < 0.5)) / (2 * BATCH),
+    }
+    # An accuracy of 0 or 1 would be right by chance.
+    assert 0 < expected["d_accuracy"] < 1
+    assert metrics.keys() == expected.keys()
+    assert_trees_close(dict(metrics), expected, atol=1e-6)
+
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (after.generator, after.ema_params, after.step),
+        (state.generator, state.ema_params, state.step),
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_generator_update(loss):
+    gan = make_gan(loss=loss)
+    state, batch, noise = a_state(gan), a_batch(), a_noise()
+    after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(state, batch, noise)
+
+    police = in_float64(state.discriminator.params)
+    latents = in_float64(noise["latent"])
+
+    def value(params):
+        return adversarial_generator(loss, judged(police, generated(params, latents)))
+
+    params = in_float64(state.generator.params)
+    assert_trees_close(
+        difference(state.generator.params, after.generator.params),
+        finite_differences(value, params),
+    )
+    assert metrics.keys() == {"generator_loss"}
+    np.testing.assert_allclose(metrics["generator_loss"], value(params), rtol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, after.discriminator, state.discriminator)
+    assert after.step == 1
+
+
+def test_minimax_points_as_non_saturating_does_but_scaled_by_the_odds():
+    # Goodfellow et al. 2014, end of section 3: the slopes of log(1 - D) and -log D by the logit are
+    # -D and -(1 - D), so for one image the gradients differ by D / (1 - D) alone.
+    gradients = {}
+    for loss in ("minimax", "non_saturating"):
+        gan = make_gan(loss=loss)
+        state = a_state(gan)
+        noise = jax.tree.map(lambda x: x[:1], a_noise())
+        gradient = jax.jit(jax.grad(gan.generator_loss, has_aux=True))
+        gradients[loss], _ = gradient(state.generator.params, state, None, noise)
+    fake = generated(in_float64(state.generator.params), in_float64(noise["latent"]))
+    d = sigmoid(judged(in_float64(state.discriminator.params), fake))
+    scaled = jax.tree.map(lambda x: d / (1 - d) * x, gradients["non_saturating"])
+    assert_trees_close(gradients["minimax"], scaled, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform"])
+def test_noise(name):
+    plain, penalised = make_gan(noise=name), make_gan(noise=name, gradient_penalty=1.0)
+    keys = jax.random.split(jax.random.key(0), 2000)
+    drawn = jax.jit(jax.vmap(penalised.noise))(keys)
+    assert drawn["latent"].shape == (2000, 3)
+    assert drawn["mix"].shape == (2000,)
+    # 6000 numbers: of N(0, 1) some are surely beyond 3, of U(-1, 1) none beyond 1.
+    largest = np.abs(drawn["latent"]).max()
+    assert largest > 3 if name == "normal" else 0.99 < largest <= 1
+    assert 0 <= drawn["mix"].min() < 0.01
+    assert 0.99 < drawn["mix"].max() < 1
+    # Latents and mixes are drawn with keys of their own: uncorrelated, to 5 standard errors.
+    correlations = np.corrcoef(np.column_stack([drawn["latent"], drawn["mix"]]), rowvar=False)
+    assert np.abs(correlations - np.eye(4)).max() < 5 / np.sqrt(2000)
+    without = jax.jit(jax.vmap(plain.noise))(keys)
+    assert without.keys() == {"latent"}
+    np.testing.assert_array_equal(without["latent"], drawn["latent"])
+
+
+def test_init_draws_each_network_with_a_key_of_its_own():
+    twins = mlp.Generator(4, (4,), (2, 2, 1)), mlp.Discriminator((4,), (2, 2, 1))
+    gan = unconditional_gan(*twins, optax.sgd(1.0), optax.sgd(1.0))
+    generator, discriminator = jax.jit(gan.init)(jax.random.key(0))
+    assert not np.any(
+        generator["params"]["Dense_0"]["kernel"] == discriminator["params"]["Dense_0"]["kernel"]
+    )
+    for variables, module, inputs in (
+        (generator, twins[0], (1, 4)),
+        (discriminator, twins[1], (1, 2, 2, 1)),
+    ):
+        expected = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(inputs))
+        assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, expected)
+
+
+def test_what_is_given_is_passed_on():
+    optimizers = optax.sgd(1.0), optax.adam(1.0)
+    gan = unconditional_gan(
+        GENERATOR, DISCRIMINATOR, *optimizers, discriminator_steps=3, ema_decay=0.5
+    )
+    assert (gan.generator, gan.discriminator) == (GENERATOR, DISCRIMINATOR)
+    assert (gan.generator_optimizer, gan.discriminator_optimizer) == optimizers
+    assert (gan.discriminator_steps, gan.ema_decay) == (3, 0.5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        gan.ema_decay = 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"loss": "wgan"}, ["'wgan'", *LOSSES]),
+        ({"noise": "gaussian"}, ["'gaussian'", "normal", "uniform"]),
+        ({"loss": "wasserstein", "label_smoothing": 0.1}, ["label smoothing", "wasserstein"]),
+        ({"loss": "hinge", "label_smoothing": 0.1}, ["label smoothing", "hinge"]),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(settings, named):
+    with pytest.raises(ValueError) as error:
+        make_gan(**settings)
+    for name in named:
+        assert name in str(error.value)
