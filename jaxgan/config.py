@@ -181,8 +181,6 @@ class RunConfig:
 
     def _check_weight(self, name: str, *, positive: bool = False) -> None:
         value = getattr(self, name)
-        if value is None:
-            return
         if not math.isfinite(value) or value < 0 or (positive and value == 0):
             least = "above 0" if positive else "0 or more"
             raise ValueError(f"{flag(name)} must be {least}, not {value}")

@@ -40,7 +40,10 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Ends the program with one line and exit code 2 if the block raises for a user's mistake."""
+    """Ends the program with one line and exit code 2 if the block raises for a user's mistake.
+
+    Ctrl-C ends it too, with no word and exit code 130.
+    """
     try:
         yield
     except (ValueError, OSError, ImportError) as error:

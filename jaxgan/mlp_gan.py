@@ -75,7 +75,8 @@ class MLPGANConfig(RunConfig):
                 raise ValueError(f"--{name.replace('_', '-')} must be 1 or more each")
         self._check_weight("learning_rate", positive=True)
         for name in ("r1", "r2", "gradient_penalty"):
-            self._check_weight(name)
+            if getattr(self, name) is not None:
+                self._check_weight(name)
         for name in ("beta1", "beta2", "ema_decay"):
             self._check_share(name, below=1)
         self._check_share("label_smoothing", below=0.5)

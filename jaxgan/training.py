@@ -209,8 +209,9 @@ def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
 
 def unreplicate(tree: PyTree) -> PyTree:
     """One device's copy of a replicated pytree, on the host: NumPy leaves, PRNG keys stay keys."""
-    # Indexing the arrays would move them between devices first, on all processes together.
-    return _on_host(tree, lambda x: np.asarray(x.addressable_shards[0].data)[0])
+    # Indexing the arrays would move them between devices first, on all processes together. And what
+    # asarray gives may be the device's own memory, which is the next call's once it is donated.
+    return _on_host(tree, lambda x: np.asarray(x.addressable_shards[0].data)[0].copy())
 
 
 def on_host(tree: PyTree) -> PyTree:

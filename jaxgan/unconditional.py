@@ -32,6 +32,8 @@ def unconditional_gan(
 ) -> GAN:
     """Puts two networks into the unconditional game. Its batch is {"images": [batch, H, W, C]}.
 
+    The networks have no collections but "params" (no batch statistics, no spectral norms).
+
     Args:
         generator: latents [batch, generator.latent_size] -> images in [-1, 1], of
             generator.image_shape.

@@ -1,7 +1,6 @@
 """The two fully connected networks of the 2014 GAN (Goodfellow et al., arXiv 1406.2661)."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import chex
@@ -26,7 +25,7 @@ class Generator(nn.Module):
     """
 
     latent_size: int = 100
-    widths: Sequence[int] = (256, 512, 1024)
+    widths: tuple[int, ...] = (256, 512, 1024)
     image_shape: tuple[int, int, int] = (28, 28, 1)
     dtype: Any = jnp.float32
 
@@ -60,7 +59,7 @@ class Discriminator(nn.Module):
         dtype: the type of the operands of the matrix products. Parameters stay float32.
     """
 
-    widths: Sequence[int] = (1024, 512, 256)
+    widths: tuple[int, ...] = (1024, 512, 256)
     image_shape: tuple[int, int, int] = (28, 28, 1)
     dtype: Any = jnp.float32
 
@@ -82,7 +81,7 @@ class Discriminator(nn.Module):
         return nn.Dense(1, dtype=self.dtype)(x)[:, 0].astype(jnp.float32)
 
 
-def _hidden_layers(x: jax.Array, widths: Sequence[int], dtype: Any) -> jax.Array:
+def _hidden_layers(x: jax.Array, widths: tuple[int, ...], dtype: Any) -> jax.Array:
     for width in widths:
         x = nn.leaky_relu(nn.Dense(width, dtype=dtype)(x), LEAKY_RELU_SLOPE)
     return x
