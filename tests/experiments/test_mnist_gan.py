@@ -34,6 +34,14 @@ def contents(directory):
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+def logged(workdir):
+    """What metrics.csv holds by now, while a process may be writing or removing it."""
+    try:
+        return (workdir / "metrics.csv").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def assert_same_run(a, b):
     """The final state and the metrics of two runs are bit for bit the same."""
     steps = Checkpoints(a / "checkpoints").steps()
@@ -148,8 +156,8 @@ def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_the_same(
     rng = np.random.default_rng(0)
     for _ in range(kills):
         process = start_script(*command, devices=2)
-        before = contents(workdir) if workdir.exists() else {}
-        wait_for(lambda before=before: workdir.exists() and contents(workdir) != before, process)
+        before = logged(workdir)
+        wait_for(lambda before=before: logged(workdir) != before, process)
         time.sleep(rng.uniform(0, 1.5))
         if process.poll() is not None:
             break
