@@ -148,7 +148,9 @@ def _check_noise(noise: str) -> None:
 @functools.lru_cache(maxsize=8)
 def _expected_shapes(generator: nn.Module) -> dict[str, tuple[int, ...]]:
     variables = jax.eval_shape(
-        generator.init, jax.random.key(0), jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32)
+        generator.init,
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32),
     )
     return _shapes(variables)
 
