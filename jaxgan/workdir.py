@@ -88,9 +88,11 @@ class Workdir:
                 raise PermissionError(13, "Permission denied")
             if step == 0:
                 self._clear()
+            # First of all files: by it, a folder left by a process that was killed is known as a
+            # run's.
+            config.save(self.path)
             self.samples.mkdir(exist_ok=True)
             remove_partial(self.path)
-            config.save(self.path)
         except OSError as error:
             raise OSError(
                 f"the work dir {self.path} cannot be written to: {error.strerror}"

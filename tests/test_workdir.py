@@ -1,4 +1,6 @@
 import csv
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +102,25 @@ def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
     assert not (tmp_path / "training.gif").exists()
     assert list((tmp_path / "samples").iterdir()) == []
     assert MLPGANConfig.load(tmp_path).seed == 3
+
+
+def test_a_folder_is_a_runs_from_its_first_file_on(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("os.replace", recording(made, os.replace))
+    monkeypatch.setattr("pathlib.Path.mkdir", recording(made, Path.mkdir))
+    opened(tmp_path / "run").close()
+    first_three = [Path(path).name for path in made[:3]]
+    assert first_three == ["run", "config.json", "samples"]
+
+
+def recording(made, function):
+    """The function, with a list kept of the paths (its last ones) that it makes."""
+
+    def call(*arguments, **options):
+        made.append(arguments[-1])
+        return function(*arguments, **options)
+
+    return call
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
