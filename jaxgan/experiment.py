@@ -125,10 +125,11 @@ class Experiment:
             at = step - (count - 1 - i) * length
             row = {name: values[i] for name, values in pieces.items()}
             self._workdir.log(at, at / self._schedule.steps_per_epoch, row)
-        bar.set_description(f"epoch {-(-step // self._schedule.steps_per_epoch)}")
+        epoch = -(-step // self._schedule.steps_per_epoch)
+        bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
         bar.set_postfix_str(
-            f"G loss {row['generator_loss']:.2f}, D loss {row['discriminator_loss']:.2f}, "
-            f"D(x) {row['d_real']:.2f}, D(G(z)) {row['d_fake']:.2f}",
+            f"loss G {row['generator_loss']:.2f} D {row['discriminator_loss']:.2f} "
+            f"D(x) {row['d_real']:.2f} D(G(z)) {row['d_fake']:.2f}",
             refresh=False,
         )
         bar.update(self._images(step) - bar.n)
@@ -182,6 +183,8 @@ class Experiment:
             initial=self._images(first_step),
             desc="compiling",
             unit=" images",
+            # So short that all of it can be read in a terminal of 80 columns.
+            bar_format="{desc} {bar} {rate_fmt} <{remaining}{postfix}",
             unit_scale=True,
             dynamic_ncols=True,
             disable=not self._is_first,

@@ -128,7 +128,7 @@ def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
     assert "batch 1000 over 4 CPU devices; 60 steps an epoch" in done.stdout
     assert "runs/mnist_gan/training.gif" in done.stdout
     assert "python experiments/sample.py --workdir runs/mnist_gan" in done.stdout.splitlines()[-1]
-    for shown in ("epoch 2", "images/s", "G loss", "D loss", "D(x)", "D(G(z))"):
+    for shown in ("epoch 2/2", "images/s", "loss G", "D(x)", "D(G(z))"):
         assert shown in done.stderr
     assert re.search(r"<\d\d:\d\d", done.stderr), "the progress bar has no time left"
 
