@@ -63,6 +63,12 @@ NOISES: Mapping[str, Callable] = MappingProxyType({"normal": normal, "uniform": 
 WALKS: Mapping[str, Callable] = MappingProxyType({"normal": slerp, "uniform": lerp})
 
 
+def check_noise(noise: str) -> None:
+    """Raises a ValueError that lists the noises there are, if `noise` is none of them."""
+    if noise not in NOISES:
+        raise ValueError(f"unknown noise {noise!r}: one of {', '.join(NOISES)}")
+
+
 def _check_walk(start: jax.Array, end: jax.Array, fractions: jax.Array) -> None:
     chex.assert_rank([start, end, fractions], 1)
     chex.assert_equal_shape([start, end])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.config import Precision, RunConfig
+from jaxgan.config import Precision, RunConfig, flag
 from jaxgan.game import GAN
 from jaxgan.networks import mlp
 from jaxgan.sampling import sample
@@ -72,7 +72,7 @@ class MLPGANConfig(RunConfig):
             self._check_at_least(name, 1)
         for name in ("generator_widths", "discriminator_widths"):
             if any(width < 1 for width in getattr(self, name)):
-                raise ValueError(f"--{name.replace('_', '-')} must be 1 or more each")
+                raise ValueError(f"{flag(name)} must be 1 or more each")
         self._check_weight("learning_rate", positive=True)
         for name in ("r1", "r2", "gradient_penalty"):
             if getattr(self, name) is not None:

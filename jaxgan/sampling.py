@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.latents import NOISES, WALKS
+from jaxgan.latents import NOISES, WALKS, check_noise
 from jaxgan.networks import mlp
 
 PyTree = Any
@@ -40,7 +40,7 @@ def sample(
             key, unknown noise, or num_samples below 1.
     """
     _check_count("num_samples", num_samples, least=1)
-    _check_noise(noise)
+    check_noise(noise)
     _check_params(params, generator)
     return _sample(params, _as_typed_key(key), int(num_samples), noise, generator)
 
@@ -96,7 +96,7 @@ def interpolate(
         ValueError: as `sample` and `generate`, or num_steps below 2.
     """
     _check_count("num_steps", num_steps, least=2)
-    _check_noise(noise)
+    check_noise(noise)
     for name, latent in (("start", start), ("end", end)):
         if jnp.shape(latent) != (generator.latent_size,):
             raise ValueError(
@@ -138,11 +138,6 @@ def _as_typed_key(key: jax.Array) -> jax.Array:
 def _check_count(name: str, count: int, *, least: int) -> None:
     if isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < least:
         raise ValueError(f"{name} must be a whole number of {least} or more, not {count!r}")
-
-
-def _check_noise(noise: str) -> None:
-    if noise not in NOISES:
-        raise ValueError(f"unknown noise {noise!r}: one of {', '.join(NOISES)}")
 
 
 @functools.lru_cache(maxsize=8)

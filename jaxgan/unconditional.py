@@ -9,7 +9,7 @@ import optax
 
 from jaxgan import losses
 from jaxgan.game import GAN, Metrics
-from jaxgan.latents import NOISES
+from jaxgan.latents import NOISES, check_noise
 from jaxgan.state import TrainState
 
 PyTree = Any
@@ -60,8 +60,7 @@ def unconditional_gan(
     """
     if loss not in losses.ADVERSARIAL_LOSSES:
         raise ValueError(f"unknown loss {loss!r}: one of {', '.join(losses.ADVERSARIAL_LOSSES)}")
-    if noise not in NOISES:
-        raise ValueError(f"unknown noise {noise!r}: one of {', '.join(NOISES)}")
+    check_noise(noise)
     adversarial = losses.ADVERSARIAL_LOSSES[loss]
     if label_smoothing and not adversarial.smooths_labels:
         raise ValueError(f"label smoothing means nothing to the {loss} loss: it has no labels")
