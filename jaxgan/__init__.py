@@ -1,6 +1,6 @@
 """Generative adversarial networks in JAX and Flax, as pure functions.
 
-params = jaxgan.load_params("runs/mnist_gan")
+params = jaxgan.pretrained("mnist_gan")
 images = jaxgan.sample(params, jax.random.key(0))
 """
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxgan.sampling import generate, interpolate, sample
     from jaxgan.state import Player, TrainState
     from jaxgan.unconditional import unconditional_gan
+    from jaxgan.weights import pretrained
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "interpolate",
     "load",
     "load_params",
+    "pretrained",
     "sample",
     "train_step",
     "unconditional_gan",
@@ -45,6 +47,7 @@ _HOMES = {
     "sampling": ["generate", "interpolate", "sample"],
     "state": ["Player", "TrainState"],
     "unconditional": ["unconditional_gan"],
+    "weights": ["pretrained"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flax.serialization
 import jax
@@ -15,6 +15,7 @@ from jaxgan.state import TrainState
 
 PyTree = Any
 STATE, GENERATOR, CONFIG = "state", "generator", "config"
+DISCRIMINATOR = "discriminator"
 
 
 class Checkpoints:
@@ -99,8 +100,11 @@ class Checkpoints:
             )
         return None
 
-    def load_generator(self) -> PyTree:
-        """The generator's variables from the newest checkpoint that can be read.
+    def load(self, player: str) -> PyTree:
+        """One network's variables from the newest checkpoint that can be read.
+
+        Args:
+            player: "generator", whose params are the average's, or "discriminator".
 
         Raises:
             FileNotFoundError: there is no checkpoint.
@@ -111,7 +115,10 @@ class Checkpoints:
             raise FileNotFoundError(f"there is no checkpoint in {self.directory}")
         for step in reversed(steps):
             try:
-                return _read(self.directory / str(step) / GENERATOR)
+                if player == GENERATOR:
+                    return _read(self.directory / str(step) / GENERATOR)
+                stored = _read(self.directory / str(step) / STATE)[player]
+                return {"params": stored["params"], **stored["collections"]}
             except Exception as error:
                 logging.getLogger(__name__).warning(
                     "checkpoint %d is damaged (%s): taking the one before", step, _first_line(error)
@@ -177,20 +184,26 @@ class Checkpoints:
         return name
 
 
-def load_params(workdir: str | Path) -> PyTree:
-    """The trained generator of a run: the averaged weights of its newest checkpoint.
+def load_params(
+    workdir: str | Path, *, player: Literal["generator", "discriminator"] = "generator"
+) -> PyTree:
+    """A trained network of a run, from its newest checkpoint.
 
     Args:
         workdir: the run's folder, written on any number of devices.
+        player: "generator", whose weights are the moving average, or "discriminator".
 
     Returns:
-        What `generator.apply` and `jaxgan.sample` take, {"params": ...}: NumPy arrays, float32.
+        What the network's `apply` (and, of a generator, `jaxgan.sample`) takes, {"params": ...}:
+        NumPy arrays, float32.
 
     Raises:
         FileNotFoundError: there is no run, or no checkpoint yet.
-        ValueError: none of its checkpoints can be read.
+        ValueError: none of its checkpoints can be read, or player is neither.
     """
-    return Checkpoints(Path(workdir) / "checkpoints").load_generator()
+    if player not in (GENERATOR, DISCRIMINATOR):
+        raise ValueError(f"player must be {GENERATOR} or {DISCRIMINATOR}, not {player!r}")
+    return Checkpoints(Path(workdir) / "checkpoints").load(player)
 
 
 def _read(directory: Path) -> PyTree:

@@ -62,6 +62,8 @@ class RunConfig:
     """Download and prepare the data set if it is not there yet (not needed for 'mnist')."""
     image_shape: tuple[int, int, int] = (28, 28, 1)
     """Height, width and channels that images are brought to."""
+    eval_every: int = 0
+    """Log the FID of the averaged generator every so many epochs (some seconds each); 0: never."""
     checkpoint_every: int = 1
     """Save all of the training state every so many epochs."""
     keep_checkpoints: int = 3
@@ -79,7 +81,8 @@ class RunConfig:
     def __post_init__(self):
         for name in ("epochs", "batch_size", "checkpoint_every", "keep_checkpoints"):
             self._check_at_least(name, 1)
-        self._check_at_least("seed", 0)
+        for name in ("seed", "eval_every"):
+            self._check_at_least(name, 0)
         if self.seed >= 2**32:
             raise ValueError(f"--seed must be below 2**32, not {self.seed}")
         if not self.workdir.strip():
@@ -91,6 +94,10 @@ class RunConfig:
             raise ValueError(
                 "--image-shape must be a height, a width and 1 or 3 channels, "
                 f"not {' '.join(map(str, shape))}"
+            )
+        if self.eval_every and (self.dataset, shape) != ("mnist", (28, 28, 1)):
+            raise ValueError(
+                "--eval-every wants the data set mnist, of 28 28 1: the evaluator knows only digits"
             )
         if self.coordinator is None and (self.num_processes, self.process_id) != (None, None):
             raise ValueError("--num-processes and --process-id want a --coordinator too")

@@ -15,10 +15,14 @@ from tqdm import tqdm
 
 from jaxgan import data, game, training
 from jaxgan.config import RunConfig
+from jaxgan.metrics.evaluator import load_evaluator
+from jaxgan.metrics.frechet import Moments, frechet_distance, moments
+from jaxgan.metrics.scoring import embed
 from jaxgan.state import TrainState
 from jaxgan.workdir import Workdir
 
 GRID_IMAGES = 64
+EVALUATED_IMAGES = 10_000
 
 
 class Experiment:
@@ -59,6 +63,7 @@ class Experiment:
             self._gan.discriminator_steps,
             self._devices[0].platform,
         )
+        self._reference: Moments | None = None
         self._state = self._first_state()
         if self._is_first:
             self._workdir.open(config, int(self._state.step))
@@ -92,10 +97,12 @@ class Experiment:
             )
             for replicated, metrics in calls:
                 step = int(training.unreplicate(replicated.step))
-                self._log(step, metrics, bar)
                 stopping = _on_any_process(signals.received is not None)
-                if stopping or step % self._schedule.steps_per_epoch == 0:
+                at_rest = stopping or step % self._schedule.steps_per_epoch == 0
+                if at_rest:
                     self._state = training.unreplicate(replicated)
+                self._log(step, metrics, bar)
+                if at_rest:
                     self._end_epoch(save=stopping or step == last_step)
                 if stopping:
                     break
@@ -124,6 +131,8 @@ class Experiment:
         for i in range(count):
             at = step - (count - 1 - i) * length
             row = {name: values[i] for name, values in pieces.items()}
+            if self._config.eval_every:
+                row["fid"] = self._fid() if self._is_evaluated(at) else None
             self._workdir.log(at, at / self._schedule.steps_per_epoch, row)
         epoch = -(-step // self._schedule.steps_per_epoch)
         bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
@@ -135,6 +144,18 @@ class Experiment:
         bar.update(self._images(step) - bar.n)
         if rate := bar.format_dict["rate"]:
             self._workdir.log_throughput(step, rate)
+
+    def _is_evaluated(self, step: int) -> bool:
+        epoch, beyond = divmod(step, self._schedule.steps_per_epoch)
+        return beyond == 0 and epoch % self._config.eval_every == 0
+
+    def _fid(self) -> float:
+        evaluator = load_evaluator()
+        if self._reference is None:
+            self._reference = moments(embed(self._dataset.images, evaluator).features)
+        key = jax.random.fold_in(jax.random.key(self._config.seed), game.EVALUATION)
+        samples = self._config.draw(self._state, key, EVALUATED_IMAGES)
+        return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
 
     def _end_epoch(self, *, save: bool) -> None:
         if not self._is_first:
@@ -173,8 +194,9 @@ class Experiment:
             f"Pictures:  {self._workdir.samples}{os.sep} (a grid an epoch), "
             f"{self._workdir.training_gif}, {self._workdir.losses_png}\n"
             f"Curves:    tensorboard --logdir {workdir}   (or {self._workdir.metrics_csv})\n"
-            f"Next:      python experiments/sample.py --workdir {workdir} --num 100 --seed 0 "
-            "--out digits.png"
+            f"Samples:   python experiments/sample.py --workdir {workdir} --num 100 --seed 0 "
+            "--out digits.png\n"
+            f"Scores:    python experiments/evaluate.py --workdir {workdir}"
         )
 
     def _progress_bar(self, first_step: int, last_step: int) -> tqdm:

@@ -1,13 +1,17 @@
 """The command line of an experiment: flags in, a configuration or one clear line out."""
 
 import contextlib
+import itertools
 import signal
 import sys
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import simple_parsing
+
+from jaxgan.config import flag
 
 ConfigT = TypeVar("ConfigT")
 
@@ -35,7 +39,17 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         allow_abbrev=False,
     )
     parser.add_arguments(config_class, dest="config")
+    _check_values_given(config_class, argv)
     return parser.parse_args(argv).config
+
+
+def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
+    # simple-parsing takes a flag that may be None for None where no value follows it.
+    types = typing.get_type_hints(config_class)
+    wants_value = {flag(name) for name, its_type in types.items() if its_type is not bool}
+    for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
+        if word in wants_value and following.startswith("--"):
+            raise ValueError(f"argument {word}: a value is expected (--help lists the flags)")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from jaxgan.state import Player, TrainState
 PyTree = Any
 Metrics = dict[str, jax.Array]
 # What a run's key is folded with, for each thing that is random.
-INIT, ORDER, NOISE, DRAWING = range(4)
+INIT, ORDER, NOISE, DRAWING, EVALUATION = range(5)
 
 Loss = Callable[[PyTree, TrainState, PyTree, PyTree], tuple[jax.Array, tuple[Metrics, PyTree]]]
 

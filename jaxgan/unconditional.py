@@ -8,11 +8,17 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import losses
+from jaxgan.augmentation import draw_shift, translate
 from jaxgan.game import GAN, Metrics
 from jaxgan.latents import NOISES, check_noise
 from jaxgan.state import TrainState
 
 PyTree = Any
+
+# The share of the images that are translated, if any are.
+TRANSLATED = 0.5
+# Which of an example's two shifts is whose.
+REAL, FAKE = 0, 1
 
 
 def unconditional_gan(
@@ -27,6 +33,7 @@ def unconditional_gan(
     r2: float = 0.0,
     gradient_penalty: float = 0.0,
     label_smoothing: float = 0.0,
+    translation: int = 0,
     discriminator_steps: int = 1,
     ema_decay: float = 0.999,
 ) -> GAN:
@@ -46,6 +53,8 @@ def unconditional_gan(
         r2: gamma of the same at fake images, 0 for none.
         gradient_penalty: lambda of the one-centred penalty between them (WGAN-GP), 0 for none.
         label_smoothing: a real image's label is 1 minus this.
+        translation: before the discriminator sees them, every second image on average, real and
+            generated, is moved by up to this many pixels (`augmentation.translate`); 0 for none.
         discriminator_steps: discriminator updates before each generator update.
         ema_decay: of the moving average of the generator.
 
@@ -72,17 +81,26 @@ def unconditional_gan(
         return generator.init(generator_key, latents), discriminator.init(discriminator_key, images)
 
     def draw_noise(key: jax.Array) -> PyTree:
-        latent_key, mix_key = jax.random.split(key)
+        latent_key, mix_key, shift_key = jax.random.split(key, 3)
         drawn = {"latent": NOISES[noise](latent_key, (generator.latent_size,))}
         if gradient_penalty:
             drawn["mix"] = jax.random.uniform(mix_key)
+        if translation:
+            drawn["shifts"] = jax.vmap(lambda key: draw_shift(key, translation, TRANSLATED))(
+                jax.random.split(shift_key)
+            )
         return drawn
+
+    def augment(images: jax.Array, noise: PyTree, which: int) -> jax.Array:
+        if not translation:
+            return images
+        return translate(images, noise["shifts"][:, which], translation)
 
     def discriminator_loss(
         params: PyTree, state: TrainState, batch: PyTree, noise: PyTree
     ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-        real = batch["images"]
-        fake = generator.apply(state.generator.variables, noise["latent"])
+        real = augment(batch["images"], noise, REAL)
+        fake = augment(generator.apply(state.generator.variables, noise["latent"]), noise, FAKE)
 
         def judge(images: jax.Array) -> jax.Array:
             return discriminator.apply({"params": params}, images)
@@ -109,7 +127,7 @@ def unconditional_gan(
     def generator_loss(
         params: PyTree, state: TrainState, batch: PyTree, noise: PyTree
     ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-        fake = generator.apply({"params": params}, noise["latent"])
+        fake = augment(generator.apply({"params": params}, noise["latent"]), noise, FAKE)
         fake_logits = discriminator.apply(state.discriminator.variables, fake)
         value = adversarial.generator(fake_logits)
         return value, ({"generator_loss": value}, {})

@@ -27,7 +27,7 @@ class Workdir:
     def __init__(self, path: str | Path, keep_checkpoints: int):
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, float | None]] = []
         self._metrics_file = None
         self._tensorboard: SummaryWriter | None = None
 
@@ -108,9 +108,10 @@ class Workdir:
             str(self.path / "tensorboard"), purge_step=step + 1, filename_suffix=f".step{step}"
         )
 
-    def log(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
-        """Adds a row to metrics.csv and to TensorBoard."""
-        row = {"step": step, "epoch": epoch, **{name: float(x) for name, x in metrics.items()}}
+    def log(self, step: int, epoch: float, metrics: Mapping[str, float | None]) -> None:
+        """Adds a row to metrics.csv and to TensorBoard; None is what was not measured."""
+        values = {name: None if x is None else float(x) for name, x in metrics.items()}
+        row = {"step": step, "epoch": epoch, **values}
         self.rows.append(row)
         if self._metrics_file is None:
             is_new = not self.metrics_csv.exists()
@@ -119,8 +120,9 @@ class Workdir:
                 csv.writer(self._metrics_file).writerow(row)
         csv.writer(self._metrics_file).writerow(row.values())
         self._metrics_file.flush()
-        for name, value in metrics.items():
-            self._tensorboard.add_scalar(name, float(value), step)
+        for name, value in values.items():
+            if value is not None:
+                self._tensorboard.add_scalar(name, value, step)
 
     def log_throughput(self, step: int, images_per_second: float) -> None:
         """To TensorBoard alone: metrics.csv holds only what is the same whenever it is run."""
@@ -175,7 +177,7 @@ class Workdir:
             else:
                 path.unlink(missing_ok=True)
 
-    def _read_rows(self, last_step: int) -> list[dict[str, float]]:
+    def _read_rows(self, last_step: int) -> list[dict[str, float | None]]:
         if not self.metrics_csv.exists():
             return []
         # A process killed while it wrote leaves a row that is cut short; it is a later one, since
@@ -183,7 +185,7 @@ class Workdir:
         with open(self.metrics_csv, newline="") as file:
             lines = [line for line in csv.DictReader(file) if int(line["step"]) <= last_step]
         return [
-            {name: int(x) if name == "step" else float(x) for name, x in line.items()}
+            {name: _number(name, text) for name, text in line.items()}
             for line in lines
             if None not in line.values()
         ]
@@ -193,3 +195,9 @@ class Workdir:
             writer = csv.DictWriter(file, self.rows[0].keys())
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def _number(name: str, text: str) -> float | None:
+    if not text:
+        return None
+    return int(text) if name == "step" else float(text)

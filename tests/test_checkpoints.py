@@ -148,6 +148,17 @@ def test_load_params_gives_the_averaged_generator(tmp_path):
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(params))
 
 
+def test_load_params_gives_the_discriminator_if_asked(tmp_path):
+    save(tmp_path / "checkpoints", 10, 20)
+    params = jaxgan.load_params(tmp_path, player="discriminator")
+    chex.assert_trees_all_equal(params, {"params": a_state(20).discriminator.params})
+
+
+def test_load_params_knows_two_players(tmp_path):
+    with pytest.raises(ValueError, match="generator or discriminator, not 'police'"):
+        jaxgan.load_params(tmp_path, player="police")
+
+
 def test_load_params_passes_over_a_damaged_checkpoint_and_says_so(tmp_path, caplog):
     save(tmp_path / "checkpoints", 10, 20)
     cut_short(tmp_path / "checkpoints" / "20")

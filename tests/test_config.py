@@ -10,7 +10,7 @@ import pytest
 
 from jaxgan import game
 from jaxgan.config import FILE_NAME, MAY_CHANGE, RunConfig
-from jaxgan.mlp_gan import ADAM_EPSILON, R1_GAMMA, MLPGANConfig
+from jaxgan.mlp_gan import ADAM_EPSILON, RECIPES, MLPGANConfig
 from jaxgan.networks import mlp
 
 LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
@@ -32,6 +32,7 @@ OTHER = MLPGANConfig(
     coordinator="host:1234",
     num_processes=2,
     process_id=1,
+    recipe="textbook",
     learning_rate=1e-3,
     beta1=0.25,
     beta2=0.75,
@@ -44,6 +45,7 @@ OTHER = MLPGANConfig(
     r2=0.25,
     gradient_penalty=3.0,
     label_smoothing=0.0,
+    translation=3,
     discriminator_steps=2,
     ema_decay=0.5,
     precision="bfloat16",
@@ -53,6 +55,7 @@ SMALL = {
     "latent_size": 3,
     "generator_widths": (4,),
     "discriminator_widths": (5,),
+    "translation": 0,
 }
 
 
@@ -61,14 +64,16 @@ def field_names(config_class=MLPGANConfig):
 
 
 def test_other_differs_everywhere():
-    # The hinge loss has no labels to smooth.
+    # The hinge loss has no labels to smooth, and only digits are evaluated.
     default = MLPGANConfig()
     same = [name for name in field_names() if getattr(default, name) == getattr(OTHER, name)]
-    assert same == ["label_smoothing"]
+    assert same == ["eval_every", "label_smoothing"]
 
 
 @pytest.mark.parametrize(
-    "config", [MLPGANConfig(), OTHER, MLPGANConfig(label_smoothing=0.1)], ids=["0", "1", "2"]
+    "config",
+    [MLPGANConfig(), OTHER, MLPGANConfig(label_smoothing=0.1, eval_every=5)],
+    ids=["0", "1", "2"],
 )
 def test_json_gives_the_same_configuration_back(config, tmp_path):
     text = json.dumps(config.to_json(), allow_nan=False)
@@ -123,7 +128,7 @@ def test_from_json_refuses_what_is_no_such_configuration(changes, named):
     [
         ("epochs", "3"),
         ("epochs", 2.5),
-        ("epochs", None),
+        ("epochs", "many"),
         ("seed", [0]),
         ("batch_size", 12.5),
         ("workdir", 5),
@@ -137,7 +142,6 @@ def test_from_json_refuses_what_is_no_such_configuration(changes, named):
         ("generator_widths", ["256"]),
         ("generator_widths", [25.6]),
         ("learning_rate", "fast"),
-        ("learning_rate", None),
         ("beta1", [0.5]),
         ("r1", "much"),
         ("loss", {}),
@@ -149,6 +153,31 @@ def test_from_json_refuses_what_is_no_such_configuration(changes, named):
 def test_from_json_refuses_a_value_of_another_type(name, value):
     with pytest.raises(ValueError):
         MLPGANConfig.from_json(MLPGANConfig().to_json() | {name: value})
+
+
+def test_a_recipe_sets_what_is_not_given():
+    config = MLPGANConfig(recipe="textbook", beta1=0.75, epochs=3)
+    assert (config.beta1, config.epochs) == (0.75, 3)
+    # Radford et al. 2016 (arXiv 1511.06434), section 4, and nothing of what came later.
+    assert config.learning_rate == 2e-4
+    assert (config.r1, config.r2, config.gradient_penalty) == (0, 0, 0)
+    assert (config.translation, config.ema_decay) == (0, 0)
+    for name, recipe in RECIPES.items():
+        config = MLPGANConfig(recipe=name)
+        assert {setting: getattr(config, setting) for setting in recipe} == recipe
+        assert config.generator_widths == (256, 512, 1024)
+        assert config.discriminator_widths == (1024, 512, 256)
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(ValueError, match="unknown recipe 'book': one of default, textbook, best"):
+        MLPGANConfig(recipe="book")
+
+
+@pytest.mark.parametrize("settings", [{"dataset": "kmnist"}, {"image_shape": (32, 32, 1)}])
+def test_only_digits_are_evaluated(settings):
+    with pytest.raises(ValueError, match="--eval-every wants the data set mnist"):
+        MLPGANConfig(**settings, eval_every=1)
 
 
 def test_load_says_where_there_is_no_run(tmp_path):
@@ -252,7 +281,9 @@ def test_what_may_change_are_settings_of_every_run():
     assert not MAY_CHANGE & {"seed", "batch_size", "dataset", "image_shape"}
 
 
-@pytest.mark.parametrize("name", [name for name in field_names() if name != "label_smoothing"])
+@pytest.mark.parametrize(
+    "name", [name for name in field_names() if name not in ("eval_every", "label_smoothing")]
+)
 def test_differences_name_one_setting_each(name):
     # A process id is refused where there is no coordinator.
     mine = dataclasses.replace(MLPGANConfig(), coordinator="host:1")
@@ -368,7 +399,7 @@ def test_the_factors_of_r1_and_r2(name):
 
 def test_the_r1_that_each_loss_comes_with():
     given = penalty(1.0)
-    np.testing.assert_allclose(given, penalty(1.0, r1=R1_GAMMA), rtol=1e-6)
+    np.testing.assert_allclose(given, penalty(1.0, r1=RECIPES["default"]["r1"]), rtol=1e-6)
     assert given > 0
     # Wasserstein's comes with the other penalty instead.
     assert penalty(1.0, loss="wasserstein", gradient_penalty=0.0) == 0

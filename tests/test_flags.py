@@ -56,6 +56,8 @@ def test_flags_set_fields(line, changes):
         ("--epoch 3", ["--epoch"]),
         ("--batch_size 3", ["--batch_size"]),
         ("--epochs", ["--epochs"]),
+        ("--r1 --r2 1", ["--r1", "value"]),
+        ("--recipe book", ["--recipe", "'book'", "textbook"]),
         ("--epochs many", ["--epochs", "'many'"]),
         ("--epochs 2.5", ["--epochs", "'2.5'"]),
         ("--epochs 0", ["--epochs", "0"]),

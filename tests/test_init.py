@@ -18,6 +18,7 @@ HOMES = {
     "interpolate": "jaxgan.sampling",
     "load": "jaxgan.data",
     "load_params": "jaxgan.checkpoints",
+    "pretrained": "jaxgan.weights",
     "sample": "jaxgan.sampling",
     "train_step": "jaxgan.game",
     "unconditional_gan": "jaxgan.unconditional",

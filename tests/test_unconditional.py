@@ -53,7 +53,18 @@ def a_batch():
 def a_noise():
     rng = np.random.default_rng(2)
     noise = {"latent": rng.normal(size=(BATCH, 3)), "mix": rng.uniform(size=BATCH)}
-    return jax.tree.map(np.float32, noise)
+    shifts = rng.integers(-1, 2, (BATCH, 2, 2)).astype(np.int32)
+    return jax.tree.map(np.float32, noise) | {"shifts": shifts}
+
+
+def moved(images, shifts):
+    """Flat 2x2 images moved by up to a pixel down and right, edges repeated."""
+    rows, columns = np.meshgrid([0, 1], [0, 1], indexing="ij")
+    cells = [
+        image.reshape(2, 2)[np.clip(rows - down, 0, 1), np.clip(columns - right, 0, 1)].ravel()
+        for image, (down, right) in zip(images, shifts, strict=True)
+    ]
+    return np.stack(cells)
 
 
 def in_float64(tree):
@@ -162,6 +173,7 @@ DISCRIMINATOR_SETTINGS = [
     {"r2": 0.7},
     {"gradient_penalty": 3.0},
     {"loss": "hinge", "r1": 0.5, "r2": 2.0, "gradient_penalty": 1.5},
+    {"r1": 0.5, "translation": 1},
 ]
 
 
@@ -179,6 +191,9 @@ def test_discriminator_update(settings):
     real = in_float64(batch["images"]).reshape(BATCH, 4)
     fake = generated(in_float64(state.generator.params), in_float64(noise["latent"]))
     mix = in_float64(noise["mix"])
+    if "translation" in settings:
+        real = moved(real, noise["shifts"][:, 0])
+        fake = moved(fake, noise["shifts"][:, 1])
 
     def loss(params):
         return discriminator_loss(params, real, fake, mix, settings)
@@ -211,9 +226,11 @@ def test_discriminator_update(settings):
     )
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_generator_update(loss):
-    gan = make_gan(loss=loss)
+@pytest.mark.parametrize(
+    ("loss", "translation"), [*((loss, 0) for loss in LOSSES), ("non_saturating", 1)]
+)
+def test_generator_update(loss, translation):
+    gan = make_gan(loss=loss, translation=translation)
     state, batch, noise = a_state(gan), a_batch(), a_noise()
     after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(state, batch, noise)
 
@@ -221,7 +238,10 @@ def test_generator_update(loss):
     latents = in_float64(noise["latent"])
 
     def value(params):
-        return adversarial_generator(loss, judged(police, generated(params, latents)))
+        fake = generated(params, latents)
+        if translation:
+            fake = moved(fake, noise["shifts"][:, 1])
+        return adversarial_generator(loss, judged(police, fake))
 
     params = in_float64(state.generator.params)
     assert_trees_close(
@@ -268,6 +288,21 @@ def test_noise(name):
     without = jax.jit(jax.vmap(plain.noise))(keys)
     assert without.keys() == {"latent"}
     np.testing.assert_array_equal(without["latent"], drawn["latent"])
+
+
+def test_shifts_are_drawn_for_real_and_generated_images_apart():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    plain = jax.vmap(make_gan().noise)(keys)
+    drawn = jax.vmap(make_gan(translation=2).noise)(keys)
+    np.testing.assert_array_equal(drawn["latent"], plain["latent"])
+    shifts = np.asarray(drawn["shifts"])
+    assert shifts.shape == (2000, 2, 2) and np.abs(shifts).max() == 2
+    still = (shifts == 0).all(axis=2)
+    # Half are left alone, and of those drawn one in 25 is no move; 4 standard errors.
+    np.testing.assert_allclose(still.mean(axis=0), 0.52, atol=4 * 0.5 / np.sqrt(2000))
+    flat = shifts.reshape(2000, 4)
+    correlations = np.corrcoef(np.column_stack([flat, drawn["latent"]]), rowvar=False)
+    assert np.abs(correlations - np.eye(7)).max() < 5 / np.sqrt(2000)
 
 
 def test_init_draws_each_network_with_a_key_of_its_own():

@@ -49,6 +49,22 @@ def test_rows_on_disk_are_the_logged_numbers_exactly(tmp_path):
             assert np.float32(row[name]) == np.float32(int(row["step"]) / (i + 3))
 
 
+def test_what_is_measured_now_and_then_is_blank_between(tmp_path):
+    workdir = opened(tmp_path)
+    for step, fid in ((5, None), (10, 2.5), (15, None)):
+        workdir.log(step, step / 10, {"d_real": 0.5, "fid": fid})
+    workdir.close()
+    assert [row["fid"] for row in rows_on_disk(tmp_path)] == ["", "2.5", ""]
+    before = (tmp_path / "metrics.csv").read_bytes()
+    resumed = opened(tmp_path, step=15)
+    resumed.close()
+    assert [row["fid"] for row in resumed.rows] == [None, 2.5, None]
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("fid")] == [(10, 2.5)]
+
+
 def test_a_row_can_be_read_as_soon_as_it_is_logged(tmp_path):
     workdir = opened(tmp_path)
     log(workdir, 5)

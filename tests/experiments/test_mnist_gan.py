@@ -18,6 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import jaxgan
 from jaxgan import game
 from jaxgan.checkpoints import Checkpoints
+from jaxgan.metrics.evaluator import load_evaluator
+from jaxgan.metrics.frechet import frechet_distance, moments
+from jaxgan.metrics.scoring import embed
 from jaxgan.networks.mlp import Generator
 
 # A quick run: small networks, 60 steps an epoch in 12 calls.
@@ -127,7 +130,9 @@ def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
 
     assert "batch 1000 over 4 CPU devices; 60 steps an epoch" in done.stdout
     assert "runs/mnist_gan/training.gif" in done.stdout
-    assert "python experiments/sample.py --workdir runs/mnist_gan" in done.stdout.splitlines()[-1]
+    samples, scores = done.stdout.splitlines()[-2:]
+    assert "python experiments/sample.py --workdir runs/mnist_gan" in samples
+    assert "python experiments/evaluate.py --workdir runs/mnist_gan" in scores
     for shown in ("epoch 2/2", "images/s", "loss G", "D(x)", "D(G(z))"):
         assert shown in done.stderr
     assert re.search(r"<\d\d:\d\d", done.stderr), "the progress bar has no time left"
@@ -145,6 +150,22 @@ def test_the_grid_of_an_epoch_is_drawn_from_fixed_latents_and_the_averaged_weigh
     last = np.rint(images[63, :, :, 0] * 255).astype(np.uint8)
     assert np.abs(drawn[:28, :28].astype(int) - first).max() <= 1
     assert np.abs(drawn[-28:, -28:].astype(int) - last).max() <= 1
+
+
+def test_the_fid_of_every_other_epoch_is_logged(run_script, tmp_path):
+    done = run_script("mnist_gan.py", *flags("run", "--epochs", 4, "--eval-every", 2))
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        fids = {float(row["epoch"]): row["fid"] for row in csv.DictReader(file) if row["fid"]}
+    assert list(fids) == [2, 4]
+    # The last by hand: of the average's images, against all that it was trained on.
+    params = jaxgan.load_params(tmp_path / "run")
+    key = jax.random.fold_in(jax.random.key(0), game.EVALUATION)
+    samples = jaxgan.sample(params, key, num_samples=10_000, generator=Generator(widths=(32,)))
+    evaluator = load_evaluator()
+    features = [embed(x, evaluator).features for x in (jaxgan.load().images, samples)]
+    by_hand = frechet_distance(*map(moments, features))
+    np.testing.assert_allclose(float(fids[4]), by_hand, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kills", [3])

@@ -1,0 +1,65 @@
+"""Makes the pair that `jaxgan.pretrained` gives out of a run that has been evaluated.
+
+python experiments/export_pretrained.py --workdir runs/mnist_gan --out mnist_gan.npz
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan import checkpoints, flags, weights
+from jaxgan.files import written_whole
+from jaxgan.mlp_gan import MLPGANConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """What to take, and where to put it."""
+
+    workdir: str = "runs/mnist_gan"
+    """The folder of the run; experiments/evaluate.py has left its evaluation.json there."""
+    out: str = "mnist_gan.npz"
+    """The file to write, both networks as float16; the scores and the settings go to a .json
+    beside it."""
+
+    def __post_init__(self):
+        if Path(self.out).suffix != ".npz":
+            raise ValueError(f"--out must end in .npz, not {self.out!r}")
+
+
+def main() -> None:
+    with flags.user_errors():
+        config = flags.parse(ExportConfig, sys.argv[1:], description=__doc__)
+        run = MLPGANConfig.load(config.workdir)
+        recipe = MLPGANConfig(recipe=run.recipe, seed=run.seed)
+        if differences := recipe.differences(run):
+            raise ValueError(
+                f"only a recipe as it stands is exported, with {'; '.join(differences)}"
+            )
+        evaluation = Path(config.workdir) / "evaluation.json"
+        if not evaluation.is_file():
+            raise FileNotFoundError(
+                f"{evaluation} is not there: python experiments/evaluate.py "
+                f"--workdir {config.workdir}"
+            )
+        card = {
+            "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",
+            "settings": run.to_json(),
+            "evaluation": json.loads(evaluation.read_text()),
+        }
+        players = {
+            player: checkpoints.load_params(config.workdir, player=player)
+            for player in ("generator", "discriminator")
+        }
+        out = Path(config.out)
+        weights.write(out, players, np.float16)
+        with written_whole(out.with_suffix(".json")) as beside:
+            beside.write_text(json.dumps(card, indent=2) + "\n")
+    print(f"{out}, {out.stat().st_size / 1e6:.2f} MB; {out.with_suffix('.json')}")
+
+
+if __name__ == "__main__":
+    main()

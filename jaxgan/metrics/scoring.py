@@ -1,0 +1,136 @@
+"""All scores of generated samples at once, for any function from images to features."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxgan.metrics.frechet import as_features, frechet_distance, moments
+from jaxgan.metrics.inception import inception_score
+from jaxgan.metrics.kernel import kernel_distance
+from jaxgan.metrics.modes import class_shares, mode_coverage
+from jaxgan.metrics.neighbours import neighbour_scores
+
+
+class Embedding(NamedTuple):
+    """What an evaluator sees in images.
+
+    Attributes:
+        features: real [n, d].
+        probabilities: real [n, classes], of the classes; None if the evaluator is no classifier.
+    """
+
+    features: ArrayLike
+    probabilities: ArrayLike | None = None
+
+
+def embed(
+    images: ArrayLike, evaluator: Callable[..., ArrayLike | tuple], *, batch_size: int = 500
+) -> Embedding:
+    """Shows images to an evaluator, always `batch_size` at a time, so a jitted one compiles once.
+
+    Args:
+        images: [n, height, width, channels], n at least 1: float in [0, 1], or uint8.
+        evaluator: float32 [batch_size, height, width, channels] in [0, 1] -> features
+            [batch_size, d], or those and probabilities [batch_size, classes] as an `Embedding` or
+            another tuple. Each image's row must not depend on the others.
+        batch_size: 1 or more. The last batch is filled up with its last image.
+
+    Returns:
+        NumPy arrays of n rows each.
+
+    Raises:
+        ValueError: images of another shape or range, batch_size below 1, or an evaluator that does
+            not give a row for each image.
+    """
+    if np.ndim(images) != 4 or len(images) < 1:
+        raise ValueError(
+            f"images must have the shape (n, height, width, channels), n at least 1, "
+            f"not {np.shape(images)}"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, not {batch_size}")
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = np.asarray(images[start : start + batch_size])
+        count = len(batch)
+        batch = batch.astype(np.float32) / (255 if batch.dtype == np.uint8 else 1)
+        if not (batch.min() >= 0 and batch.max() <= 1):
+            raise ValueError(
+                f"images must be in [0, 1] or uint8, not {batch.min()} to {batch.max()}"
+            )
+        batch = np.pad(batch, [(0, batch_size - count), (0, 0), (0, 0), (0, 0)], mode="edge")
+        seen = evaluator(batch)
+        embedding = Embedding(*seen) if isinstance(seen, tuple) else Embedding(seen)
+        shapes = [np.shape(array) for array in embedding if array is not None]
+        if any(len(shape) != 2 or shape[0] != batch_size for shape in shapes):
+            raise ValueError(
+                f"the evaluator must give {batch_size} rows for {batch_size} images, "
+                f"not arrays of the shapes {shapes}"
+            )
+        parts.append([x if x is None else np.asarray(x)[:count] for x in embedding])
+    features, probabilities = zip(*parts, strict=True)
+    return Embedding(
+        np.concatenate(features),
+        None if probabilities[0] is None else np.concatenate(probabilities),
+    )
+
+
+def score(
+    samples: Embedding, reference: Embedding, *, seed: int = 0, num_compared: int = 10_000
+) -> dict[str, float]:
+    """Scores samples against the data. The same arguments give the same numbers.
+
+    The Frechet distance is between all rows. The kernel distance and the neighbour scores are
+    between equally many of both, drawn without replacement.
+
+    Args:
+        samples: of the images to score, in random order, at least 6; at least 10 if they come with
+            probabilities.
+        reference: of the data, at least 6.
+        seed: for the draw.
+        num_compared: how many of each are drawn, 6 or more; all of the smaller set if it has fewer.
+
+    Returns:
+        "fid", "kid", "kid_standard_error", "precision", "recall", "density" and "coverage"; and
+        where both have probabilities "inception_score", "modes" (the number of classes hit) and
+        "mode_kl". What each is stands with the function of its name.
+
+    Raises:
+        ValueError: features or probabilities of another shape, too few, or not finite; or only one
+            of the two has probabilities.
+    """
+    has_probabilities = samples.probabilities is not None
+    if has_probabilities != (reference.probabilities is not None):
+        raise ValueError("either both samples and reference must have probabilities, or neither")
+    if num_compared < 6:
+        raise ValueError(f"num_compared must be 6 or more, not {num_compared}")
+    fake, real = as_features(6, samples=samples.features, reference=reference.features)
+    for name, (features, probabilities) in (("samples", samples), ("reference", reference)):
+        if has_probabilities and len(features) != len(probabilities):
+            raise ValueError(
+                f"{name} have {len(features)} rows of features and {len(probabilities)} of "
+                f"probabilities: there must be as many"
+            )
+    count = min(len(fake), len(real), num_compared)
+    rng = np.random.default_rng(seed)
+    some_real, some_fake = (x[rng.choice(len(x), count, replace=False)] for x in (real, fake))
+    distance = kernel_distance(some_real, some_fake)
+    scores = {
+        "fid": frechet_distance(moments(real), moments(fake)),
+        "kid": distance.value,
+        "kid_standard_error": distance.standard_error,
+        **neighbour_scores(some_real, some_fake)._asdict(),
+    }
+    if has_probabilities:
+        num_classes = np.shape(reference.probabilities)[-1]
+        modes = mode_coverage(
+            samples.probabilities, class_shares(reference.probabilities, num_classes)
+        )
+        scores |= {
+            "inception_score": inception_score(samples.probabilities).value,
+            "modes": float(modes.num_classes_hit),
+            "mode_kl": modes.kl_divergence,
+        }
+    return scores
