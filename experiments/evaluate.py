@@ -80,15 +80,15 @@ def main() -> None:
         with written_whole(out / "evaluation.json") as beside:
             beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
         kinds = {
-            "Nearest to a single training image": evaluation.most_suspect(found, NUM_COMPARED),
-            "Any": np.arange(min(NUM_COMPARED, len(drawn))),
+            "the likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
+            "any others": np.arange(min(NUM_COMPARED, len(drawn))),
         }
         plots.plot_evaluation(
             out / "evaluation.png",
             drawn,
             found.embedding.probabilities,
             neighbours={
-                kind: np.stack([drawn[rows], *nearest_images(found, reference, rows)], axis=1)
+                kind: evaluation.beside_training(drawn, found, reference, rows)
                 for kind, rows in kinds.items()
             },
             class_shares={"samples": found.class_shares, "training set": reference.class_shares},

@@ -35,9 +35,13 @@ def main() -> None:
         config = flags.parse(ExportConfig, sys.argv[1:], description=__doc__)
         run = MLPGANConfig.load(config.workdir)
         recipe = MLPGANConfig(recipe=run.recipe, seed=run.seed)
-        if differences := recipe.differences(run):
+        differences = run.differences(recipe)
+        if run.epochs != recipe.epochs:
+            differences.append(f"--epochs {run.epochs}, not {recipe.epochs}")
+        if differences:
             raise ValueError(
-                f"only a recipe as it stands is exported, with {'; '.join(differences)}"
+                f"{config.workdir} is not the recipe {run.recipe} as it stands: "
+                f"{'; '.join(differences)}"
             )
         evaluation = Path(config.workdir) / "evaluation.json"
         if not evaluation.is_file():

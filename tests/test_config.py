@@ -19,7 +19,7 @@ LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
 OTHER = MLPGANConfig(
     devices="2",
     epochs=3,
-    batch_size=64,
+    batch_size=96,
     seed=11,
     workdir="runs/other",
     dataset="fashion_mnist",
@@ -33,7 +33,8 @@ OTHER = MLPGANConfig(
     num_processes=2,
     process_id=1,
     recipe="textbook",
-    learning_rate=1e-3,
+    generator_learning_rate=2e-3,
+    discriminator_learning_rate=3e-3,
     beta1=0.25,
     beta2=0.75,
     loss="hinge",
@@ -141,7 +142,7 @@ def test_from_json_refuses_what_is_no_such_configuration(changes, named):
         ("generator_widths", 256),
         ("generator_widths", ["256"]),
         ("generator_widths", [25.6]),
-        ("learning_rate", "fast"),
+        ("generator_learning_rate", "fast"),
         ("beta1", [0.5]),
         ("r1", "much"),
         ("loss", {}),
@@ -159,7 +160,7 @@ def test_a_recipe_sets_what_is_not_given():
     config = MLPGANConfig(recipe="textbook", beta1=0.75, epochs=3)
     assert (config.beta1, config.epochs) == (0.75, 3)
     # Radford et al. 2016 (arXiv 1511.06434), section 4, and nothing of what came later.
-    assert config.learning_rate == 2e-4
+    assert config.generator_learning_rate == config.discriminator_learning_rate == 2e-4
     assert (config.r1, config.r2, config.gradient_penalty) == (0, 0, 0)
     assert (config.translation, config.ema_decay) == (0, 0)
     for name, recipe in RECIPES.items():
@@ -213,7 +214,8 @@ WRONG_VALUES = {
     "image_shape": [(28, 28), (28, 28, 1, 1), (0, 28, 1), (28, -1, 1), (28, 28, 2), (28, 28, 0)],
     "generator_widths": [(0,), (256, -1)],
     "discriminator_widths": [(0,), (256, -1)],
-    "learning_rate": [0.0, *NO_WEIGHT],
+    "generator_learning_rate": [0.0, *NO_WEIGHT],
+    "discriminator_learning_rate": [0.0, *NO_WEIGHT],
     "r1": NO_WEIGHT,
     "r2": NO_WEIGHT,
     "gradient_penalty": NO_WEIGHT,
@@ -330,8 +332,9 @@ def small_inputs():
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_both_players_learn_by_adam_with_the_settings_given(player):
-    rate, beta1, beta2 = 0.03, 0.6, 0.8
-    gan = MLPGANConfig(**SMALL, learning_rate=rate, beta1=beta1, beta2=beta2).gan()
+    rates = {"generator_learning_rate": 0.03, "discriminator_learning_rate": 0.02}
+    rate, beta1, beta2 = rates[f"{player}_learning_rate"], 0.6, 0.8
+    gan = MLPGANConfig(**SMALL, **rates, beta1=beta1, beta2=beta2).gan()
     state, batch, noise = small_inputs()
     loss = getattr(gan, f"{player}_loss")
     update = getattr(game, f"update_{player}")

@@ -11,6 +11,8 @@ import pytest
 import jaxgan
 from jaxgan import game, training
 from jaxgan.checkpoints import Checkpoints
+from jaxgan.metrics.evaluator import load_evaluator
+from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.networks import mlp
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -36,19 +38,37 @@ def in_a_folder_with_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_drawing_images(in_a_folder_with_a_run):
+def test_drawing_images():
     names = run_example("import jax, jaxgan")
     assert names["images"].shape == (64, 28, 28, 1) and names["images"].dtype == np.float32
     assert names["more"].shape == (10_000, 28, 28, 1)
     assert names["walk"].shape == (16, 28, 28, 1)
     np.testing.assert_allclose(names["walk"][0], names["image"][0], atol=1e-5)
-    drawn = run_example(
-        "config = jaxgan.MLPGANConfig.load",
-        jaxgan=jaxgan,
-        params=names["params"],
-        key=jax.random.key(0),
+    # They are digits, and the evaluator is sure of most.
+    sure = load_evaluator()(names["images"]).probabilities.max(axis=1) > 0.5
+    assert sure.mean() > 0.9
+
+
+def test_drawing_images_of_a_run(in_a_folder_with_a_run):
+    key = jax.random.key(0)
+    names = run_example("params = jaxgan.load_params(", jaxgan=jaxgan, key=key)
+    expected = jaxgan.sample(jaxgan.load_params("runs/mnist_gan"), key)
+    np.testing.assert_array_equal(names["images"], expected)
+
+
+def test_scores_by_features_of_ones_own(capsys):
+    rng = np.random.default_rng(0)
+    real, generated = rng.random((2, 600, 4, 4, 3)).astype(np.float32)
+    names = run_example(
+        "from jaxgan.metrics.scoring",
+        my_network=lambda images: images.reshape(500, -1),
+        real=real,
+        generated=generated,
     )
-    np.testing.assert_array_equal(drawn["images"], names["images"])
+    features = [x.reshape(600, -1) for x in (real, generated)]
+    expected = frechet_distance(*map(moments, features))
+    np.testing.assert_allclose(names["scores"]["fid"], expected, rtol=1e-6)
+    assert capsys.readouterr().out.startswith(str(names["scores"]["fid"]))
 
 
 def test_other_networks_in_the_same_game():

@@ -26,7 +26,7 @@ SETTINGS = """
 EPOCHS = 1
 WORKDIR = "runs/small"
 FLAGS = ["--batch-size", "1000", "--discriminator-steps", "3", "--discriminator-widths", "64"]
-FLAGS += ["--learning-rate", "1e-3", "--ema-decay", "0"]
+FLAGS += ["--generator-learning-rate", "1e-3", "--ema-decay", "0"]
 """
 
 # Names of the notebook, out of its kernel and into the test.

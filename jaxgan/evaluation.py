@@ -1,0 +1,254 @@
+"""How good a generator of digits is, from its images: scores, classes, copies. Pure."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxgan.metrics.evaluator import load_evaluator
+from jaxgan.metrics.memorisation import Memorisation, memorisation
+from jaxgan.metrics.modes import class_shares
+from jaxgan.metrics.neighbours import Nearest, nearest
+from jaxgan.metrics.scoring import Embedding, embed, score
+
+
+class Scored(NamedTuple):
+    """What images score against the training set.
+
+    Attributes:
+        scores: what `metrics.scoring.score` gives.
+        class_shares: float64 [classes], each class's share of the images, as the evaluator sees it.
+    """
+
+    scores: dict[str, float]
+    class_shares: np.ndarray
+
+
+class Reference(NamedTuple):
+    """What generators are compared with; made once for any number of them.
+
+    Attributes:
+        evaluator: what all images are shown to.
+        training_images: as given, [t, height, width, channels].
+        held_out_images: as given, [h, height, width, channels].
+        training: what the evaluator sees in the former.
+        held_out: and in the latter.
+        class_shares: float64 [classes], of the training images.
+        floor: of held-out images: no generator can be expected to do better.
+        ceiling: of uniform noise.
+        seed: for the draws of every score.
+    """
+
+    evaluator: Callable[..., Embedding]
+    training_images: np.ndarray
+    held_out_images: np.ndarray
+    training: Embedding
+    held_out: Embedding
+    class_shares: np.ndarray
+    floor: Scored
+    ceiling: Scored
+    seed: int
+
+
+class Evaluation(NamedTuple):
+    """A generator's images, judged.
+
+    Attributes:
+        embedding: what the evaluator sees in them.
+        scores: as in `Scored`.
+        class_shares: as in `Scored`.
+        in_features: whether they are copies of training images, by the evaluator's features.
+        in_pixels: the same, pixel by pixel.
+    """
+
+    embedding: Embedding
+    scores: dict[str, float]
+    class_shares: np.ndarray
+    in_features: Memorisation
+    in_pixels: Memorisation
+
+
+def reference(
+    training_images: np.ndarray,
+    held_out_images: np.ndarray,
+    *,
+    num_samples: int = 10_000,
+    seed: int = 0,
+    evaluator: Callable[..., Embedding] | None = None,
+) -> Reference:
+    """Makes ready what `evaluate` compares with.
+
+    Args:
+        training_images: [t, height, width, channels], t at least 6: float in [0, 1], or uint8.
+        held_out_images: [h, height, width, channels], h at least 100, that nobody trained on.
+        num_samples: how many held-out and noise images are scored, 10 or more, at most all; as many
+            as will be of each generator's, since most scores depend on it.
+        seed: of which held-out images are scored, of the noise, and for the draws of every score.
+        evaluator: images float32 -> features and probabilities of the classes, as in
+            `metrics.scoring.embed`; None for that of digits, whose images are [28, 28, 1].
+
+    Raises:
+        ValueError: images of another shape or range, or too few.
+    """
+    if training_images.shape[1:] != held_out_images.shape[1:]:
+        raise ValueError(
+            f"training images have the shape {training_images.shape[1:]}, held-out images "
+            f"{held_out_images.shape[1:]}: they must be alike"
+        )
+    if evaluator is None:
+        evaluator = load_evaluator()
+    rng = np.random.default_rng(seed)
+    # In random order, as the inception score wants them: MNIST's come from tidy writers first.
+    scored = rng.permutation(len(held_out_images))[:num_samples]
+    shape = (len(scored), *training_images.shape[1:])
+    noise = embed(rng.random(shape, np.float32), evaluator)
+    training, held_out = embed(training_images, evaluator), embed(held_out_images, evaluator)
+    return Reference(
+        evaluator=evaluator,
+        training_images=training_images,
+        held_out_images=held_out_images,
+        training=training,
+        held_out=held_out,
+        class_shares=_class_shares(training),
+        floor=_scored(Embedding(*(array[scored] for array in held_out)), training, seed),
+        ceiling=_scored(noise, training, seed),
+        seed=seed,
+    )
+
+
+def evaluate(images: ArrayLike, reference: Reference) -> Evaluation:
+    """Judges a generator by its images. The same arguments give the same numbers.
+
+    Args:
+        images: [n, height, width, channels] in random order, n at least 10: float in [0, 1] as
+            `sampling.sample` draws them, or uint8.
+        reference: of images of the same shape.
+
+    Raises:
+        ValueError: images of another shape or range, or too few.
+    """
+    images = np.asarray(images)
+    if images.shape[1:] != reference.training_images.shape[1:]:
+        raise ValueError(
+            f"images must have the shape (n, *{reference.training_images.shape[1:]}), "
+            f"not {images.shape}"
+        )
+    embedding = embed(images, reference.evaluator)
+
+    held_out, training = reference.held_out, reference.training
+    pixels = map(_pixels, (images, reference.held_out_images, reference.training_images))
+    return Evaluation(
+        embedding,
+        *_scored(embedding, training, reference.seed),
+        in_features=memorisation(embedding.features, held_out.features, training.features),
+        in_pixels=memorisation(*pixels),
+    )
+
+
+def most_suspect(evaluation: Evaluation, count: int) -> np.ndarray:
+    """The samples that are nearest to a single training image, by features, the nearest first.
+
+    Returns:
+        int64 [min(count, n)], rows of the evaluated images.
+    """
+    first, second = evaluation.in_features.samples.distances.T
+    return np.argsort(first / np.maximum(second, np.finfo(float).tiny), stable=True)[:count]
+
+
+def beside_training(
+    images: ArrayLike, evaluation: Evaluation, reference: Reference, rows: np.ndarray, k: int = 3
+) -> np.ndarray:
+    """Some samples and, after each, the training images that are nearest to it, by features.
+
+    Args:
+        images: that were evaluated.
+        evaluation: of them.
+        reference: that they were evaluated with.
+        rows: int [r], which of the images.
+        k: how many training images, 1 to t.
+
+    Returns:
+        float32 [r, 1 + k, height, width, channels] in [0, 1], the nearest first.
+    """
+    found = nearest(evaluation.embedding.features[rows], reference.training.features, k)
+    samples, training = np.asarray(images)[rows], reference.training_images[found.indices]
+    return np.concatenate([_as_floats(samples)[:, None], _as_floats(training)], axis=1)
+
+
+def to_json(evaluation: Evaluation, reference: Reference) -> dict[str, Any]:
+    """All numbers of an evaluation, and of its floor and ceiling, as JSON can hold them."""
+    columns = {"samples": evaluation, "held_out": reference.floor, "noise": reference.ceiling}
+    shares = {name: column.class_shares for name, column in columns.items()}
+    shares["training"] = reference.class_shares
+    spaces = {"features": evaluation.in_features, "pixels": evaluation.in_pixels}
+    return {
+        "scores": {name: column.scores for name, column in columns.items()},
+        "class_shares": {name: list(map(float, array)) for name, array in shares.items()},
+        "memorisation": {
+            name: {
+                key: value
+                for key, value in found._asdict().items()
+                if not isinstance(value, Nearest)
+            }
+            for name, found in spaces.items()
+        },
+    }
+
+
+_ROWS = (
+    ("FID, lower is better", "fid", ".3f"),
+    ("KID, lower is better", "kid", ".5f"),
+    ("  its standard error", "kid_standard_error", ".5f"),
+    ("inception score, 1 to 10, higher is better", "inception_score", ".2f"),
+    ("precision, 0 to 1, higher is better", "precision", ".3f"),
+    ("recall, 0 to 1, higher is better", "recall", ".3f"),
+    ("density, about 1 for real images", "density", ".3f"),
+    ("coverage, 0 to 1, higher is better", "coverage", ".3f"),
+    ("classes hit", "modes", ".0f"),
+    ("KL of the classes, lower is better", "mode_kl", ".4f"),
+)
+
+
+def table(evaluation: Evaluation, reference: Reference) -> str:
+    """The numbers to read: a line for each score, within 80 columns.
+
+    The columns are the samples, held-out images as the floor and noise as the ceiling.
+    """
+    columns = (evaluation, reference.floor, reference.ceiling)
+    lines = [("", "samples", "held-out", "noise")]
+    lines += [
+        (label, *(format(column.scores[name], form) for column in columns))
+        for label, name, form in _ROWS
+    ]
+    lines += [
+        (label, *(format(pick(column.class_shares), ".2%") for column in columns))
+        for label, pick in (("smallest class's share", np.min), ("largest class's share", np.max))
+    ]
+    for space, found in (("features", evaluation.in_features), ("pixels", evaluation.in_pixels)):
+        medians = (found.median_distance, found.held_out_median_distance)
+        lines += [
+            (f"near-copies by {space}, about 1% by chance", f"{found.near_share:.2%}", "", ""),
+            ("  distance to training, median", *(f"{median:.3f}" for median in medians), ""),
+        ]
+    return "\n".join(
+        f"{label:44}{samples:>12}{held_out:>12}{noise:>12}".rstrip()
+        for label, samples, held_out, noise in lines
+    )
+
+
+def _scored(embedding: Embedding, training: Embedding, seed: int) -> Scored:
+    return Scored(score(embedding, training, seed=seed), _class_shares(embedding))
+
+
+def _class_shares(embedding: Embedding) -> np.ndarray:
+    return class_shares(embedding.probabilities, np.shape(embedding.probabilities)[-1])
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return _as_floats(images).reshape(len(images), -1)
+
+
+def _as_floats(images: np.ndarray) -> np.ndarray:
+    """The same images, float32 in [0, 1]."""
+    return images.astype(np.float32) / np.float32(255 if images.dtype == np.uint8 else 1)
