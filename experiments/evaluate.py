@@ -17,7 +17,7 @@ from jaxgan.metrics import evaluator
 from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.sampling import sample
 
-NUM_COMPARED = 12  # samples beside training images, of each kind
+NUM_COMPARED = 10  # samples drawn beside training images, of each kind
 DIGITS = ("mnist", (28, 28, 1))
 
 
@@ -80,8 +80,8 @@ def main() -> None:
         with written_whole(out / "evaluation.json") as beside:
             beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
         kinds = {
-            "the likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
-            "any others": np.arange(min(NUM_COMPARED, len(drawn))),
+            "Likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
+            "Any samples": np.arange(min(NUM_COMPARED, len(drawn))),
         }
         plots.plot_evaluation(
             out / "evaluation.png",

@@ -129,10 +129,10 @@ def evaluate(images: ArrayLike, reference: Reference) -> Evaluation:
         ValueError: images of another shape or range, or too few.
     """
     images = np.asarray(images)
-    if images.shape[1:] != reference.training_images.shape[1:]:
+    shape = reference.training_images.shape[1:]
+    if images.shape[1:] != shape:
         raise ValueError(
-            f"images must have the shape (n, *{reference.training_images.shape[1:]}), "
-            f"not {images.shape}"
+            f"images must have the shape (n, {', '.join(map(str, shape))}), not {images.shape}"
         )
     embedding = embed(images, reference.evaluator)
 

@@ -74,9 +74,9 @@ def plot_evaluation(
             float [r, 1 + k, height, width, channels] in [0, 1].
         class_shares: by whose they are, float [classes] each.
     """
-    figure = Figure(figsize=(10, 9.5), layout="constrained")
+    figure = Figure(figsize=(10, 8.6), layout="constrained")
     FigureCanvasAgg(figure)
-    cells = figure.add_gridspec(3, len(neighbours), height_ratios=(6, 4.6, 4))
+    cells = figure.add_gridspec(3, len(neighbours), height_ratios=(6, 4.4, 4))
     _show_confidence(figure.add_subplot(cells[0, :]), samples, probabilities.max(axis=1))
     for column, (kind, shown) in enumerate(neighbours.items()):
         _show_neighbours(figure.add_subplot(cells[1, column]), kind, shown)
@@ -89,10 +89,13 @@ def _show_confidence(axes: Axes, samples: np.ndarray, confidence: np.ndarray) ->
     rows, columns = CONFIDENCE_GRID
     order = np.argsort(-confidence, stable=True)
     order = order[np.linspace(0, len(order) - 1, min(len(order), rows * columns)).astype(int)]
-    labels = [f"{confidence[row]:.2%}" for row in order[::columns]]
+    labels = [f"{confidence[row]:.1%}" for row in order[::columns]]
     _show(axes, images.grid(samples[order], columns), labels)
-    axes.set_title(f"Samples from the surest digit to the least: {len(order)} of {len(samples):,}")
-    axes.set_ylabel("how sure the evaluator is")
+    axes.set_title(
+        f"{len(order)} of {len(samples):,} samples, from the surest digit to the least sure",
+        fontsize=11,
+    )
+    axes.set_ylabel("evaluator's confidence\n(leftmost of each row)", fontsize=9)
 
 
 def _show_neighbours(axes: Axes, kind: str, shown: np.ndarray) -> None:
@@ -100,7 +103,7 @@ def _show_neighbours(axes: Axes, kind: str, shown: np.ndarray) -> None:
     white = np.full_like(rows[0][:4], 255)
     canvas = np.concatenate([part for row in rows for part in (white, row)][1:])
     _show(axes, canvas, ["sample", "nearest", *map(str, range(2, len(rows)))])
-    axes.set_title(f"{kind}, above the training images nearest to them")
+    axes.set_title(f"{kind}, and the training images nearest to each", fontsize=10)
 
 
 def _show_shares(axes: Axes, class_shares: Mapping[str, np.ndarray]) -> None:
@@ -108,10 +111,12 @@ def _show_shares(axes: Axes, class_shares: Mapping[str, np.ndarray]) -> None:
     for number, (whose, shares) in enumerate(class_shares.items()):
         left = np.arange(len(shares)) - 0.4 + number * width
         axes.bar(left, shares * 100, width, align="edge", label=whose)
-    axes.set(title="What digits they are, to the evaluator", xlabel="digit", ylabel="share in %")
+    axes.set_title("What the evaluator takes them for", fontsize=11)
+    axes.set(xlabel="class", ylabel="share of the images in %")
     axes.set_xticks(np.arange(len(shares)))
     axes.legend(fontsize=8)
     axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
 
 
 def _show(axes: Axes, canvas: np.ndarray, row_labels: Sequence[str]) -> None:
