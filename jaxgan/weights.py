@@ -48,7 +48,7 @@ def pretrained(
     Args:
         name: "mnist_gan", the chapter's pair as the default recipe trains it.
         player: "generator", whose weights are the moving average, or the "discriminator" that it
-            had in the end (`networks.mlp.Discriminator()`).
+            had in the end (`networks.mlp.Discriminator()`, which takes pixels in [-1, 1]).
 
     Returns:
         What the network's `apply` (and, of a generator, `jaxgan.sample`) takes, {"params": ...}:

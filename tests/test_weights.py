@@ -1,9 +1,18 @@
+import json
 from importlib import resources
 
+import jax
 import numpy as np
 import pytest
 
-from jaxgan import weights
+from jaxgan import data, weights
+from jaxgan.metrics.evaluator import load_evaluator
+from jaxgan.metrics.frechet import frechet_distance, moments
+from jaxgan.metrics.modes import class_shares
+from jaxgan.metrics.scoring import embed
+from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.networks.mlp import Discriminator
+from jaxgan.sampling import sample
 
 
 def test_nested_variables_come_back_without_pickle(tmp_path, monkeypatch):
@@ -28,3 +37,66 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path):
         weights.write(path, {"a": np.array(["no number"])})
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def embedded(name):
+    return resources.files("jaxgan").joinpath("embedded", name)
+
+
+@pytest.fixture(scope="module")
+def card():
+    """What is said beside the pair that ships."""
+    return json.loads(embedded("mnist_gan.json").read_text())
+
+
+def test_the_shipped_pair_is_the_default_recipe_whole_and_small(card):
+    settings = MLPGANConfig.from_json(card["settings"])
+    assert settings.recipe == "default"
+    as_it_stands = MLPGANConfig(seed=settings.seed)
+    assert settings.differences(as_it_stands) == [] and settings.epochs == as_it_stands.epochs
+    assert card["command"].endswith(f"mnist_gan.py --recipe default --seed {settings.seed}")
+    sizes = [len(embedded(f"mnist_gan.{kind}").read_bytes()) for kind in ("npz", "json")]
+    assert sum(sizes) < 6e6
+
+
+def test_the_shipped_generator_scores_as_is_said_beside_it(card):
+    evaluator = load_evaluator()
+    said = card["evaluation"]
+    drawn = sample(
+        weights.pretrained("mnist_gan"),
+        jax.random.key(said["seed"]),
+        num_samples=said["num_samples"],
+    )
+    seen = embed(drawn, evaluator)
+    real = moments(embed(data.load("mnist").images, evaluator).features)
+    # The scores are of weights that were not yet rounded to float16.
+    fid = frechet_distance(real, moments(seen.features))
+    assert fid == pytest.approx(said["scores"]["samples"]["fid"], rel=0.01)
+    shares = class_shares(seen.probabilities, 10)
+    np.testing.assert_allclose(shares, said["class_shares"]["samples"], atol=0.002)
+    assert 0.07 < min(shares) and max(shares) < 0.13
+
+
+def test_the_shipped_discriminator_tells_real_from_fake():
+    police = weights.pretrained("mnist_gan", player="discriminator")
+
+    def belief(images):
+        return jax.nn.sigmoid(Discriminator().apply(police, 2 * images - 1)).mean()
+
+    real = data.load("mnist", split="test").images.astype(np.float32) / 255
+    fake = sample(weights.pretrained("mnist_gan"), jax.random.key(0), num_samples=10_000)
+    noise = np.random.default_rng(0).random((1000, 28, 28, 1), np.float32)
+    assert belief(real) > belief(fake) + 0.01
+    assert belief(noise) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "mnist"}, "there is no pretrained 'mnist': one of mnist_gan"),
+        ({"player": "police"}, "player must be one of generator, discriminator, not 'police'"),
+    ],
+)
+def test_what_is_not_shipped(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        weights.pretrained(**arguments)
