@@ -31,10 +31,13 @@ RecipeName = Literal["default", "textbook", "best"]
 RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
-            "epochs": 25,
+            "epochs": 22,
             "batch_size": 64,
             "generator_learning_rate": 1e-3,
             "discriminator_learning_rate": 2.5e-4,
+            "decay_after_kimg": 480.0,
+            "generator_half_life_kimg": 240.0,
+            "discriminator_half_life_kimg": 720.0,
             "beta1": 0.0,
             "beta2": 0.99,
             "r1": 0.1,
@@ -42,10 +45,13 @@ RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
             "ema_decay": 0.9999,
         },
         "textbook": {
-            "epochs": 25,
+            "epochs": 22,
             "batch_size": 128,
             "generator_learning_rate": 2e-4,
             "discriminator_learning_rate": 2e-4,
+            "decay_after_kimg": 0.0,
+            "generator_half_life_kimg": 0.0,
+            "discriminator_half_life_kimg": 0.0,
             "beta1": 0.5,
             "beta2": 0.999,
             "r1": 0.0,
@@ -57,6 +63,9 @@ RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
             "batch_size": 64,
             "generator_learning_rate": 1e-3,
             "discriminator_learning_rate": 2.5e-4,
+            "decay_after_kimg": 4800.0,
+            "generator_half_life_kimg": 2400.0,
+            "discriminator_half_life_kimg": 7200.0,
             "beta1": 0.0,
             "beta2": 0.99,
             "r1": 0.1,
@@ -81,9 +90,16 @@ class MLPGANConfig(RunConfig):
     workdir: str = "runs/mnist_gan"
     """The folder that the run leaves everything in, and goes on from."""
     generator_learning_rate: float | None = None
-    """Adam's learning rate, of the generator."""
+    """Adam's learning rate, of the generator, at the start."""
     discriminator_learning_rate: float | None = None
-    """Adam's learning rate, of the discriminator."""
+    """Adam's learning rate, of the discriminator, at the start."""
+    decay_after_kimg: float | None = None
+    """Thousands of real images seen before the learning rates begin to fall."""
+    generator_half_life_kimg: float | None = None
+    """Thousands of real images in which the generator's learning rate then halves, again and
+    again; 0: it does not fall."""
+    discriminator_half_life_kimg: float | None = None
+    """The same of the discriminator's."""
     beta1: float | None = None
     """Adam's decay of the first moment."""
     beta2: float | None = None
@@ -137,7 +153,14 @@ class MLPGANConfig(RunConfig):
                 raise ValueError(f"{flag(name)} must be 1 or more each")
         for name in ("generator_learning_rate", "discriminator_learning_rate"):
             self._check_weight(name, positive=True)
-        for name in ("r1", "r2", "gradient_penalty"):
+        for name in (
+            "decay_after_kimg",
+            "generator_half_life_kimg",
+            "discriminator_half_life_kimg",
+            "r1",
+            "r2",
+            "gradient_penalty",
+        ):
             self._check_weight(name)
         self._check_at_least("translation", 0)
         for name in ("beta1", "beta2", "ema_decay"):
@@ -156,16 +179,35 @@ class MLPGANConfig(RunConfig):
         )
 
     def gan(self) -> GAN:
-        def adam(learning_rate: float) -> optax.GradientTransformation:
-            return optax.adam(learning_rate, self.beta1, self.beta2, ADAM_EPSILON)
+        def adam(
+            learning_rate: float, half_life_kimg: float, images_an_update: int
+        ) -> optax.GradientTransformation:
+            # Counted in images, so that a run may be told to go on for longer than it was.
+            schedule = learning_rate
+            if half_life_kimg:
+                schedule = optax.exponential_decay(
+                    learning_rate,
+                    transition_steps=1000 * half_life_kimg / images_an_update,
+                    decay_rate=0.5,
+                    transition_begin=1000 * self.decay_after_kimg / images_an_update,
+                )
+            return optax.adam(schedule, self.beta1, self.beta2, ADAM_EPSILON)
 
         return unconditional_gan(
             self.generator(),
             mlp.Discriminator(
                 self.discriminator_widths, self.image_shape, jnp.dtype(self.precision)
             ),
-            adam(self.generator_learning_rate),
-            adam(self.discriminator_learning_rate),
+            adam(
+                self.generator_learning_rate,
+                self.generator_half_life_kimg,
+                self.batch_size * self.discriminator_steps,
+            ),
+            adam(
+                self.discriminator_learning_rate,
+                self.discriminator_half_life_kimg,
+                self.batch_size,
+            ),
             loss=self.loss,
             noise=self.noise,
             r1=self.r1,
