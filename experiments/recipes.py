@@ -26,6 +26,16 @@ HERE = Path(__file__).parent
 SCORES = {"fid": ".2f", "kid": ".4f", "precision": ".3f", "recall": ".3f", "modes": ".0f"}
 HEADER = ["command", "epochs", "examples", "minutes", "FID", "KID", "precision", "recall", "modes"]
 HEADER += ["classes", "copies"]
+# What a recipe adds to the textbook's, in the settings that make it up.
+INGREDIENTS = (
+    ("batch_size",),
+    ("generator_learning_rate", "discriminator_learning_rate"),
+    ("generator_half_life_kimg", "discriminator_half_life_kimg"),
+    ("beta1", "beta2"),
+    ("r1",),
+    ("translation",),
+    ("ema_decay",),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +45,7 @@ class RecipesConfig:
     recipes: tuple[str, ...] = ("default", "textbook")
     """Recipes of mnist_gan.py, a row each."""
     ablate: str | None = None
-    """Instead: a recipe, and a row for each of its settings put back to the textbook's."""
+    """Instead: a recipe, and a row for each of its ingredients put back to the textbook's."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """What each is trained from."""
     root: str = "runs/recipes"
@@ -52,10 +62,13 @@ def variants(config: RecipesConfig) -> list[list[str]]:
     """The flags of each row."""
     if config.ablate is None:
         return [["--recipe", name] for name in config.recipes]
-    whole = ["--recipe", config.ablate]
+    rows = [["--recipe", config.ablate]]
     recipe, textbook = RECIPES[config.ablate], RECIPES["textbook"]
-    changed = [name for name in recipe if name != "epochs" and recipe[name] != textbook[name]]
-    return [whole, *([*whole, flag(name), str(textbook[name])] for name in changed)]
+    for names in INGREDIENTS:
+        changed = [name for name in names if recipe[name] != textbook[name]]
+        if changed:
+            rows.append([*rows[0], *(x for n in changed for x in (flag(n), f"{textbook[n]:g}"))])
+    return rows
 
 
 def train_and_evaluate(arguments: Sequence[str], seed: int, root: Path) -> Path:

@@ -35,6 +35,9 @@ OTHER = MLPGANConfig(
     recipe="textbook",
     generator_learning_rate=2e-3,
     discriminator_learning_rate=3e-3,
+    decay_after_kimg=1.5,
+    generator_half_life_kimg=2.5,
+    discriminator_half_life_kimg=3.5,
     beta1=0.25,
     beta2=0.75,
     loss="hinge",
@@ -163,6 +166,7 @@ def test_a_recipe_sets_what_is_not_given():
     assert config.generator_learning_rate == config.discriminator_learning_rate == 2e-4
     assert (config.r1, config.r2, config.gradient_penalty) == (0, 0, 0)
     assert (config.translation, config.ema_decay) == (0, 0)
+    assert config.generator_half_life_kimg == config.discriminator_half_life_kimg == 0
     for name, recipe in RECIPES.items():
         config = MLPGANConfig(recipe=name)
         assert {setting: getattr(config, setting) for setting in recipe} == recipe
@@ -216,6 +220,9 @@ WRONG_VALUES = {
     "discriminator_widths": [(0,), (256, -1)],
     "generator_learning_rate": [0.0, *NO_WEIGHT],
     "discriminator_learning_rate": [0.0, *NO_WEIGHT],
+    "decay_after_kimg": NO_WEIGHT,
+    "generator_half_life_kimg": NO_WEIGHT,
+    "discriminator_half_life_kimg": NO_WEIGHT,
     "r1": NO_WEIGHT,
     "r2": NO_WEIGHT,
     "gradient_penalty": NO_WEIGHT,
@@ -330,11 +337,31 @@ def small_inputs():
     return state, {"images": images}, noise
 
 
-@pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_both_players_learn_by_adam_with_the_settings_given(player):
+# After 6 images the generator's learning rate halves every 4, the discriminator's every 10; an
+# update of either is of 2 images, or of 4 of the generator's where the discriminator has two.
+@pytest.mark.parametrize(
+    ("player", "discriminator_steps", "halved"),
+    [
+        ("generator", 1, [0, 0, 0, 0, 0.5, 1, 1.5]),
+        ("generator", 2, [0, 0, 0.5, 1.5, 2.5, 3.5, 4.5]),
+        ("discriminator", 1, [0, 0, 0, 0, 0.2, 0.4, 0.6]),
+        ("discriminator", 2, [0, 0, 0, 0, 0.2, 0.4, 0.6]),
+    ],
+)
+def test_both_players_learn_by_adam_with_the_settings_given(player, discriminator_steps, halved):
     rates = {"generator_learning_rate": 0.03, "discriminator_learning_rate": 0.02}
     rate, beta1, beta2 = rates[f"{player}_learning_rate"], 0.6, 0.8
-    gan = MLPGANConfig(**SMALL, **rates, beta1=beta1, beta2=beta2).gan()
+    gan = MLPGANConfig(
+        **SMALL,
+        **rates,
+        batch_size=2,
+        decay_after_kimg=0.006,
+        generator_half_life_kimg=0.004,
+        discriminator_half_life_kimg=0.010,
+        discriminator_steps=discriminator_steps,
+        beta1=beta1,
+        beta2=beta2,
+    ).gan()
     state, batch, noise = small_inputs()
     loss = getattr(gan, f"{player}_loss")
     update = getattr(game, f"update_{player}")
@@ -347,14 +374,15 @@ def test_both_players_learn_by_adam_with_the_settings_given(player):
     # Kingma and Ba 2015 (arXiv 1412.6980), algorithm 1.
     params = [np.float64(x) for x in jax.tree.leaves(getattr(state, player).params)]
     first, second = [0.0] * len(params), [0.0] * len(params)
-    for t in (1, 2, 3):
+    for t, halvings in enumerate(halved, start=1):
         gradients = [np.float64(x) for x in jax.tree.leaves(slope(state))]
         state = step(state)
         for i, gradient in enumerate(gradients):
             first[i] = beta1 * first[i] + (1 - beta1) * gradient
             second[i] = beta2 * second[i] + (1 - beta2) * gradient**2
             mean, square = first[i] / (1 - beta1**t), second[i] / (1 - beta2**t)
-            params[i] = params[i] - rate * mean / (np.sqrt(square) + ADAM_EPSILON)
+            step_size = rate * 0.5**halvings
+            params[i] = params[i] - step_size * mean / (np.sqrt(square) + ADAM_EPSILON)
         moved = jax.tree.leaves(getattr(state, player).params)
         for given, expected in zip(moved, params, strict=True):
             np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
