@@ -32,7 +32,7 @@ INGREDIENTS = (
     ("generator_learning_rate", "discriminator_learning_rate"),
     ("generator_half_life_kimg", "discriminator_half_life_kimg"),
     ("beta1", "beta2"),
-    ("r1",),
+    ("r1", "penalty_interval"),
     ("translation",),
     ("ema_decay",),
 )

@@ -32,6 +32,7 @@ def unconditional_gan(
     r1: float = 0.0,
     r2: float = 0.0,
     gradient_penalty: float = 0.0,
+    penalty_interval: int = 1,
     label_smoothing: float = 0.0,
     translation: int = 0,
     discriminator_steps: int = 1,
@@ -52,6 +53,8 @@ def unconditional_gan(
         r1: gamma of the zero-centred gradient penalty at real images, 0 for none.
         r2: gamma of the same at fake images, 0 for none.
         gradient_penalty: lambda of the one-centred penalty between them (WGAN-GP), 0 for none.
+        penalty_interval: the penalties are taken every so many steps only, times this (lazy
+            regularisation: Karras et al. 2020, arXiv 1912.04958, section 3.1).
         label_smoothing: a real image's label is 1 minus this.
         translation: before the discriminator sees them, every second image on average, real and
             generated, is moved by up to this many pixels (`augmentation.translate`); 0 for none.
@@ -108,12 +111,24 @@ def unconditional_gan(
         # One pass over both halves: the weights are read once and the matrix product is larger.
         real_logits, fake_logits = jnp.split(judge(jnp.concatenate([real, fake])), 2)
         value = adversarial.discriminator(real_logits, fake_logits, label_smoothing)
-        if r1:
-            value += r1 * losses.zero_centred_penalty(judge, real)
-        if r2:
-            value += r2 * losses.zero_centred_penalty(judge, fake)
-        if gradient_penalty:
-            value += gradient_penalty * losses.gradient_penalty(judge, real, fake, noise["mix"])
+        if r1 or r2 or gradient_penalty:
+
+            def penalties() -> jax.Array:
+                value = jnp.zeros(())
+                if r1:
+                    value += r1 * losses.zero_centred_penalty(judge, real)
+                if r2:
+                    value += r2 * losses.zero_centred_penalty(judge, fake)
+                if gradient_penalty:
+                    mixing = noise["mix"]
+                    value += gradient_penalty * losses.gradient_penalty(judge, real, fake, mixing)
+                return penalty_interval * value
+
+            if penalty_interval == 1:
+                value += penalties()
+            else:
+                is_due = state.step % penalty_interval == 0
+                value += jax.lax.cond(is_due, penalties, lambda: jnp.zeros(()))
         d_real, d_fake = adversarial.probability(real_logits), adversarial.probability(fake_logits)
         told_right = jnp.concatenate([d_real > 0.5, d_fake < 0.5])
         metrics = {
