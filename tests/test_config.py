@@ -48,6 +48,7 @@ OTHER = MLPGANConfig(
     r1=0.5,
     r2=0.25,
     gradient_penalty=3.0,
+    penalty_interval=5,
     label_smoothing=0.0,
     translation=3,
     discriminator_steps=2,
@@ -212,6 +213,7 @@ WRONG_VALUES = {
     "keep_checkpoints": BELOW_ONE,
     "latent_size": BELOW_ONE,
     "discriminator_steps": BELOW_ONE,
+    "penalty_interval": BELOW_ONE,
     "seed": [-1, 2**32],
     "workdir": ["", "  "],
     "dataset": ["", "  "],
@@ -392,7 +394,7 @@ def penalty(scale, **settings):
     """What a configuration's penalties add to the discriminator's loss.
 
     The discriminator's first layer is scaled: by 0 it has no slope, and of the penalties the
-    one-centred alone is left, whose value is its factor then.
+    one-centred alone is left, whose value is its factor then. It is step 0, when all are due.
     """
     config = MLPGANConfig(**SMALL, **settings)
     without = dataclasses.replace(config, r1=0.0, r2=0.0, gradient_penalty=0.0)
@@ -413,7 +415,8 @@ def penalty(scale, **settings):
         ({"loss": "wasserstein", "gradient_penalty": 3.0}, 3.0),
         ({"loss": "wasserstein", "gradient_penalty": 0.0}, 0.0),
         ({"loss": "non_saturating"}, 0.0),
-        ({"loss": "hinge", "gradient_penalty": 2.0}, 2.0),
+        ({"loss": "hinge", "gradient_penalty": 2.0, "penalty_interval": 1}, 2.0),
+        ({"loss": "hinge", "gradient_penalty": 2.0, "penalty_interval": 3}, 6.0),
     ],
 )
 def test_the_factor_of_the_gradient_penalty(settings, factor):
@@ -430,7 +433,9 @@ def test_the_factors_of_r1_and_r2(name):
 
 def test_the_r1_that_each_loss_comes_with():
     given = penalty(1.0)
-    np.testing.assert_allclose(given, penalty(1.0, r1=RECIPES["default"]["r1"]), rtol=1e-6)
+    recipe = RECIPES["default"]
+    whole = recipe["penalty_interval"] * penalty(1.0, r1=recipe["r1"], penalty_interval=1)
+    np.testing.assert_allclose(given, whole, rtol=1e-5)
     assert given > 0
     # Wasserstein's comes with the other penalty instead.
     assert penalty(1.0, loss="wasserstein", gradient_penalty=0.0) == 0

@@ -24,7 +24,7 @@ def make_gan(**settings):
     return unconditional_gan(GENERATOR, DISCRIMINATOR, optax.sgd(1.0), optax.sgd(1.0), **settings)
 
 
-def a_state(gan):
+def a_state(gan, step=0):
     """A state whose weights are larger than a new network's and whose biases are not 0."""
     rng = np.random.default_rng(0)
 
@@ -37,7 +37,7 @@ def a_state(gan):
 
     generator = player(GENERATOR, (1, 3), gan.generator_optimizer)
     return TrainState(
-        step=np.int32(0),
+        step=np.int32(step),
         key=jax.random.key(0),
         generator=generator,
         discriminator=player(DISCRIMINATOR, (1, 2, 2, 1), gan.discriminator_optimizer),
@@ -120,22 +120,23 @@ def adversarial_generator(loss, fake):
     return -np.mean(fake)
 
 
-def discriminator_loss(params, real, fake, mix, settings):
+def discriminator_loss(params, real, fake, mix, settings, weight=1):
     def norms(images):
         return np.linalg.norm(input_gradients(params, images), axis=1)
 
-    return (
-        adversarial_discriminator(
-            settings.get("loss", "non_saturating"),
-            judged(params, real),
-            judged(params, fake),
-            settings.get("label_smoothing", 0.0),
-        )
-        + settings.get("r1", 0.0) / 2 * np.mean(norms(real) ** 2)
+    adversarial = adversarial_discriminator(
+        settings.get("loss", "non_saturating"),
+        judged(params, real),
+        judged(params, fake),
+        settings.get("label_smoothing", 0.0),
+    )
+    penalties = (
+        settings.get("r1", 0.0) / 2 * np.mean(norms(real) ** 2)
         + settings.get("r2", 0.0) / 2 * np.mean(norms(fake) ** 2)
         + settings.get("gradient_penalty", 0.0)
         * np.mean((norms(mix[:, None] * real + (1 - mix[:, None]) * fake) - 1) ** 2)
     )
+    return adversarial + weight * penalties
 
 
 def finite_differences(function, params, step=1e-6):
@@ -175,14 +176,20 @@ DISCRIMINATOR_SETTINGS = [
     {"loss": "hinge", "r1": 0.5, "r2": 2.0, "gradient_penalty": 1.5},
     {"r1": 0.5, "translation": 1},
 ]
+LAZY = {"r1": 0.5, "r2": 2.0, "gradient_penalty": 1.5, "penalty_interval": 3}
 
 
 @pytest.mark.parametrize(
-    "settings", DISCRIMINATOR_SETTINGS, ids=lambda s: ",".join(f"{k}={v}" for k, v in s.items())
+    ("settings", "step", "weight"),
+    [
+        *((settings, step, 1) for step, settings in enumerate(DISCRIMINATOR_SETTINGS)),
+        *((LAZY, step, 3 if step in (0, 3, 6) else 0) for step in range(7)),
+    ],
+    ids=str,
 )
-def test_discriminator_update(settings):
+def test_discriminator_update(settings, step, weight):
     gan = make_gan(**settings)
-    state, batch, noise = a_state(gan), a_batch(), a_noise()
+    state, batch, noise = a_state(gan, step), a_batch(), a_noise()
     after, metrics = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
         state, batch, noise
     )
@@ -196,7 +203,7 @@ def test_discriminator_update(settings):
         fake = moved(fake, noise["shifts"][:, 1])
 
     def loss(params):
-        return discriminator_loss(params, real, fake, mix, settings)
+        return discriminator_loss(params, real, fake, mix, settings, weight)
 
     assert_trees_close(
         difference(state.discriminator.params, after.discriminator.params),
