@@ -51,7 +51,8 @@ def main() -> None:
             )
         card = {
             "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",
-            "settings": run.to_json(),
+            # Where it was made is nobody's business.
+            "settings": dataclasses.replace(run, workdir=recipe.workdir).to_json(),
             "evaluation": json.loads(evaluation.read_text()),
         }
         players = {

@@ -115,7 +115,7 @@ def row(arguments: Sequence[str], workdirs: Sequence[Path]) -> list[str]:
     shares = [share for x in evaluations for share in x["class_shares"]["samples"]]
     found = [space for x in evaluations for space in x["memorisation"].values()]
     return [
-        f"`{shlex.join(arguments)}`",
+        f"`mnist_gan.py {shlex.join(arguments)}`",
         str(config.epochs),
         f"{examples / 1e6:.2f} M",
         cell(minutes, ".1f") if minutes else "not known",

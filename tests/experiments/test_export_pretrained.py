@@ -43,7 +43,8 @@ def test_both_networks_and_their_scores(call_script, tmp_path, monkeypatch):
     card = json.loads((tmp_path / "pair.json").read_text())
     assert card["command"] == "python experiments/mnist_gan.py --recipe default --seed 3"
     assert card["evaluation"] == EVALUATION
-    assert MLPGANConfig.from_json(card["settings"]).seed == 3
+    assert MLPGANConfig.from_json(card["settings"]) == MLPGANConfig(seed=3)
+    assert str(tmp_path) not in json.dumps(card)
 
 
 def assert_refused(done, tmp_path, message):

@@ -51,7 +51,7 @@ def test_the_table_has_median_and_range_of_what_is_done(small, call_script, tmp_
     assert done.returncode == 0, done.stderr
     (default,) = rows(tmp_path / "runs" / "recipes" / "table.md")
     assert default == {
-        "command": "`--recipe default`",
+        "command": "`mnist_gan.py --recipe default`",
         "epochs": "2",
         "examples": f"{2000 * RECIPES['default']['batch_size'] / 1e6:.2f} M",
         # The run that was stopped on the way is not counted.
