@@ -172,7 +172,7 @@ def test_a_run_may_go_on_with_other_means(tmp_path, change):
     ("change", "said"),
     [
         ({"seed": 1}, "--seed 0, not 1"),
-        ({"batch_size": 64}, "--batch-size 128, not 64"),
+        ({"batch_size": 128}, "--batch-size 64, not 128"),
         ({"image_shape": (32, 32, 3)}, "--image-shape 28 28 1, not 32 32 3"),
         ({"noise": "uniform"}, "--noise normal, not uniform"),
     ],
