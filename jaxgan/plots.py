@@ -49,7 +49,7 @@ def plot_losses(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     )
     judgement.set(ylabel="probability", xlabel="epoch", ylim=(0, 1))
     for axes in (losses, judgement):
-        axes.legend(loc="upper right", fontsize=8)
+        axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
     with written_whole(path) as beside:
         figure.savefig(beside, dpi=120)
