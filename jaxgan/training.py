@@ -134,51 +134,70 @@ def local_batch_size(batch_size: int, num_devices: int) -> int:
     return batch_size // num_devices
 
 
-def compile_call(
+class Program(NamedTuple):
+    """What `compile_epoch` makes; both are compiled at their first call, and run on all devices.
+
+    Attributes:
+        order: state -> the images that each step of the state's epoch takes, int32 [devices,
+            steps_per_epoch, discriminator_steps, batch_size / devices].
+        train: (state, data, order) -> (state, metrics float32 [devices, steps_per_call]). Trains
+            for `steps_per_call` steps, by the order of their epoch. The state given is donated
+            and gone afterwards.
+    """
+
+    order: Callable[[TrainState], jax.Array]
+    train: Callable[[TrainState, PyTree, jax.Array], tuple[TrainState, Metrics]]
+
+
+def compile_epoch(
     gan: GAN,
     devices: Sequence[jax.Device],
     *,
+    num_images: int,
     batch_size: int,
     steps_per_epoch: int,
     steps_per_call: int,
-) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
-    """Makes the function that trains for `steps_per_call` steps, on all devices at once.
+) -> Program:
+    """Makes the functions that an epoch of training is a few calls of.
 
     The epoch's order is a permutation keyed by (key, epoch), the noise of an example by
     (key, step, its index in the global batch); a device takes its part of each. So the result is
     the same on any number of devices, but for the order in which floats are summed.
 
+    States and data are `replicate`d. Data is a pytree of arrays [num_images, ...]; uint8 leaves are
+    images and reach the losses as float32 in [-1, 1].
+
     Args:
         gan: the system.
         devices: where to run; those of all processes.
+        num_images: size of the data set.
         batch_size: the global batch, a multiple of the number of devices.
         steps_per_epoch: as in `Schedule`.
         steps_per_call: as in `Schedule`. A call must begin at a multiple of it.
-
-    Returns:
-        (state, data) -> (state, metrics float32 [devices, steps_per_call]), compiled at the first
-        call. State and data are `replicate`d; the state given is donated and gone afterwards. Data
-        is a pytree of arrays [N, ...]; uint8 leaves are images and reach the losses as float32 in
-        [-1, 1].
 
     Raises:
         ValueError: the batch does not divide.
     """
     local_size = local_batch_size(batch_size, len(devices))
     turns = gan.discriminator_steps
+    # A mean over one device would still copy all gradients.
+    axis_name = AXIS if len(devices) > 1 else None
 
-    def call(state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
-        index = jax.lax.axis_index(AXIS) * local_size + jnp.arange(local_size)
-        order_key = jax.random.fold_in(state.key, game.ORDER)
+    def local_index() -> jax.Array:
+        return jax.lax.axis_index(AXIS) * local_size + jnp.arange(local_size)
+
+    def order(state: TrainState) -> jax.Array:
+        key = jax.random.fold_in(state.key, game.ORDER)
+        key = jax.random.fold_in(key, state.step // steps_per_epoch)
+        rows = jax.random.permutation(key, num_images)[: steps_per_epoch * turns * batch_size]
+        return rows.reshape(steps_per_epoch, turns, batch_size)[:, :, local_index()]
+
+    def train(state: TrainState, data: PyTree, order: jax.Array) -> tuple[TrainState, Metrics]:
+        index = local_index()
         noise_key = jax.random.fold_in(state.key, game.NOISE)
         steps = state.step + jnp.arange(steps_per_call)
-
-        num_images = len(jax.tree.leaves(data)[0])
-        epoch, first = jnp.divmod(state.step, steps_per_epoch)
-        order = jax.random.permutation(jax.random.fold_in(order_key, epoch), num_images)
-        order = order[: steps_per_epoch * turns * batch_size]
-        order = order.reshape(steps_per_epoch, turns, batch_size)
-        order = jax.lax.dynamic_slice_in_dim(order, first, steps_per_call)[:, :, index]
+        first = state.step % steps_per_epoch
+        order = jax.lax.dynamic_slice_in_dim(order, first, steps_per_call)
 
         # All noise of the call is drawn here, outside the loop: one large draw costs a fraction of
         # many small ones.
@@ -193,11 +212,14 @@ def compile_call(
         def step(state: TrainState, inputs: tuple[jax.Array, PyTree]) -> tuple[TrainState, Metrics]:
             rows, noises = inputs
             batches = jax.tree.map(lambda x: _as_network_input(x[rows]), data)
-            return game.train_step(gan, state, batches, noises, AXIS)
+            return game.train_step(gan, state, batches, noises, axis_name)
 
         return jax.lax.scan(step, state, (order, jax.vmap(noise_of_step)(steps)))
 
-    return jax.pmap(call, axis_name=AXIS, devices=devices, donate_argnums=0)
+    def on_devices(function: Callable, **options: Any) -> Callable:
+        return jax.pmap(function, axis_name=AXIS, devices=devices, **options)
+
+    return Program(on_devices(order), on_devices(train, donate_argnums=0))
 
 
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
@@ -263,16 +285,20 @@ def train(
     # A run saved in the middle of an epoch, on a platform of shorter calls, goes on in such.
     on_course = step % cut.steps_per_call == 0 and last_step % cut.steps_per_call == 0
     steps_per_call = cut.steps_per_call if on_course else cut.steps_per_piece
-    call = compile_call(
+    program = compile_epoch(
         gan,
         devices,
+        num_images=len(jax.tree.leaves(data)[0]),
         batch_size=batch_size,
         steps_per_epoch=cut.steps_per_epoch,
         steps_per_call=steps_per_call,
     )
     state, data = replicate(state, devices), replicate(dict(data), devices)
+    order = None
     while step < last_step:
-        state, metrics = call(state, data)
+        if order is None or step % cut.steps_per_epoch == 0:
+            order = program.order(state)
+        state, metrics = program.train(state, data, order)
         step += steps_per_call
         yield state, unreplicate(metrics)
 

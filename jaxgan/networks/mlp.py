@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.networks.products import dense
+
 LEAKY_RELU_SLOPE = 0.2
 
 
@@ -44,8 +46,8 @@ class Generator(nn.Module):
         """
         chex.assert_shape(latents, (None, self.latent_size))
         x = _hidden_layers(latents, self.widths, self.dtype)
-        x = nn.Dense(math.prod(self.image_shape), dtype=self.dtype)(x)
-        return jnp.tanh(x.astype(jnp.float32)).reshape(-1, *self.image_shape)
+        x = dense(math.prod(self.image_shape), self.dtype)(x)
+        return jnp.tanh(x).reshape(-1, *self.image_shape)
 
 
 class Discriminator(nn.Module):
@@ -78,10 +80,10 @@ class Discriminator(nn.Module):
         """
         chex.assert_shape(images, (None, *self.image_shape))
         x = _hidden_layers(images.reshape(len(images), -1), self.widths, self.dtype)
-        return nn.Dense(1, dtype=self.dtype)(x)[:, 0].astype(jnp.float32)
+        return dense(1, self.dtype)(x)[:, 0]
 
 
 def _hidden_layers(x: jax.Array, widths: tuple[int, ...], dtype: Any) -> jax.Array:
     for width in widths:
-        x = nn.leaky_relu(nn.Dense(width, dtype=dtype)(x), LEAKY_RELU_SLOPE)
+        x = nn.leaky_relu(dense(width, dtype)(x), LEAKY_RELU_SLOPE)
     return x

@@ -1,0 +1,84 @@
+"""The matrix product of a fully connected layer, and how its gradients are computed."""
+
+from typing import Any
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def dense(width: int, dtype: Any) -> nn.Dense:
+    """A fully connected layer, float32 in and out, of parameters in float32.
+
+    Args:
+        width: units.
+        dtype: what the operands of its matrix products, and of those of its gradients, are rounded
+            to: float32, which rounds nothing, or bfloat16. Sums are taken in float32. Layers of
+            bfloat16 have no forward-mode derivative (`jax.jvp`, `jax.jacfwd`).
+    """
+    multiply = _float32_product if dtype == jnp.float32 else _bfloat16_product
+
+    def dot_general(x: jax.Array, kernel: jax.Array, *_, **__) -> jax.Array:
+        chex.assert_rank([x, kernel], 2)
+        return multiply(x, kernel)
+
+    return nn.Dense(width, dot_general=dot_general)
+
+
+@jax.custom_jvp
+def _float32_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return x @ kernel
+
+
+def _float32_product_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[Any, Any]
+) -> tuple[jax.Array, Any]:
+    (x, kernel), (x_tangent, kernel_tangent) = primals, tangents
+    terms = []
+    if not isinstance(x_tangent, jax.custom_derivatives.SymbolicZero):
+        terms.append(x_tangent @ kernel)
+    if not isinstance(kernel_tangent, jax.custom_derivatives.SymbolicZero):
+        # Written so that the kernel's gradient, the transpose of this, is a plain product.
+        terms.append(jax.lax.dot_general(_transposed(x), kernel_tangent, (((0,), (0,)), ((), ()))))
+    return x @ kernel, sum(terms[1:], terms[0]) if terms else tangents[0]
+
+
+_float32_product.defjvp(_float32_product_jvp, symbolic_zeros=True)
+
+
+@jax.custom_vjp
+def _bfloat16_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    # With a float32 result asked for, a CPU's products of bfloat16 take half the time.
+    return jnp.matmul(
+        x.astype(jnp.bfloat16),
+        kernel.astype(jnp.bfloat16),
+        preferred_element_type=jnp.float32,
+    )
+
+
+def _bfloat16_product_forward(
+    x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _bfloat16_product(x, kernel), (x, kernel)
+
+
+def _bfloat16_product_backward(
+    operands: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = operands
+    return _bfloat16_product(gradient, kernel.T), _bfloat16_product(_transposed(x), gradient)
+
+
+_bfloat16_product.defvjp(_bfloat16_product_forward, _bfloat16_product_backward)
+
+
+def _transposed(x: jax.Array) -> jax.Array:
+    """The transpose of a matrix, on CPUs as an array of its own.
+
+    XLA takes a transposition into the product that it is for, and on CPUs the product then goes to
+    a slower library. The barrier keeps it out.
+    """
+    return jax.lax.platform_dependent(
+        x, cpu=lambda x: jax.lax.optimization_barrier(x.T), default=lambda x: x.T
+    )
