@@ -35,6 +35,9 @@ from jaxgan.files import written_whole
 
 HERE = Path(__file__).parent
 NUM_IMAGES = 60_000
+# Of the cores' time, what other programs may take before a word is said about it. PyTorch's threads
+# wait for each other, and suffer most.
+MOST_FOR_OTHERS = 0.03
 WITHOUT_PYTORCH = (
     'PyTorch\'s rows are left out: it is not installed (pip install -e ".[benchmark]")'
 )
@@ -137,9 +140,9 @@ ROWS: Mapping[str, tuple[str, str, int, tuple[str, ...]]] = {
     COMPILE: ("torch", "compile", 1, BOTH),
     CUDA_GRAPHS: ("torch", "cuda graphs", 1, BOTH),
 }
-# --quick: what the table is most about, and a row of bfloat16.
-QUICK = [(name, "float32") for name in (MNIST_GAN, PMAP_1, JIT, IN_MEMORY, BEST)]
-QUICK += [(PMAP_1, "bfloat16")]
+# --quick: what the table is most about, and at the first batch size the price of pmap and bfloat16.
+QUICK = [(name, "float32") for name in (MNIST_GAN, IN_MEMORY, BEST)]
+QUICK_FIRST = [*QUICK, (PMAP_1, "float32"), (JIT, "float32"), (PMAP_1, "bfloat16")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +197,9 @@ class BenchmarkConfig:
                 raise ValueError(f"no row has {word!r} in its name: {'; '.join(ROWS)}")
 
 
-def contenders(config: BenchmarkConfig, batch_size: int, *, torch: bool, gpu: bool):
+def contenders(
+    config: BenchmarkConfig, batch_size: int, *, torch: bool, gpu: bool
+) -> list[Contender]:
     """The rows of one batch size.
 
     Args:
@@ -203,6 +208,7 @@ def contenders(config: BenchmarkConfig, batch_size: int, *, torch: bool, gpu: bo
         torch: whether PyTorch is there.
         gpu: whether they run on a GPU (CUDA graphs) or on CPUs (two virtual devices).
     """
+    quick = QUICK_FIRST if batch_size == config.batch_sizes[0] else QUICK
     found = []
     for name, (worker, way, devices, precisions) in ROWS.items():
         if config.rows and not any(word in name for word in config.rows):
@@ -210,7 +216,7 @@ def contenders(config: BenchmarkConfig, batch_size: int, *, torch: bool, gpu: bo
         if (worker == "torch" and not torch) or name == (PMAP_2 if gpu else CUDA_GRAPHS):
             continue
         for precision in precisions:
-            if config.quick and not config.rows and (name, precision) not in QUICK:
+            if config.quick and not config.rows and (name, precision) not in quick:
                 continue
             if precision in config.precisions:
                 found.append(Contender(name, worker, batch_size, precision, way, devices))
@@ -711,15 +717,15 @@ def first_step_seconds(workdir: Path, cache: Path) -> float:
             stderr=output,
         )
     try:
-        sizes, times = [0], []
+        logged, times = 1, []  # The header of metrics.csv is no row.
         while len(times) < 2:
             ended = process.poll() is not None
             with contextlib.suppress(FileNotFoundError):
-                rows = (workdir / "metrics.csv").read_bytes().count(b"\n")
-                # The header comes first, and is no row.
-                if rows > max(1, sizes[-1]):
-                    sizes.append(rows)
+                if count_lines(workdir / "metrics.csv") > logged:
                     times.append(time.perf_counter() - started)
+                    # On a GPU a call's rows are many, one right after the other.
+                    time.sleep(0.03)
+                    logged = count_lines(workdir / "metrics.csv")
             if ended and len(times) < 2:
                 words = log.read_text(errors="replace").strip().splitlines()
                 raise OSError(f"mnist_gan.py ended: {words[-1] if words else 'without a word'}")
@@ -728,6 +734,10 @@ def first_step_seconds(workdir: Path, cache: Path) -> float:
         process.kill()
         process.wait()
     return times[0] - (times[1] - times[0])
+
+
+def count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
 
 
 # --- One run of everything ---
@@ -746,12 +756,14 @@ class Results:
             precision, shape, multiply-adds a second].
         sampling: of each round the seconds of what `work_sampling` reports.
         starts: pairs of seconds to the first step: with an empty cache, and with a filled one.
+        others: the share of the cores' time that other programs took meanwhile; None: not known.
     """
 
     about: dict[str, str]
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     sampling: list[dict[str, float]] = dataclasses.field(default_factory=list)
     starts: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    others: float | None = None
 
 
 def measure(config: BenchmarkConfig, scratch: Path) -> Results:
@@ -760,6 +772,7 @@ def measure(config: BenchmarkConfig, scratch: Path) -> Results:
     if not has_torch:
         say(WITHOUT_PYTORCH)
     numbers = itertools.count()
+    started, busy_before, ours_before = time.perf_counter(), busy_seconds(), own_seconds()
     with contextlib.ExitStack() as everything:
 
         def start(contender: Contender, stack: contextlib.ExitStack, *, gpu: bool) -> Worker:
@@ -824,7 +837,27 @@ def measure(config: BenchmarkConfig, scratch: Path) -> Results:
             say(f"sampling and scores: round {i + 1} of {config.rounds}")
             turn = sampler.take_turn()
             results.sampling.append({k: v for k, v in turn.items() if k.endswith("_seconds")})
+    # All processes have ended, so that their time is known.
+    if busy_before is not None:
+        others = busy_seconds() - busy_before - (own_seconds() - ours_before)
+        results.others = max(0.0, others) / (time.perf_counter() - started) / os.cpu_count()
     return results
+
+
+def busy_seconds() -> float | None:
+    """Time that this machine's cores have worked for anybody, from Linux; None elsewhere."""
+    with contextlib.suppress(OSError):
+        first = Path("/proc/stat").read_text().splitlines()[0]
+        user, nice, system, _idle, _waiting, irq, softirq, steal, *_ = map(int, first.split()[1:])
+        ticks = user + nice + system + irq + softirq + steal
+        return ticks / os.sysconf("SC_CLK_TCK")
+    return None
+
+
+def own_seconds() -> float:
+    """Time that cores have worked for this process and for those of its children that ended."""
+    usages = [resource.getrusage(x) for x in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def ask_jax() -> tuple[str, str]:
@@ -1139,6 +1172,11 @@ def report_of(results: Results) -> str:
         lines.append(
             f"Epochs of {int(about['images']):,} images instead of {NUM_IMAGES:,}: host work "
             "counts for more than it does."
+        )
+    if results.others is not None and results.others > MOST_FOR_OTHERS:
+        lines.append(
+            f"**Other programs took {results.others:.0%} of this machine's cores meanwhile: no "
+            "figure below can be relied on.**"
         )
     if about["pytorch"]:
         lines.append(f"{about['pytorch']}.")

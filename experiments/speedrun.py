@@ -3,12 +3,13 @@
 python experiments/speedrun.py
 
 Runs PyTorch's tutorial loop (experiments/torch_gan.py) and jaxgan's `mnist_gan.py`, one after the
-other, and notes when each checkpoint is whole. jaxgan compiles all anew. Then judges the checkpoints in order: 10,000 samples
-each, the package's own evaluator. Evaluation takes no part of the time. The records are in
-experiments/SPEEDRUN.md.
+other, and notes when each checkpoint is whole; jaxgan compiles all anew. Then judges the
+checkpoints in order: 10,000 samples each, the package's own evaluator. Evaluation takes no part of
+the time. The records are in experiments/SPEEDRUN.md.
 """
 
 import dataclasses
+import importlib.util
 import json
 import math
 import os
@@ -262,6 +263,8 @@ def record(raced: Mapping[str, Any]) -> list[str]:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(SpeedrunConfig, sys.argv[1:], description=__doc__)
+        if importlib.util.find_spec("torch") is None:
+            raise ImportError('PyTorch is not installed: pip install -e ".[benchmark]"')
         out = Path(config.out)
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
