@@ -425,55 +425,62 @@ def work_compiled(job: Job, report: Report) -> None:
     import jax
 
     from jaxgan import data, game, training
+    from jaxgan.experiment import use_multi_output_fusion
 
+    use_multi_output_fusion()
     gan = mlp_gan_config(job).gan()
     images = data.load().images[: job.images]
     devices = jax.devices()[: job.contender.devices]
     size = job.contender.batch_size
     cut = training.schedule(len(images), size, gan.discriminator_steps, devices[0].platform)
     state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(0))
+    sizes = dict(batch_size=size, num_images=len(images))
+    sizes |= dict(steps_per_epoch=cut.steps_per_epoch, steps_per_call=cut.steps_per_call)
     if job.contender.worker == "pmap":
-        call = training.compile_call(
-            gan,
-            devices,
-            batch_size=size,
-            steps_per_epoch=cut.steps_per_epoch,
-            steps_per_call=cut.steps_per_call,
-        )
+        program = training.compile_epoch(gan, devices, **sizes)
         state = training.replicate(training.on_host(state), devices)
         dataset = training.replicate({"images": images}, devices)
     else:
-        call = plain_call(gan, size, cut)
+        program = plain_program(gan, **sizes)
         dataset = jax.device_put({"images": images}, devices[0])
+    calls, order = 0, None
 
     def run(count: int) -> None:
-        nonlocal state
+        nonlocal state, calls, order
         for _ in range(count):
-            state, metrics = call(state, dataset)
+            if calls % (cut.steps_per_epoch // cut.steps_per_call) == 0:
+                order = program.order(state)
+            state, metrics = program.train(state, dataset, order)
+            calls += 1
             # As training does, which fetches the metrics of every call.
             jax.block_until_ready((state, metrics))
 
     take_turns(run, cut.steps_per_call * size, job.seconds, report, jax_device_memory)
 
 
-def plain_call(gan, batch_size: int, cut):
-    """What `training.compile_call` compiles, for one device and without a parallel layer."""
+def plain_program(
+    gan, *, num_images: int, batch_size: int, steps_per_epoch: int, steps_per_call: int
+):
+    """What `training.compile_epoch` makes, for one device and without a parallel layer."""
     import jax
     import jax.numpy as jnp
 
-    from jaxgan import game
+    from jaxgan import game, training
 
     turns = gan.discriminator_steps
 
+    @jax.jit
+    def order(state):
+        key = jax.random.fold_in(state.key, game.ORDER)
+        key = jax.random.fold_in(key, state.step // steps_per_epoch)
+        rows = jax.random.permutation(key, num_images)[: steps_per_epoch * turns * batch_size]
+        return rows.reshape(steps_per_epoch, turns, batch_size)
+
     @functools.partial(jax.jit, donate_argnums=0)
-    def call(state, dataset):
-        steps = state.step + jnp.arange(cut.steps_per_call)
-        epoch, first = jnp.divmod(state.step, cut.steps_per_epoch)
-        order_key = jax.random.fold_in(jax.random.fold_in(state.key, game.ORDER), epoch)
-        order = jax.random.permutation(order_key, len(dataset["images"]))
-        order = order[: cut.steps_per_epoch * turns * batch_size]
-        order = order.reshape(cut.steps_per_epoch, turns, batch_size)
-        order = jax.lax.dynamic_slice_in_dim(order, first, cut.steps_per_call)
+    def train(state, dataset, order):
+        steps = state.step + jnp.arange(steps_per_call)
+        first = state.step % steps_per_epoch
+        order = jax.lax.dynamic_slice_in_dim(order, first, steps_per_call)
 
         def noise(step, turn, example):
             key = jax.random.fold_in(state.key, game.NOISE)
@@ -493,7 +500,7 @@ def plain_call(gan, batch_size: int, cut):
 
         return jax.lax.scan(step, state, (order, noises))
 
-    return call
+    return training.Program(order, train)
 
 
 def work_torch(job: Job, report: Report) -> None:

@@ -67,18 +67,18 @@ def test_plain_jit_trains_what_the_parallel_layer_trains(benchmark):
     )
     gan = config.gan()
     images = np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1), np.uint8)
-    cut = training.Schedule(12, 4, 4)
     devices = jax.devices()[:1]
     state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(3))
     start = training.on_host(state)
-    parallel = training.compile_call(
-        gan, devices, batch_size=8, steps_per_epoch=12, steps_per_call=4
-    )
-    plain = benchmark.plain_call(gan, 8, cut)
+    sizes = {"num_images": 100, "batch_size": 8, "steps_per_epoch": 12, "steps_per_call": 4}
+    parallel = training.compile_epoch(gan, devices, **sizes)
+    plain = benchmark.plain_program(gan, **sizes)
     ours, data = training.replicate(start, devices), training.replicate({"images": images}, devices)
-    for _ in range(4):  # into the second epoch
-        ours, _ = parallel(ours, data)
-        state, _ = plain(state, {"images": jnp.asarray(images)})
+    for call in range(4):  # into the second epoch
+        if call % 3 == 0:
+            orders = parallel.order(ours), plain.order(state)
+        ours, _ = parallel.train(ours, data, orders[0])
+        state, _ = plain.train(state, {"images": jnp.asarray(images)}, orders[1])
     ours = training.unreplicate(ours)
     for a, b in zip(
         jax.tree.leaves(ours.generator.params), jax.tree.leaves(state.generator.params), strict=True
