@@ -141,6 +141,7 @@ def compile_call(
     batch_size: int,
     steps_per_epoch: int,
     steps_per_call: int,
+    seeds_in_turn: bool = False,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
     """Makes the function that trains for `steps_per_call` steps, on all devices at once.
 
@@ -154,12 +155,15 @@ def compile_call(
         batch_size: the global batch, a multiple of the number of devices.
         steps_per_epoch: as in `Schedule`.
         steps_per_call: as in `Schedule`. A call must begin at a multiple of it.
+        seeds_in_turn: train the seeds of a `stack` one after another, each with the very operations
+            of its own program, rather than in operations on all of them at once.
 
     Returns:
         (state, data) -> (state, metrics float32 [devices, steps_per_call]), compiled at the first
         call. State and data are `replicate`d; the state given is donated and gone afterwards. Data
         is a pytree of arrays [N, ...]; uint8 leaves are images and reach the losses as float32 in
-        [-1, 1].
+        [-1, 1]. Of a `stack` of states every device trains its part of each, all on the same data;
+        metrics are [devices, seeds, steps_per_call].
 
     Raises:
         ValueError: the batch does not divide.
@@ -197,7 +201,50 @@ def compile_call(
 
         return jax.lax.scan(step, state, (order, jax.vmap(noise_of_step)(steps)))
 
-    return jax.pmap(call, axis_name=AXIS, devices=devices, donate_argnums=0)
+    def call_of_seeds(state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
+        if state.key.ndim == 0:
+            return call(state, data)
+
+        # The step is one for all: a `cond` on steps of their own would run both of its branches.
+        def call_of_seed(own: TrainState) -> tuple[TrainState, Metrics]:
+            after, metrics = call(own.replace(step=state.step), data)
+            return after.replace(step=None), metrics
+
+        own = state.replace(step=None)
+        after, metrics = (
+            jax.lax.map(call_of_seed, own) if seeds_in_turn else jax.vmap(call_of_seed)(own)
+        )
+        return after.replace(step=state.step + steps_per_call), metrics
+
+    return jax.pmap(call_of_seeds, axis_name=AXIS, devices=devices, donate_argnums=0)
+
+
+def stack(states: Sequence[TrainState]) -> TrainState:
+    """States of several seeds as one, on the host: all leaves but the step gain a leading axis.
+
+    One alone stays as it is, so that it is trained by the program of one.
+
+    Raises:
+        ValueError: they are not all at one step.
+    """
+    steps = sorted({int(state.step) for state in states})
+    if len(steps) != 1:
+        raise ValueError(f"states must be at one step, not at {', '.join(map(str, steps))}")
+    if len(states) == 1:
+        return states[0]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return on_host(stacked.replace(step=states[0].step))
+
+
+def unstack(state: TrainState) -> list[TrainState]:
+    """The other way round: the state of each seed, in the order they were stacked in."""
+    if state.key.ndim == 0:
+        return [state]
+    own = state.replace(step=None)
+    return [
+        jax.tree.map(lambda x, i=i: x[i], own).replace(step=state.step)
+        for i in range(len(state.key))
+    ]
 
 
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
@@ -244,7 +291,8 @@ def train(
 
     Args:
         gan: the system.
-        state: where to go on from; its step must be at the end of a piece.
+        state: where to go on from, a `stack` for several seeds at once; its step must be at the
+            end of a piece.
         data: arrays [N, ...], put on every device once and kept there.
         cut: from `schedule`, for this data set and batch.
         devices: from `select_devices`.
@@ -252,8 +300,9 @@ def train(
         last_step: the step to end with, counted from the beginning of the run; the end of a piece.
 
     Yields:
-        After each call: (replicated state, metrics of the call's steps as float32 [steps]). The
-        state is donated to the next call: take what is wanted of it before.
+        After each call: (replicated state, metrics of the call's steps as float32 [steps], or
+        [seeds, steps] of a stack). The state is donated to the next call: take what is wanted of it
+        before.
 
     Raises:
         ValueError: the batch does not divide.
@@ -269,6 +318,8 @@ def train(
         batch_size=batch_size,
         steps_per_epoch=cut.steps_per_epoch,
         steps_per_call=steps_per_call,
+        # A few cores gain nothing from larger operations, and so the bits are those of one alone.
+        seeds_in_turn=devices[0].platform == "cpu",
     )
     state, data = replicate(state, devices), replicate(dict(data), devices)
     while step < last_step:

@@ -93,6 +93,86 @@ def test_another_seed_trains_another_gan():
     assert relative_distance(train(gan, seed=0)[0], train(gan, seed=1)[0]) > 0.1
 
 
+def states_of(gan, seeds):
+    return [training.on_host(game.init(gan, jax.random.key(seed))) for seed in seeds]
+
+
+def assert_same_bits(a, b):
+    chex.assert_trees_all_equal(
+        *(state.replace(key=jax.random.key_data(state.key)) for state in (a, b)), strict=True
+    )
+
+
+# Lazy penalties are a `cond` on the step, which all seeds share.
+LAZY = {"r1": 1.0, "penalty_interval": 4, "translation": 2, "discriminator_steps": 2}
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_several_seeds_at_once_are_bit_for_bit_each_seed_alone(num_devices):
+    gan, seeds = small_gan(**LAZY), (0, 1, 5)
+    together, metrics = train(
+        gan, num_devices=num_devices, state=training.stack(states_of(gan, seeds))
+    )
+    for i, (seed, state) in enumerate(zip(seeds, training.unstack(together), strict=True)):
+        alone, metrics_of_one = train(gan, num_devices=num_devices, seed=seed)
+        assert_same_bits(state, alone)
+        for name, values in metrics_of_one.items():
+            np.testing.assert_array_equal(metrics[name].reshape(3, STEPS)[i], values)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_seeds_in_the_same_operations_are_each_seed_alone(num_devices):
+    """As accelerators train them; in larger operations floats are summed in another order."""
+    gan, seeds, devices = small_gan(**LAZY), (0, 1, 5), jax.devices()[:num_devices]
+    call = training.compile_call(
+        gan, devices, batch_size=BATCH, steps_per_epoch=STEPS, steps_per_call=STEPS
+    )
+    state = training.replicate(training.stack(states_of(gan, seeds)), devices)
+    data = training.replicate({"images": small_images(2 * BATCH * STEPS)}, devices)
+    together, metrics = map(training.unreplicate, call(state, data))
+    for i, (seed, state) in enumerate(zip(seeds, training.unstack(together), strict=True)):
+        alone, metrics_of_one = train(gan, num_devices=num_devices, seed=seed)
+        assert state.step == alone.step == STEPS
+        assert relative_distance(state, alone) < 1e-4
+        for name, values in metrics_of_one.items():
+            np.testing.assert_allclose(metrics[name][i], values, rtol=1e-3, atol=1e-4)
+
+
+def test_seeds_in_the_same_operations_take_lazy_penalties_as_seldom():
+    """A condition on a step for each seed would become a choice between both branches' results."""
+    gan = small_gan(**LAZY)
+    state = training.replicate(training.stack(states_of(gan, (0, 1))), jax.devices()[:1])
+    data = training.replicate({"images": small_images(2 * BATCH * STEPS)}, jax.devices()[:1])
+    conditions = []
+    for in_turn in (True, False):
+        call = training.compile_call(
+            gan,
+            jax.devices()[:1],
+            batch_size=BATCH,
+            steps_per_epoch=STEPS,
+            steps_per_call=STEPS,
+            seeds_in_turn=in_turn,
+        )
+        conditions.append(call.lower(state, data).as_text().count("stablehlo.case"))
+    assert conditions[0] == conditions[1] > 0
+
+
+def test_stack_and_unstack_undo_each_other():
+    states = states_of(small_gan(), (3, 4))
+    stacked = training.stack(states)
+    assert stacked.step.shape == () and stacked.key.shape == (2,)
+    for state, back in zip(states, training.unstack(stacked), strict=True):
+        assert_same_bits(state, back)
+    assert training.stack(states[:1]) is states[0]
+    assert training.unstack(states[0]) == [states[0]]
+
+
+def test_states_at_different_steps_are_not_stacked():
+    state, other = states_of(small_gan(), (3, 4))
+    with pytest.raises(ValueError, match="at one step, not at 0, 20"):
+        training.stack([state, other.replace(step=np.int32(20))])
+
+
 def test_the_same_seed_gives_the_same_bits():
     gan = small_gan()
     chex.assert_trees_all_equal(
