@@ -261,18 +261,22 @@ def test_several_seeds_go_on_from_the_newest_step_that_all_have_and_one_goes_on_
     assert_same_run(workdir / "seed_1", together / "seed_1")
 
 
-def test_a_kill_between_the_first_saves_of_several_seeds(together, run_script, tmp_path):
+def test_several_seeds_begin_again_after_a_kill_between_their_first_saves(
+    together, run_script, tmp_path
+):
     workdir = tmp_path / "run"
-    command = ("mnist_gan.py", *flags(workdir, "--epochs", 1, "--seeds", 2))
-    assert run_script(*command, devices=2).returncode == 0
-    shutil.rmtree(workdir / "seed_1" / "checkpoints" / str(STEPS_PER_EPOCH))
-    done = run_script(*command, devices=2)
+    shutil.copytree(together, workdir)
+    first = workdir / "seed_0" / "checkpoints" / str(STEPS_PER_EPOCH)
+    for checkpoint in workdir.glob("seed_*/checkpoints/*"):
+        if checkpoint != first:
+            shutil.rmtree(checkpoint)
+    done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 1, "--seeds", 3), devices=2)
     assert done.returncode == 0, done.stderr
     assert "going back to the beginning" in done.stdout
-    for seed in range(2):
-        rows = (together / f"seed_{seed}" / "metrics.csv").read_text().splitlines()
-        got = (workdir / f"seed_{seed}" / "metrics.csv").read_text().splitlines()
-        assert got == rows[: 1 + 12]
+    for seed in range(3):
+        files = [path / f"seed_{seed}" / "metrics.csv" for path in (workdir, together)]
+        rows = [file.read_text().splitlines() for file in files]
+        assert rows[0] == rows[1][:13]  # A line of names, and twelve an epoch.
         assert Checkpoints(workdir / f"seed_{seed}" / "checkpoints").steps() == [STEPS_PER_EPOCH]
 
 
