@@ -240,7 +240,7 @@ class Experiment:
         )
         if len(self._runs) > 1:
             self._say(
-                f"Each of the {len(self._runs)} GANs is in a folder of its own, to "
+                f"The {len(self._runs)} GANs have a folder each, {workdir} to "
                 f"{self._runs[-1].config.workdir}; of the first:"
             )
         self._say(

@@ -318,7 +318,7 @@ def train(
         batch_size=batch_size,
         steps_per_epoch=cut.steps_per_epoch,
         steps_per_call=steps_per_call,
-        # A few cores gain nothing from larger operations, and so the bits are those of one alone.
+        # A CPU gains nothing from larger operations, and in turn each has the bits it has alone.
         seeds_in_turn=devices[0].platform == "cpu",
     )
     state, data = replicate(state, devices), replicate(dict(data), devices)

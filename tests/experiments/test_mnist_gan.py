@@ -101,7 +101,7 @@ def together(several, run_script):
         assert done.returncode == 0, done.stderr
         assert "a new run of 3 epochs for each of the 3 seeds 0 to 2" in done.stdout
         assert "Done: 3 epochs; 540,000 images" in done.stdout
-        assert f"is in a folder of its own, to {several / 'seed_2'}" in done.stdout
+        assert f"a folder each, {several / 'seed_0'} to {several / 'seed_2'}" in done.stdout
     return several
 
 
