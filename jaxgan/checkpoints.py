@@ -1,7 +1,8 @@
 """The whole state of a run on disk, through Orbax, and back."""
 
 import logging
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,37 +69,6 @@ class Checkpoints:
                 }
             ),
         )
-
-    def restore_newest(self, like: TrainState, report: Callable[[str], None]) -> TrainState | None:
-        """The newest checkpoint that can be read, on the host, or None if there is none at all.
-
-        A damaged one is passed over, said, and set aside as `damaged_STEP`, so that the run may
-        save that step again. If none is whole, all stay as they are.
-
-        Args:
-            like: a state of the same structure, shapes and dtypes.
-            report: is given a line about each damaged checkpoint.
-
-        Raises:
-            ValueError: there are checkpoints, but none can be read.
-        """
-        damaged: dict[int, str] = {}
-        for step in reversed(self.steps()):
-            try:
-                state = self._restore(step, like)
-            except Exception as error:  # Orbax and TensorStore raise all kinds for a damaged file.
-                damaged[step] = _first_line(error)
-                continue
-            for bad, why in damaged.items():
-                report(f"checkpoint {bad} is damaged ({why}): set aside as {self._set_aside(bad)}")
-            return state
-        if damaged:
-            newest, why = next(iter(damaged.items()))
-            raise ValueError(
-                f"none of the checkpoints in {self.directory} can be read (of {newest}: {why}): "
-                "take another --workdir, or --no-resume to start anew in its place"
-            )
-        return None
 
     def load(self, player: str) -> PyTree:
         """One network's variables from the newest checkpoint that can be read.
@@ -174,6 +144,10 @@ class Checkpoints:
                 )
         return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
 
+    def _remove(self, steps: Sequence[int]) -> None:
+        for step in steps:
+            shutil.rmtree(self.directory / str(step))
+
     def _set_aside(self, step: int) -> str:
         name = f"damaged_{step}"
         number = 1
@@ -182,6 +156,75 @@ class Checkpoints:
             name = f"damaged_{step}_{number}"
         (self.directory / str(step)).rename(self.directory / name)
         return name
+
+
+def restore_newest(
+    runs: Sequence[Checkpoints], likes: Sequence[TrainState], report: Callable[[str], None]
+) -> list[TrainState] | None:
+    """The states of runs that go on together, at the newest step that can be read of each.
+
+    Of a single run that is its newest checkpoint which is whole. A damaged one is passed over,
+    said, and set aside as `damaged_STEP`; whole ones later than the step are removed: so all the
+    runs may save these steps again. If there is no such step, all stay as they are.
+
+    Args:
+        runs: the checkpoints of each.
+        likes: for each, a state of the same structure, shapes and dtypes.
+        report: is given a line about each damaged checkpoint, and each run that goes back.
+
+    Returns:
+        The states on the host; None to begin at the beginning, as when there is no checkpoint at
+        all, or when a kill between the first saves left one checkpoint of some and none of others.
+
+    Raises:
+        ValueError: there are checkpoints, but no step at which all can be read.
+    """
+    held = [run.steps() for run in runs]
+    damaged: dict[tuple[int, int], str] = {}
+    for step in sorted(set.intersection(*map(set, held)), reverse=True):
+        states = []
+        for i, (run, like) in enumerate(zip(runs, likes, strict=True)):
+            try:
+                states.append(run._restore(step, like))
+            except Exception as error:  # Orbax and TensorStore raise all kinds for damaged files.
+                damaged[i, step] = _first_line(error)
+                break
+        if len(states) < len(runs):
+            continue
+        for (i, bad), why in damaged.items():
+            report(
+                f"{_of(runs, i)}checkpoint {bad} is damaged ({why}): set aside as "
+                f"{runs[i]._set_aside(bad)}"
+            )
+        for i, run in enumerate(runs):
+            if later := [each for each in run.steps() if each > step]:
+                report(f"{_of(runs, i)}going back from step {later[-1]} to {step}, as all do")
+                run._remove(later)
+        return states
+    if not any(held):
+        return None
+    # Runs that go on together save at the same steps, so a kill leaves one at most a save ahead.
+    # One that was never begun has no directory, and the others are not thrown away for it.
+    if not all(held) and max(map(len, held)) == 1 and all(run.directory.is_dir() for run in runs):
+        report("going back to the beginning, as not all have a checkpoint")
+        return None
+    why = ""
+    if damaged:
+        (i, bad), error = next(iter(damaged.items()))
+        why = f" (of {_of(runs, i)}{bad}: {error})"
+    if len(runs) == 1:
+        raise ValueError(
+            f"none of the checkpoints in {runs[0].directory} can be read{why}: take another "
+            "--workdir, or --no-resume to start anew in its place"
+        )
+    steps = "; ".join(
+        f"{_of(runs, i)}{' '.join(map(str, held[i])) or 'none'}" for i in range(len(runs))
+    )
+    raise ValueError(
+        f"the seeds have no checkpoint of the same step that can be read{why}; their steps are "
+        f"{steps}. Train those behind up to the others by a command of their own, take another "
+        "--workdir, or --no-resume to start all anew"
+    )
 
 
 def load_params(
@@ -204,6 +247,11 @@ def load_params(
     if player not in (GENERATOR, DISCRIMINATOR):
         raise ValueError(f"player must be {GENERATOR} or {DISCRIMINATOR}, not {player!r}")
     return Checkpoints(Path(workdir) / "checkpoints").load(player)
+
+
+def _of(runs: Sequence[Checkpoints], i: int) -> str:
+    """Which of the runs a line is about, if there are several."""
+    return f"{runs[i].directory.parent.name}: " if len(runs) > 1 else ""
 
 
 def _read(directory: Path) -> PyTree:

@@ -23,6 +23,7 @@ MAY_CHANGE = frozenset(
     {
         "devices",
         "epochs",
+        "seeds",
         "workdir",
         "data_dir",
         "download",
@@ -52,6 +53,9 @@ class RunConfig:
     """Images a step, over all devices together; a multiple of their number."""
     seed: int = 0
     """Of everything random: the same seed trains the same GAN, on any number of devices."""
+    seeds: int = 1
+    """How many GANs to train at once, from the seeds --seed, --seed + 1 ...: if several, each in a
+    folder of its own in the work dir, seed_K."""
     workdir: str = "runs/run"
     """The folder that the run leaves everything in, and goes on from."""
     dataset: str = "mnist"
@@ -79,12 +83,21 @@ class RunConfig:
     """Several hosts: which of them this is, from 0."""
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "checkpoint_every", "keep_checkpoints"):
+        for name in ("epochs", "batch_size", "seeds", "checkpoint_every", "keep_checkpoints"):
             self._check_at_least(name, 1)
         for name in ("seed", "eval_every"):
             self._check_at_least(name, 0)
         if self.seed >= 2**32:
             raise ValueError(f"--seed must be below 2**32, not {self.seed}")
+        if self.seed + self.seeds > 2**32:
+            raise ValueError(
+                f"--seed and --seeds must be 2**32 or less together, not {self.seed + self.seeds}"
+            )
+        if self.seeds > 1 and self.keep_checkpoints < 2:
+            raise ValueError(
+                "--seeds wants --keep-checkpoints 2 or more: after a kill between the saves of two "
+                "GANs, the one before is what both have"
+            )
         if not self.workdir.strip():
             raise ValueError("--workdir must name a folder")
         if not self.dataset.strip():
@@ -101,6 +114,17 @@ class RunConfig:
             )
         if self.coordinator is None and (self.num_processes, self.process_id) != (None, None):
             raise ValueError("--num-processes and --process-id want a --coordinator too")
+
+    def of_each_seed(self) -> list[Self]:
+        """The runs that this one is made of: itself, or for several seeds a single one of each."""
+        if self.seeds == 1:
+            return [self]
+        return [
+            dataclasses.replace(
+                self, seed=seed, seeds=1, workdir=str(Path(self.workdir) / f"seed_{seed}")
+            )
+            for seed in range(self.seed, self.seed + self.seeds)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as JSON can hold it, with the experiment's name."""

@@ -1,10 +1,12 @@
 """A run from beginning to end: the edge where training meets the disk, the screen and signals."""
 
+import dataclasses
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -13,21 +15,30 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from jaxgan import data, game, training
+from jaxgan import checkpoints, data, game, training
 from jaxgan.config import RunConfig
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
 from jaxgan.metrics.scoring import embed
 from jaxgan.state import TrainState
-from jaxgan.workdir import Workdir
+from jaxgan.workdir import Workdir, check_holds_seeds
 
 GRID_IMAGES = 64
 EVALUATED_IMAGES = 10_000
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
 
 
+@dataclasses.dataclass
+class _Run:
+    """One of the GANs that are trained at once."""
+
+    config: RunConfig
+    workdir: Workdir
+    state: TrainState
+
+
 class Experiment:
-    """A run, made ready by the constructor and carried out by `run`.
+    """A run, or one of each of several seeds, made ready by the constructor, carried out by `run`.
 
     The constructor does all that can fail for a user's mistake.
 
@@ -49,9 +60,13 @@ class Experiment:
         self._is_first = jax.process_index() == 0
         self._devices = training.select_devices(config.devices)
         training.local_batch_size(config.batch_size, len(self._devices))
-        self._workdir = Workdir(config.workdir, config.keep_checkpoints)
+        configs = config.of_each_seed()
+        workdirs = [Workdir(each.workdir, each.keep_checkpoints) for each in configs]
         if self._is_first:
-            self._workdir.check(config)
+            if config.seeds > 1:
+                check_holds_seeds(config.workdir)
+            for workdir, each in zip(workdirs, configs, strict=True):
+                workdir.check(each)
         self._dataset = data.load(
             config.dataset,
             image_shape=config.image_shape,
@@ -66,23 +81,26 @@ class Experiment:
             self._devices[0].platform,
         )
         self._reference: Moments | None = None
-        self._state = self._first_state()
+        states = self._first_states(configs, workdirs)
+        self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
         if self._is_first:
-            self._workdir.open(config, int(self._state.step))
+            for run in self._runs:
+                run.workdir.open(run.config, self._step)
 
     def run(self) -> None:
-        """Trains up to `config.epochs`, and leaves in the work dir what `Workdir` lists.
+        """Trains up to `config.epochs`, and leaves in each work dir what `Workdir` lists.
 
         The first Ctrl-C or SIGTERM saves and ends the program with 128 plus the signal's number;
         the second ends it at once.
         """
         last_step = self._config.epochs * self._schedule.steps_per_epoch
-        begun_at = int(self._state.step)
+        begun_at = self._step
         self._say_what_is_run(begun_at)
         if begun_at >= last_step:
             self._say(f"Nothing to do: it is trained for {self._epochs(begun_at)} epochs already.")
             self._say("Go on with a larger --epochs.")
-            self._workdir.close()
+            for run in self._runs:
+                run.workdir.close()
             return
         if begun_at == 0:
             self._draw()
@@ -90,7 +108,7 @@ class Experiment:
         with _StopSignals() as signals, self._progress_bar(begun_at, last_step) as bar:
             calls = training.train(
                 self._gan,
-                self._state,
+                training.stack([run.state for run in self._runs]),
                 {"images": self._dataset.images},
                 self._schedule,
                 devices=self._devices,
@@ -102,40 +120,50 @@ class Experiment:
                 stopping = _on_any_process(signals.received is not None)
                 at_rest = stopping or step % self._schedule.steps_per_epoch == 0
                 if at_rest:
-                    self._state = training.unreplicate(replicated)
+                    states = training.unstack(training.unreplicate(replicated))
+                    for run, state in zip(self._runs, states, strict=True):
+                        run.state = state
                 self._log(step, metrics, bar)
                 if at_rest:
                     self._end_epoch(save=stopping or step == last_step)
                 if stopping:
                     break
         seconds = time.perf_counter() - started
-        self._finish(int(self._state.step) - begun_at, seconds, signals.received)
+        self._finish(self._step - begun_at, seconds, signals.received)
 
-    def _first_state(self) -> TrainState:
+    @property
+    def _step(self) -> int:
+        return int(self._runs[0].state.step)
+
+    def _first_states(
+        self, configs: Sequence[RunConfig], workdirs: Sequence[Workdir]
+    ) -> list[TrainState]:
         init = jax.jit(lambda key: game.init(self._gan, key))
-        state = training.on_host(init(jax.random.key(self._config.seed)))
+        states = [training.on_host(init(jax.random.key(each.seed))) for each in configs]
         if self._is_first and self._config.resume:
-            state = self._workdir.checkpoints.restore_newest(state, self._say) or state
+            held = [workdir.checkpoints for workdir in workdirs]
+            states = checkpoints.restore_newest(held, states, self._say) or states
         if jax.process_count() > 1:
             # Only the first process needs to see the disk that the checkpoints are on.
             raw = multihost_utils.broadcast_one_to_all(
-                state.replace(key=jax.random.key_data(state.key))
+                [state.replace(key=jax.random.key_data(state.key)) for state in states]
             )
-            state = training.on_host(raw.replace(key=jax.random.wrap_key_data(raw.key)))
-        return state
+            states = [
+                training.on_host(each.replace(key=jax.random.wrap_key_data(each.key)))
+                for each in raw
+            ]
+        return states
 
     def _log(self, step: int, metrics: dict[str, np.ndarray], bar: tqdm) -> None:
         if not self._is_first:
             return
-        length = self._schedule.steps_per_piece
-        pieces = {name: values.reshape(-1, length).mean(axis=1) for name, values in metrics.items()}
-        count = len(pieces["generator_loss"])
-        for i in range(count):
-            at = step - (count - 1 - i) * length
-            row = {name: values[i] for name, values in pieces.items()}
-            if self._config.eval_every:
-                row["fid"] = self._fid() if self._is_evaluated(at) else None
-            self._workdir.log(at, at / self._schedule.steps_per_epoch, row)
+        for i, run in enumerate(self._runs):
+            own = {name: np.atleast_2d(values)[i] for name, values in metrics.items()}
+            self._log_rows(run, step, own)
+        row = {
+            name: values[..., -self._schedule.steps_per_piece :].mean()
+            for name, values in metrics.items()
+        }
         epoch = -(-step // self._schedule.steps_per_epoch)
         bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
         bar.set_postfix_str(
@@ -145,44 +173,61 @@ class Experiment:
         )
         bar.update(self._images(step) - bar.n)
         if rate := bar.format_dict["rate"]:
-            self._workdir.log_throughput(step, rate)
+            for run in self._runs:
+                run.workdir.log_throughput(step, rate / len(self._runs))
+
+    def _log_rows(self, run: _Run, step: int, metrics: dict[str, np.ndarray]) -> None:
+        length = self._schedule.steps_per_piece
+        pieces = {name: values.reshape(-1, length).mean(axis=1) for name, values in metrics.items()}
+        count = len(pieces["generator_loss"])
+        for i in range(count):
+            at = step - (count - 1 - i) * length
+            row = {name: values[i] for name, values in pieces.items()}
+            if self._config.eval_every:
+                row["fid"] = self._fid(run) if self._is_evaluated(at) else None
+            run.workdir.log(at, at / self._schedule.steps_per_epoch, row)
 
     def _is_evaluated(self, step: int) -> bool:
         epoch, beyond = divmod(step, self._schedule.steps_per_epoch)
         return beyond == 0 and epoch % self._config.eval_every == 0
 
-    def _fid(self) -> float:
+    def _fid(self, run: _Run) -> float:
         evaluator = load_evaluator()
         if self._reference is None:
             self._reference = moments(embed(self._dataset.images, evaluator).features)
-        key = jax.random.fold_in(jax.random.key(self._config.seed), game.EVALUATION)
-        samples = self._config.draw(self._state, key, EVALUATED_IMAGES)
+        key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)
+        samples = run.config.draw(run.state, key, EVALUATED_IMAGES)
         return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
 
     def _end_epoch(self, *, save: bool) -> None:
         if not self._is_first:
             return
-        epoch, beyond = divmod(int(self._state.step), self._schedule.steps_per_epoch)
+        epoch, beyond = divmod(self._step, self._schedule.steps_per_epoch)
         if beyond == 0:
             self._draw()
         if save or epoch % self._config.checkpoint_every == 0:
-            self._workdir.flush()
-            self._workdir.checkpoints.save(self._state, self._config.to_json())
+            # None may be two saves ahead of another: that drops the step that both have.
+            for run in self._runs:
+                run.workdir.checkpoints.wait()
+            for run in self._runs:
+                run.workdir.flush()
+                run.workdir.checkpoints.save(run.state, run.config.to_json())
 
     def _draw(self) -> None:
         if not self._is_first:
             return
-        step = int(self._state.step)
-        key = jax.random.fold_in(jax.random.key(self._config.seed), game.DRAWING)
-        samples = self._config.draw(self._state, key, GRID_IMAGES)
-        self._workdir.draw_samples(step, step // self._schedule.steps_per_epoch, samples)
+        epoch = self._step // self._schedule.steps_per_epoch
+        for run in self._runs:
+            key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
+            samples = run.config.draw(run.state, key, GRID_IMAGES)
+            run.workdir.draw_samples(self._step, epoch, samples)
 
     def _finish(self, steps: int, seconds: float, received: signal.Signals | None) -> None:
-        if self._is_first:
-            self._workdir.draw_summary()
-        self._workdir.close()
-        workdir = self._config.workdir
-        step = int(self._state.step)
+        for run in self._runs:
+            if self._is_first:
+                run.workdir.draw_summary()
+            run.workdir.close()
+        step = self._step
         if step < self._config.epochs * self._schedule.steps_per_epoch:
             name = received.name if received else "a signal to another process"
             self._say(
@@ -190,12 +235,20 @@ class Experiment:
                 "all is saved.\nThe same command goes on from here."
             )
             raise SystemExit(128 + (received or signal.SIGTERM))
+        first, workdir = self._runs[0].workdir, self._runs[0].config.workdir
         self._say(
             f"\nDone: {self._epochs(step)} epochs; {self._images(steps):,} images in "
-            f"{seconds / 60:.1f} minutes, {self._images(steps) / seconds:,.0f} images/s.\n"
-            f"Pictures:  {self._workdir.samples}{os.sep} (a grid an epoch), "
-            f"{self._workdir.training_gif}, {self._workdir.losses_png}\n"
-            f"Curves:    tensorboard --logdir {workdir}   (or {self._workdir.metrics_csv})\n"
+            f"{seconds / 60:.1f} minutes, {self._images(steps) / seconds:,.0f} images/s."
+        )
+        if len(self._runs) > 1:
+            self._say(
+                f"The {len(self._runs)} GANs have a folder each, {workdir} to "
+                f"{self._runs[-1].config.workdir}; of the first:"
+            )
+        self._say(
+            f"Pictures:  {first.samples}{os.sep} (a grid an epoch), "
+            f"{first.training_gif}, {first.losses_png}\n"
+            f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
             f"Samples:   python experiments/sample.py --workdir {workdir} --num 100 --seed 0 "
             "--out digits.png\n"
             f"Scores:    python experiments/evaluate.py --workdir {workdir}"
@@ -225,17 +278,22 @@ class Experiment:
             f"{'s' if len(self._devices) > 1 else ''}{hosts}; "
             f"{self._schedule.steps_per_epoch} steps an epoch"
         )
+        workdir, of_each = self._config.workdir, ""
+        if len(self._runs) > 1:
+            first, last = self._runs[0].config.seed, self._runs[-1].config.seed
+            of_each = f" for each of the {len(self._runs)} seeds {first} to {last}"
         if step:
-            self._say(f"{self._config.workdir}: going on after {self._epochs(step)} epochs")
+            self._say(f"{workdir}: going on after {self._epochs(step)} epochs{of_each}")
         else:
-            self._say(f"{self._config.workdir}: a new run of {self._config.epochs} epochs")
+            self._say(f"{workdir}: a new run of {self._config.epochs} epochs{of_each}")
 
     def _say(self, line: str) -> None:
         if self._is_first:
             print(line, flush=True)
 
     def _images(self, step: int) -> int:
-        return step * self._config.batch_size * self._gan.discriminator_steps
+        """Of all GANs together."""
+        return len(self._runs) * step * self._config.batch_size * self._gan.discriminator_steps
 
     def _epochs(self, step: int) -> str:
         return f"{step / self._schedule.steps_per_epoch:.4g}"

@@ -139,10 +139,12 @@ class Program(NamedTuple):
 
     Attributes:
         order: state -> the images that each step of the state's epoch takes, int32 [devices,
-            steps_per_epoch, discriminator_steps, batch_size / devices].
+            steps_per_epoch, discriminator_steps, batch_size / devices]; of a `stack` of states
+            [devices, seeds, ...].
         train: (state, data, order) -> (state, metrics float32 [devices, steps_per_call]). Trains
             for `steps_per_call` steps, by the order of their epoch. The state given is donated
-            and gone afterwards.
+            and gone afterwards. Of a `stack` of states every device trains its part of each, all
+            on the same data; metrics are [devices, seeds, steps_per_call].
     """
 
     order: Callable[[TrainState], jax.Array]
@@ -157,6 +159,7 @@ def compile_epoch(
     batch_size: int,
     steps_per_epoch: int,
     steps_per_call: int,
+    seeds_in_turn: bool = False,
 ) -> Program:
     """Makes the functions that an epoch of training is a few calls of.
 
@@ -174,6 +177,8 @@ def compile_epoch(
         batch_size: the global batch, a multiple of the number of devices.
         steps_per_epoch: as in `Schedule`.
         steps_per_call: as in `Schedule`. A call must begin at a multiple of it.
+        seeds_in_turn: train the seeds of a `stack` one after another, each with the very operations
+            of its own program, rather than in operations on all of them at once.
 
     Raises:
         ValueError: the batch does not divide.
@@ -216,10 +221,61 @@ def compile_epoch(
 
         return jax.lax.scan(step, state, (order, jax.vmap(noise_of_step)(steps)))
 
+    def train_seeds(
+        state: TrainState, data: PyTree, order: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        if state.key.ndim == 0:
+            return train(state, data, order)
+
+        # The step is one for all: a `cond` on steps of their own would run both of its branches.
+        def train_seed(seed: tuple[TrainState, jax.Array]) -> tuple[TrainState, Metrics]:
+            own, order = seed
+            after, metrics = train(own.replace(step=state.step), data, order)
+            return after.replace(step=None), metrics
+
+        seeds = state.replace(step=None), order
+        after, metrics = (
+            jax.lax.map(train_seed, seeds) if seeds_in_turn else jax.vmap(train_seed)(seeds)
+        )
+        return after.replace(step=state.step + steps_per_call), metrics
+
+    def order_seeds(state: TrainState) -> jax.Array:
+        if state.key.ndim == 0:
+            return order(state)
+        return jax.vmap(lambda key: order(state.replace(key=key)))(state.key)
+
     def on_devices(function: Callable, **options: Any) -> Callable:
         return jax.pmap(function, axis_name=AXIS, devices=devices, **options)
 
-    return Program(on_devices(order), on_devices(train, donate_argnums=0))
+    return Program(on_devices(order_seeds), on_devices(train_seeds, donate_argnums=0))
+
+
+def stack(states: Sequence[TrainState]) -> TrainState:
+    """States of several seeds as one, on the host: all leaves but the step gain a leading axis.
+
+    One alone stays as it is, so that it is trained by the program of one.
+
+    Raises:
+        ValueError: they are not all at one step.
+    """
+    steps = sorted({int(state.step) for state in states})
+    if len(steps) != 1:
+        raise ValueError(f"states must be at one step, not at {', '.join(map(str, steps))}")
+    if len(states) == 1:
+        return states[0]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return on_host(stacked.replace(step=states[0].step))
+
+
+def unstack(state: TrainState) -> list[TrainState]:
+    """The other way round: the state of each seed, in the order they were stacked in."""
+    if state.key.ndim == 0:
+        return [state]
+    own = state.replace(step=None)
+    return [
+        jax.tree.map(lambda x, i=i: x[i], own).replace(step=state.step)
+        for i in range(len(state.key))
+    ]
 
 
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
@@ -266,7 +322,8 @@ def train(
 
     Args:
         gan: the system.
-        state: where to go on from; its step must be at the end of a piece.
+        state: where to go on from, a `stack` for several seeds at once; its step must be at the
+            end of a piece.
         data: arrays [N, ...], put on every device once and kept there.
         cut: from `schedule`, for this data set and batch.
         devices: from `select_devices`.
@@ -274,8 +331,9 @@ def train(
         last_step: the step to end with, counted from the beginning of the run; the end of a piece.
 
     Yields:
-        After each call: (replicated state, metrics of the call's steps as float32 [steps]). The
-        state is donated to the next call: take what is wanted of it before.
+        After each call: (replicated state, metrics of the call's steps as float32 [steps], or
+        [seeds, steps] of a stack). The state is donated to the next call: take what is wanted of it
+        before.
 
     Raises:
         ValueError: the batch does not divide.
@@ -292,6 +350,8 @@ def train(
         batch_size=batch_size,
         steps_per_epoch=cut.steps_per_epoch,
         steps_per_call=steps_per_call,
+        # A CPU gains nothing from larger operations, and in turn each has the bits it has alone.
+        seeds_in_turn=devices[0].platform == "cpu",
     )
     state, data = replicate(state, devices), replicate(dict(data), devices)
     order = None

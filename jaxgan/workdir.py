@@ -51,12 +51,16 @@ class Workdir:
         """Makes sure that a run of this configuration may live, or go on, here.
 
         Raises:
-            ValueError: it is a file, holds a run of other settings, or things that no run left.
+            ValueError: it is a file, holds a run of other settings, the runs of several seeds, or
+                things that no run left.
         """
-        if not self.path.exists():
+        if not _is_there(self.path):
             return
-        if not self.path.is_dir():
-            raise ValueError(f"the work dir {self.path} is a file: name a folder")
+        if of_seeds := sorted(self.path.glob(f"seed_[0-9]*/{FILE_NAME}")):
+            raise ValueError(
+                f"{self.path} holds the runs of several seeds: give their number by --seeds, or "
+                f"take one of them, such as --workdir {of_seeds[0].parent}, or another --workdir"
+            )
         if not (self.path / FILE_NAME).exists():
             foreign = [path.name for path in self._left_by_a_run() if path.exists()]
             if foreign:
@@ -92,6 +96,7 @@ class Workdir:
             # run's.
             config.save(self.path)
             self.samples.mkdir(exist_ok=True)
+            self.checkpoints.directory.mkdir(exist_ok=True)
             remove_partial(self.path)
         except OSError as error:
             raise OSError(
@@ -195,6 +200,24 @@ class Workdir:
             writer = csv.DictWriter(file, self.rows[0].keys())
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def check_holds_seeds(path: str | Path) -> None:
+    """Makes sure that the work dirs of several seeds may be in this folder.
+
+    Raises:
+        ValueError: it is a file, or the work dir of a single run.
+    """
+    if _is_there(Path(path)) and (Path(path) / FILE_NAME).exists():
+        raise ValueError(
+            f"{path} holds a single run, so not those of several --seeds: take another --workdir"
+        )
+
+
+def _is_there(path: Path) -> bool:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"the work dir {path} is a file: name a folder")
+    return path.exists()
 
 
 def _number(name: str, text: str) -> float | None:

@@ -9,7 +9,7 @@ import pytest
 
 import jaxgan
 from jaxgan import game, training
-from jaxgan.checkpoints import Checkpoints
+from jaxgan.checkpoints import Checkpoints, restore_newest
 from jaxgan.networks import mlp
 from jaxgan.unconditional import unconditional_gan
 
@@ -43,6 +43,12 @@ def assert_equal(a, b):
     chex.assert_trees_all_equal(*with_data, strict=True)
 
 
+def restore(checkpoints, like=None, report=print):
+    """The state of a single run, or None."""
+    states = restore_newest([checkpoints], [like or a_state()], report)
+    return states and states[0]
+
+
 def save(directory, *steps, keep=3):
     checkpoints = Checkpoints(directory, keep)
     for step in steps:
@@ -60,7 +66,7 @@ def cut_short(directory):
 def test_all_of_the_state_comes_back_bit_for_bit(tmp_path):
     save(tmp_path, 40)
     lines = []
-    restored = Checkpoints(tmp_path).restore_newest(a_state(), lines.append)
+    restored = restore(Checkpoints(tmp_path), report=lines.append)
     assert_equal(restored, a_state(40))
     assert lines == []
 
@@ -80,11 +86,11 @@ def test_a_state_may_change_while_it_is_written(tmp_path):
     checkpoints.save(state, CONFIG)
     jax.tree.map(lambda x: x.fill(0), [state.generator, state.discriminator, state.ema_params])
     checkpoints.wait()
-    assert_equal(checkpoints.restore_newest(a_state(), print), a_state(10))
+    assert_equal(restore(checkpoints), a_state(10))
 
 
 def test_nothing_to_restore(tmp_path):
-    assert Checkpoints(tmp_path / "absent").restore_newest(a_state(), print) is None
+    assert restore(Checkpoints(tmp_path / "absent")) is None
     assert not (tmp_path / "absent").exists()
 
 
@@ -100,14 +106,14 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(tmp_path, item, da
         cut_short(tmp_path / "20" / item)
     checkpoints = Checkpoints(tmp_path)
     lines = []
-    assert_equal(checkpoints.restore_newest(a_state(), lines.append), a_state(10))
+    assert_equal(restore(checkpoints, report=lines.append), a_state(10))
     (line,) = lines
     assert line.startswith("checkpoint 20 is damaged (") and line.endswith("aside as damaged_20")
     assert "\n" not in line
     checkpoints.save(a_state(20), CONFIG)
     checkpoints.close()
     assert checkpoints.steps() == [10, 20]
-    assert_equal(Checkpoints(tmp_path).restore_newest(a_state(), print), a_state(20))
+    assert_equal(restore(Checkpoints(tmp_path)), a_state(20))
 
 
 def test_a_half_written_checkpoint_is_none(tmp_path):
@@ -115,7 +121,7 @@ def test_a_half_written_checkpoint_is_none(tmp_path):
     (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.steps() == [10]
-    assert_equal(checkpoints.restore_newest(a_state(), print), a_state(10))
+    assert_equal(restore(checkpoints), a_state(10))
     checkpoints.save(a_state(20), CONFIG)
     checkpoints.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
@@ -127,14 +133,87 @@ def test_only_damaged_checkpoints(tmp_path):
     cut_short(tmp_path / "20")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match="none of the checkpoints in .* can be read"):
-        Checkpoints(tmp_path).restore_newest(a_state(), print)
+        restore(Checkpoints(tmp_path))
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_state_of_other_shapes_is_not_taken(tmp_path):
     save(tmp_path, 10)
     with pytest.raises(ValueError, match=r"\(4, 8\), not float32 \(5, 8\)"):
-        Checkpoints(tmp_path).restore_newest(a_state(latent_size=5), print)
+        restore(Checkpoints(tmp_path), a_state(latent_size=5))
+
+
+def restore_several(root, saved, damaged=()):
+    """What a run of as many seeds finds that saved at these steps: (steps of its states, lines)."""
+    runs = []
+    for seed, steps in enumerate(saved):
+        runs.append(save(root / f"seed_{seed}" / "checkpoints", *steps))
+        runs[-1].directory.mkdir(parents=True, exist_ok=True)
+    for seed, step in damaged:
+        cut_short(runs[seed].directory / str(step))
+    lines = []
+    states = restore_newest(runs, [a_state()] * len(runs), lines.append)
+    for state in states or []:
+        assert_equal(state, a_state(int(state.step)))
+    return states and {int(state.step) for state in states}, lines
+
+
+@pytest.mark.parametrize(
+    ("saved", "step", "left"),
+    [
+        ([(10, 20), (10, 20)], 20, [[10, 20], [10, 20]]),
+        ([(10, 20, 30), (10, 20)], 20, [[10, 20], [10, 20]]),
+        ([(20, 30), (10, 20), (20, 30)], 20, [[20], [10, 20], [20]]),
+        ([(10, 20, 30), (10,)], 10, [[10], [10]]),
+    ],
+)
+def test_several_go_on_from_the_newest_step_that_all_have(tmp_path, saved, step, left):
+    assert restore_several(tmp_path, saved)[0] == {step}
+    directories = [tmp_path / f"seed_{seed}" / "checkpoints" for seed in range(len(saved))]
+    assert [Checkpoints(directory).steps() for directory in directories] == left
+    # Orbax saves no step at or before the newest that it finds.
+    for directory in directories:
+        save(directory, step + 10)
+        assert_equal(restore(Checkpoints(directory)), a_state(step + 10))
+
+
+def test_a_damaged_checkpoint_of_one_takes_all_back(tmp_path):
+    steps, lines = restore_several(tmp_path, [(10, 20, 30), (10, 20, 30)], [(1, 20), (1, 30)])
+    assert steps == {10}
+    damaged, other = lines[:2], lines[2:]
+    for line, step in zip(damaged, (30, 20), strict=True):
+        assert line.startswith(f"seed_1: checkpoint {step} is damaged (")
+        assert line.endswith(f"aside as damaged_{step}")
+    assert other == ["seed_0: going back from step 30 to 10, as all do"]
+
+
+def test_a_kill_between_the_first_saves_takes_all_to_the_beginning(tmp_path):
+    steps, lines = restore_several(tmp_path, [(10,), ()])
+    assert steps is None
+    assert lines == ["going back to the beginning, as not all have a checkpoint"]
+    assert restore_several(tmp_path / "other", [(), ()]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("saved", "damaged", "said"),
+    [
+        ([(10, 20), ()], [], "seed_0: 10 20; seed_1: none"),
+        ([(10, 20), (30,)], [], "seed_0: 10 20; seed_1: 30"),
+        ([(10,), (10,)], [(0, 10)], r"\(of seed_0: 10: .*seed_0: 10; seed_1: 10"),
+    ],
+)
+def test_several_without_a_step_in_common(tmp_path, saved, damaged, said):
+    with pytest.raises(ValueError, match=said) as error:
+        restore_several(tmp_path, saved, damaged)
+    assert "\n" not in str(error.value)
+    left = [Checkpoints(tmp_path / f"seed_{i}" / "checkpoints").steps() for i in range(len(saved))]
+    assert left == [list(steps) for steps in saved]
+
+
+def test_one_that_was_never_begun_does_not_undo_the_others(tmp_path):
+    runs = [save(tmp_path / "seed_0" / "checkpoints", 10), Checkpoints(tmp_path / "seed_1" / "x")]
+    with pytest.raises(ValueError, match="seed_0: 10; seed_1: none. Train those behind up"):
+        restore_newest(runs, [a_state(), a_state()], print)
 
 
 def test_load_params_gives_the_averaged_generator(tmp_path):

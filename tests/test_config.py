@@ -21,6 +21,7 @@ OTHER = MLPGANConfig(
     epochs=3,
     batch_size=96,
     seed=11,
+    seeds=3,
     workdir="runs/other",
     dataset="fashion_mnist",
     data_dir="/data",
@@ -209,6 +210,7 @@ NO_SHARE = [-0.1, 1.0, 1.5, math.nan, math.inf, -math.inf]
 WRONG_VALUES = {
     "epochs": BELOW_ONE,
     "batch_size": BELOW_ONE,
+    "seeds": [*BELOW_ONE, 2**32 + 1],
     "checkpoint_every": BELOW_ONE,
     "keep_checkpoints": BELOW_ONE,
     "latent_size": BELOW_ONE,
@@ -253,6 +255,7 @@ def test_a_value_out_of_range_is_refused_by_its_flag(name, value):
         ("epochs", 1),
         ("seed", 0),
         ("seed", 2**32 - 1),
+        ("seeds", 2**32),
         ("image_shape", (1, 1, 3)),
         ("r1", 0.0),
         ("gradient_penalty", 0.0),
@@ -280,6 +283,27 @@ def test_settings_that_make_no_game_are_refused(settings, named):
         MLPGANConfig(**settings)
     for part in named:
         assert part in str(error.value)
+
+
+def test_several_seeds_are_a_single_run_of_each():
+    config = MLPGANConfig(seed=7, seeds=3, workdir="runs/three", beta1=0.25)
+    assert config.of_each_seed() == [
+        MLPGANConfig(seed=seed, workdir=f"runs/three/seed_{seed}", beta1=0.25) for seed in (7, 8, 9)
+    ]
+    single = MLPGANConfig(seed=7)
+    assert single.of_each_seed() == [single]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"seed": 2**32 - 1, "seeds": 2}, "--seed and --seeds must be 2\\*\\*32 or less together"),
+        ({"seeds": 2, "keep_checkpoints": 1}, "--seeds wants --keep-checkpoints 2 or more"),
+    ],
+)
+def test_several_seeds_that_cannot_be(settings, said):
+    with pytest.raises(ValueError, match=said):
+        MLPGANConfig(**settings)
 
 
 def test_a_configuration_cannot_be_changed():

@@ -8,7 +8,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.workdir import MOST_FRAMES, Workdir
+from jaxgan.workdir import MOST_FRAMES, Workdir, check_holds_seeds
 
 METRICS = ("generator_loss", "discriminator_loss", "d_real", "d_fake", "d_accuracy")
 
@@ -181,6 +181,17 @@ def test_a_run_may_not_go_on_with_other_settings(tmp_path, change, said):
     opened(tmp_path).close()
     with pytest.raises(ValueError, match=said):
         Workdir(tmp_path, 3).check(config_for(tmp_path, **change))
+
+
+def test_a_folder_is_of_one_run_or_of_those_of_several_seeds(tmp_path):
+    opened(tmp_path / "single").close()
+    opened(tmp_path / "several" / "seed_3").close()
+    check_holds_seeds(tmp_path / "several")
+    check_holds_seeds(tmp_path / "none yet")
+    with pytest.raises(ValueError, match="single holds a single run"):
+        check_holds_seeds(tmp_path / "single")
+    with pytest.raises(ValueError, match="several holds the runs of several seeds"):
+        Workdir(tmp_path / "several", 3).check(config_for(tmp_path / "several", resume=False))
 
 
 def test_a_damaged_configuration_is_named(tmp_path):

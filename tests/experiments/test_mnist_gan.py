@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -86,6 +87,24 @@ def undisturbed(straight, run_script):
     return straight
 
 
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """Where the same run from the seeds 0, 1 and 2 is, once a test has made it."""
+    return tmp_path_factory.mktemp("several") / "run"
+
+
+@pytest.fixture
+def together(several, run_script):
+    """The work dir of three epochs on two devices, of three seeds at once, undisturbed."""
+    if not several.exists():
+        done = run_script("mnist_gan.py", *flags(several, "--epochs", 3, "--seeds", 3), devices=2)
+        assert done.returncode == 0, done.stderr
+        assert "a new run of 3 epochs for each of the 3 seeds 0 to 2" in done.stdout
+        assert "Done: 3 epochs; 540,000 images" in done.stdout
+        assert f"a folder each, {several / 'seed_0'} to {several / 'seed_2'}" in done.stdout
+    return several
+
+
 def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
     done = run_script("mnist_gan.py", *SMALL, "--devices", "all", "--epochs", 2, devices=4)
     assert done.returncode == 0, done.stderr
@@ -152,20 +171,136 @@ def test_the_grid_of_an_epoch_is_drawn_from_fixed_latents_and_the_averaged_weigh
     assert np.abs(drawn[-28:, -28:].astype(int) - last).max() <= 1
 
 
-def test_the_fid_of_every_other_epoch_is_logged(run_script, tmp_path):
-    done = run_script("mnist_gan.py", *flags("run", "--epochs", 4, "--eval-every", 2))
+def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(run_script, tmp_path):
+    command = flags("run", "--epochs", 4, "--eval-every", 2, "--seeds", 2)
+    done = run_script("mnist_gan.py", *command)
     assert done.returncode == 0, done.stderr
-    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
-        fids = {float(row["epoch"]): row["fid"] for row in csv.DictReader(file) if row["fid"]}
-    assert list(fids) == [2, 4]
-    # The last by hand: of the average's images, against all that it was trained on.
-    params = jaxgan.load_params(tmp_path / "run")
-    key = jax.random.fold_in(jax.random.key(0), game.EVALUATION)
-    samples = jaxgan.sample(params, key, num_samples=10_000, generator=Generator(widths=(32,)))
     evaluator = load_evaluator()
-    features = [embed(x, evaluator).features for x in (jaxgan.load().images, samples)]
-    by_hand = frechet_distance(*map(moments, features))
-    np.testing.assert_allclose(float(fids[4]), by_hand, rtol=1e-4)
+    reference = moments(embed(jaxgan.load().images, evaluator).features)
+    for seed in range(2):
+        workdir = tmp_path / "run" / f"seed_{seed}"
+        with open(workdir / "metrics.csv", newline="") as file:
+            fids = {float(row["epoch"]): row["fid"] for row in csv.DictReader(file) if row["fid"]}
+        assert list(fids) == [2, 4]
+        # The last by hand: of the average's images, against all that it was trained on.
+        key = jax.random.fold_in(jax.random.key(seed), game.EVALUATION)
+        samples = jaxgan.sample(
+            jaxgan.load_params(workdir),
+            key,
+            num_samples=10_000,
+            generator=Generator(widths=(32,)),
+        )
+        by_hand = frechet_distance(reference, moments(embed(samples, evaluator).features))
+        np.testing.assert_allclose(float(fids[4]), by_hand, rtol=1e-4)
+
+
+def test_several_seeds_leave_what_each_leaves_alone(undisturbed, together, run_script, tmp_path):
+    alone = {0: undisturbed, 2: tmp_path / "run"}
+    done = run_script("mnist_gan.py", *flags(alone[2], "--epochs", 3, "--seed", 2), devices=2)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in together.iterdir()) == ["seed_0", "seed_1", "seed_2"]
+    for seed, workdir in alone.items():
+        of_seed = together / f"seed_{seed}"
+        assert_same_run(of_seed, workdir)
+        assert [path.name for path in sorted(of_seed.iterdir())] == [
+            path.name for path in sorted(workdir.iterdir())
+        ]
+        assert contents(of_seed / "samples").keys() == {
+            of_seed / "samples" / path.name for path in (workdir / "samples").iterdir()
+        }
+        for name in ("training.gif", "losses.png"):
+            assert (of_seed / name).read_bytes() == (workdir / name).read_bytes()
+        configs = [json.loads((path / "config.json").read_text()) for path in (of_seed, workdir)]
+        assert configs[0] == configs[1] | {"workdir": str(of_seed)}
+
+
+def test_several_seeds_that_are_stopped_and_killed_go_on_and_end_bit_for_bit_the_same(
+    together, start_script, run_script, tmp_path
+):
+    workdir = tmp_path / "run"
+    command = ("mnist_gan.py", *flags(workdir, "--epochs", 3, "--seeds", 2))
+    process = start_script(*command, devices=2)
+    wait_for(lambda: (workdir / "seed_1" / "metrics.csv").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, stderr
+    checkpoints = [Checkpoints(workdir / f"seed_{seed}" / "checkpoints") for seed in range(2)]
+    (step,) = checkpoints[0].steps()
+    assert 0 < step < 3 * STEPS_PER_EPOCH and checkpoints[1].steps() == [step]
+
+    process = start_script(*command, devices=2)
+    wait_for(lambda: len(checkpoints[0].steps()) > 1, process)
+    process.kill()
+    process.communicate()
+    done = run_script(*command, devices=2)
+    assert done.returncode == 0, done.stderr
+    assert "going on after" in done.stdout
+    for seed in range(2):
+        assert_same_run(workdir / f"seed_{seed}", together / f"seed_{seed}")
+
+
+def test_several_seeds_go_on_from_the_newest_step_that_all_have_and_one_goes_on_alone(
+    together, run_script, tmp_path
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(together, workdir)
+    newest = 3 * STEPS_PER_EPOCH
+    shutil.rmtree(workdir / "seed_1" / "checkpoints" / str(newest))
+    done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3, "--seeds", 3), devices=2)
+    assert done.returncode == 0, done.stderr
+    assert "seed_0: going back from step 180 to 120" in done.stdout
+    assert "going on after 2 epochs for each" in done.stdout
+    for seed in range(3):
+        assert_same_run(workdir / f"seed_{seed}", together / f"seed_{seed}")
+
+    shutil.rmtree(workdir / "seed_1" / "checkpoints" / str(newest))
+    alone = flags(workdir / "seed_1", "--epochs", 3, "--seed", 1)
+    done = run_script("mnist_gan.py", *alone, devices=2)
+    assert done.returncode == 0, done.stderr
+    assert "going on after 2 epochs" in done.stdout
+    assert_same_run(workdir / "seed_1", together / "seed_1")
+
+
+def test_several_seeds_begin_again_after_a_kill_between_their_first_saves(
+    together, run_script, tmp_path
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(together, workdir)
+    first = workdir / "seed_0" / "checkpoints" / str(STEPS_PER_EPOCH)
+    for checkpoint in workdir.glob("seed_*/checkpoints/*"):
+        if checkpoint != first:
+            shutil.rmtree(checkpoint)
+    done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 1, "--seeds", 3), devices=2)
+    assert done.returncode == 0, done.stderr
+    assert "going back to the beginning" in done.stdout
+    for seed in range(3):
+        files = [path / f"seed_{seed}" / "metrics.csv" for path in (workdir, together)]
+        rows = [file.read_text().splitlines() for file in files]
+        assert rows[0] == rows[1][:13]  # A line of names, and twelve an epoch.
+        assert Checkpoints(workdir / f"seed_{seed}" / "checkpoints").steps() == [STEPS_PER_EPOCH]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "holds the runs of several seeds: give their number by --seeds"),
+        (("--no-resume",), "holds the runs of several seeds: give their number by --seeds"),
+        (("--seeds", 5), "seed_2: 60 120 180; seed_3: none; seed_4: none. Train those behind up"),
+        (("--seeds", 3, "--loss", "hinge"), "seed_0 holds a run with --loss non_saturating, not"),
+    ],
+)
+def test_a_folder_of_several_seeds_is_left_alone(together, call_script, more, message):
+    before = contents(together)
+    assert_one_line(call_script("mnist_gan.py", *flags(together, "--epochs", 4, *more)), message)
+    assert contents(together) == before
+
+
+@pytest.mark.parametrize("more", [(), ("--no-resume",)])
+def test_a_single_run_is_not_gone_on_with_as_several_seeds(undisturbed, call_script, more):
+    before = contents(undisturbed)
+    done = call_script("mnist_gan.py", *flags(undisturbed, "--seeds", 2, *more))
+    assert_one_line(done, "holds a single run, so not those of several --seeds")
+    assert contents(undisturbed) == before
 
 
 @pytest.mark.parametrize("kills", [3])
@@ -259,7 +394,10 @@ def test_no_resume_starts_anew_in_the_place_of_the_run_that_is_there(
     assert not (workdir / "samples" / "epoch_0004.png").exists()
 
 
-def test_two_processes_train_what_one_with_two_devices_trains(undisturbed, start_script, tmp_path):
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_two_processes_train_what_one_with_two_devices_trains(
+    undisturbed, together, start_script, tmp_path, seeds
+):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
@@ -268,14 +406,18 @@ def test_two_processes_train_what_one_with_two_devices_trains(undisturbed, start
         start_script(
             "mnist_gan.py",
             *flags(workdirs[i], "--epochs", 3, "--coordinator", coordinator),
-            *("--num-processes", 2, "--process-id", i),
+            *("--num-processes", 2, "--process-id", i, "--seeds", seeds),
         )
         for i in range(2)
     ]
     for process in processes:
         stdout, stderr = process.communicate(timeout=300)
         assert process.returncode == 0, stdout + stderr
-    assert_same_run(workdirs[0], undisturbed)
+    if seeds == 1:
+        assert_same_run(workdirs[0], undisturbed)
+    else:
+        for of_seed in ("seed_0", "seed_1"):
+            assert_same_run(workdirs[0] / of_seed, together / of_seed)
     assert not workdirs[1].exists(), "only process 0 writes"
 
 
@@ -293,6 +435,9 @@ BAD_FLAGS = [
     (("--epochs", "1.5"), "argument --epochs: invalid int value: '1.5'"),
     (("--checkpoint-every", 0), "--checkpoint-every must be 1 or more"),
     (("--seed", "-1"), "--seed must be 0 or more"),
+    (("--seeds", 0), "--seeds must be 1 or more, not 0"),
+    (("--seeds", 2, "--seed", 2**32 - 1), "--seed and --seeds must be 2**32 or less together"),
+    (("--seeds", 2, "--keep-checkpoints", 1), "--seeds wants --keep-checkpoints 2 or more"),
     (("--generator-learning-rate", "nan"), "--generator-learning-rate must be above 0"),
     (("--discriminator-learning-rate", 0), "--discriminator-learning-rate must be above 0"),
     (("--dataset", "mnits"), "did you mean mnist"),
@@ -330,6 +475,13 @@ def test_a_work_dir_that_is_a_file(call_script, tmp_path):
 def test_a_work_dir_that_cannot_be_written(call_script):
     # /proc takes no folder even from root, whom permissions do not stop.
     assert_one_line(call_script("mnist_gan.py", *flags("/proc/run")), "cannot be written to")
+
+
+def test_a_work_dir_of_several_seeds_that_is_a_file(call_script, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    done = call_script("mnist_gan.py", *flags(file, "--seeds", 2))
+    assert_one_line(done, "is a file: name a folder")
 
 
 @pytest.mark.parametrize("more", [(), ("--no-resume",)])
