@@ -129,15 +129,25 @@ def call_once(state, num_devices, **options):
 def compiled(num_devices, **options):
     devices = jax.devices()[:num_devices]
     data = training.replicate({"images": small_images()}, devices)
-    call = training.compile_call(
+    program = compile_small(devices, **options)
+
+    def call(state):
+        state = training.replicate(state, devices)
+        return program.train(state, data, program.order(state))
+
+    return call
+
+
+def compile_small(devices, **options):
+    return training.compile_epoch(
         small_gan(**LAZY),
         devices,
+        num_images=BATCH * STEPS,
         batch_size=BATCH,
         steps_per_epoch=STEPS,
         steps_per_call=STEPS,
         **options,
     )
-    return lambda state: call(training.replicate(state, devices), data)
 
 
 @pytest.mark.parametrize("num_devices", [1, 2])
@@ -181,15 +191,9 @@ def test_seeds_in_the_same_operations_take_lazy_penalties_as_seldom():
     data = training.replicate({"images": small_images()}, jax.devices()[:1])
     conditions = []
     for in_turn in (True, False):
-        call = training.compile_call(
-            gan,
-            jax.devices()[:1],
-            batch_size=BATCH,
-            steps_per_epoch=STEPS,
-            steps_per_call=STEPS,
-            seeds_in_turn=in_turn,
-        )
-        conditions.append(call.lower(state, data).as_text().count("stablehlo.case"))
+        program = compile_small(jax.devices()[:1], seeds_in_turn=in_turn)
+        lowered = program.train.lower(state, data, program.order(state))
+        conditions.append(lowered.as_text().count("stablehlo.case"))
     assert conditions[0] == conditions[1] > 0
 
 
