@@ -63,7 +63,7 @@ def test_sample_by_default_draws_64_digits():
 
 
 @pytest.mark.parametrize("noise", ["normal", "uniform"])
-@pytest.mark.parametrize("num_samples", [1, 7])
+@pytest.mark.parametrize("num_samples", [1, 7, 1000, 2300])
 def test_sample_is_the_generator_at_latents_of_the_noise(noise, num_samples):
     images = sample_small(PARAMS, jax.random.key(5), num_samples=num_samples, noise=noise)
     shape = (num_samples, 3)
