@@ -30,6 +30,7 @@ MAY_CHANGE = frozenset(
         "checkpoint_every",
         "keep_checkpoints",
         "resume",
+        "debug_nans",
         "coordinator",
         "num_processes",
         "process_id",
@@ -75,6 +76,9 @@ class RunConfig:
     resume: bool = simple_parsing.field(default=True, negative_prefix="--no-")
     """Go on from the newest checkpoint in the work dir, if there is one. --no-resume: start anew,
     in the place of the run that is there."""
+    debug_nans: bool = simple_parsing.field(default=False, negative_prefix="--no-")
+    """When a number is NaN or infinite, which stops a run, find the operation that made it: that
+    call is gone through again, an operation at a time."""
     coordinator: str | None = None
     """Several hosts: HOST:PORT of process 0, 'auto' on a TPU pod; None: one host only."""
     num_processes: int | None = None

@@ -6,8 +6,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,10 @@ from jaxgan.workdir import Workdir, check_holds_seeds
 GRID_IMAGES = 64
 EVALUATED_IMAGES = 10_000
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
+
+
+class RunFailed(Exception):
+    """A run that could not go on. Its message is one line: what happened, and what to do."""
 
 
 @dataclasses.dataclass
@@ -92,6 +97,9 @@ class Experiment:
 
         The first Ctrl-C or SIGTERM saves and ends the program with 128 plus the signal's number;
         the second ends it at once.
+
+        Raises:
+            RunFailed: a number was NaN or infinite; nothing of that call is saved.
         """
         last_step = self._config.epochs * self._schedule.steps_per_epoch
         begun_at = self._step
@@ -114,8 +122,9 @@ class Experiment:
                 devices=self._devices,
                 batch_size=self._config.batch_size,
                 last_step=last_step,
+                debug_nans=self._config.debug_nans,
             )
-            for replicated, metrics in calls:
+            for replicated, metrics in self._while_finite(calls):
                 step = int(training.unreplicate(replicated.step))
                 stopping = _on_any_process(signals.received is not None)
                 at_rest = stopping or step % self._schedule.steps_per_epoch == 0
@@ -134,6 +143,22 @@ class Experiment:
     @property
     def _step(self) -> int:
         return int(self._runs[0].state.step)
+
+    def _while_finite(self, calls: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from calls
+        except FloatingPointError as error:
+            for run in self._runs:
+                run.workdir.close()
+            steps = self._runs[0].workdir.checkpoints.steps()
+            kept = f"of epoch {self._epochs(steps[-1])}" if steps else "none yet"
+            # The same command would come to the same number again.
+            seek = "" if self._config.debug_nans else "; --debug-nans finds the operation"
+            raise RunFailed(
+                f"{error}: training stopped before it was saved (newest checkpoint: {kept}). Start "
+                "anew with lower learning rates, a larger --r1 or --precision float32, in another "
+                f"--workdir{seek}"
+            ) from error
 
     def _first_states(
         self, configs: Sequence[RunConfig], workdirs: Sequence[Workdir]

@@ -1,6 +1,8 @@
 """Many steps in one compiled call, on every device: pmap of a scan over `game.train_step`."""
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import chex
@@ -21,6 +23,8 @@ AXIS = "devices"
 PIECES_PER_EPOCH = 12
 # What may be left out of an epoch to have pieces: step counts can be prime.
 MOST_LEFT_OUT = 0.01
+# Where lines of source are nobody's that uses jaxgan.
+_LIBRARIES = {"jax", "flax", "optax", "chex", "contextlib.py", "functools.py"}
 
 
 def initialize_distributed(
@@ -184,7 +188,6 @@ def compile_epoch(
         ValueError: the batch does not divide.
     """
     local_size = local_batch_size(batch_size, len(devices))
-    turns = gan.discriminator_steps
     # A mean over one device would still copy all gradients.
     axis_name = AXIS if len(devices) > 1 else None
 
@@ -192,34 +195,24 @@ def compile_epoch(
         return jax.lax.axis_index(AXIS) * local_size + jnp.arange(local_size)
 
     def order(state: TrainState) -> jax.Array:
-        key = jax.random.fold_in(state.key, game.ORDER)
-        key = jax.random.fold_in(key, state.step // steps_per_epoch)
-        rows = jax.random.permutation(key, num_images)[: steps_per_epoch * turns * batch_size]
-        return rows.reshape(steps_per_epoch, turns, batch_size)[:, :, local_index()]
+        epoch = state.step // steps_per_epoch
+        whole = _order(gan, state.key, epoch, num_images, batch_size, steps_per_epoch)
+        return whole[:, :, local_index()]
 
     def train(state: TrainState, data: PyTree, order: jax.Array) -> tuple[TrainState, Metrics]:
-        index = local_index()
-        noise_key = jax.random.fold_in(state.key, game.NOISE)
-        steps = state.step + jnp.arange(steps_per_call)
         first = state.step % steps_per_epoch
         order = jax.lax.dynamic_slice_in_dim(order, first, steps_per_call)
-
         # All noise of the call is drawn here, outside the loop: one large draw costs a fraction of
         # many small ones.
-        def noise_of_turn(key: jax.Array, turn: jax.Array) -> PyTree:
-            key = jax.random.fold_in(key, turn)
-            return jax.vmap(lambda i: gan.noise(jax.random.fold_in(key, i)))(index)
-
-        def noise_of_step(step: jax.Array) -> PyTree:
-            key = jax.random.fold_in(noise_key, step)
-            return jax.vmap(lambda turn: noise_of_turn(key, turn))(jnp.arange(turns + 1))
+        steps = state.step + jnp.arange(steps_per_call)
+        index = local_index()
+        noises = jax.vmap(lambda step: _noises(gan, state.key, step, index))(steps)
 
         def step(state: TrainState, inputs: tuple[jax.Array, PyTree]) -> tuple[TrainState, Metrics]:
             rows, noises = inputs
-            batches = jax.tree.map(lambda x: _as_network_input(x[rows]), data)
-            return game.train_step(gan, state, batches, noises, axis_name)
+            return game.train_step(gan, state, _batches(data, rows), noises, axis_name)
 
-        return jax.lax.scan(step, state, (order, jax.vmap(noise_of_step)(steps)))
+        return jax.lax.scan(step, state, (order, noises))
 
     def train_seeds(
         state: TrainState, data: PyTree, order: jax.Array
@@ -317,6 +310,7 @@ def train(
     devices: Sequence[jax.Device],
     batch_size: int,
     last_step: int,
+    debug_nans: bool = False,
 ) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
     """Trains up to a step, a compiled call at a time. The caller logs, draws and saves between.
 
@@ -329,6 +323,8 @@ def train(
         devices: from `select_devices`.
         batch_size: the global batch.
         last_step: the step to end with, counted from the beginning of the run; the end of a piece.
+        debug_nans: keep a copy of the state before each call, and where something is not finite
+            after it, find the operation that made it so (`find_operation`).
 
     Yields:
         After each call: (replicated state, metrics of the call's steps as float32 [steps], or
@@ -337,6 +333,8 @@ def train(
 
     Raises:
         ValueError: the batch does not divide.
+        FloatingPointError: a metric, or a number of the state, is NaN or infinite after a call,
+            which is not yielded; the message says which, and at what step.
     """
     chex.assert_equal_shape_prefix(list(data.values()), 1)
     step = int(state.step)
@@ -353,15 +351,135 @@ def train(
         # A CPU gains nothing from larger operations, and in turn each has the bits it has alone.
         seeds_in_turn=devices[0].platform == "cpu",
     )
-    state, data = replicate(state, devices), replicate(dict(data), devices)
+    state, on_devices = replicate(state, devices), replicate(dict(data), devices)
     order = None
     while step < last_step:
         if order is None or step % cut.steps_per_epoch == 0:
             order = program.order(state)
-        state, metrics = program.train(state, data, order)
+        before = unreplicate(state) if debug_nans else None
+        state, metrics = program.train(state, on_devices, order)
+        metrics = unreplicate(metrics)
+        if fault := _fault(state, metrics, step):
+            if debug_nans:
+                found = (
+                    find_operation(
+                        gan,
+                        each,
+                        data,
+                        batch_size=batch_size,
+                        cut=cut,
+                        num_steps=steps_per_call,
+                    )
+                    for each in unstack(before)
+                )
+                operation = next(filter(None, found), "no operation was found to make it")
+                fault = f"{fault}: {operation}"
+            raise FloatingPointError(fault)
         step += steps_per_call
-        yield state, unreplicate(metrics)
+        yield state, metrics
 
 
-def _as_network_input(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x
+def find_operation(
+    gan: GAN, state: TrainState, data: PyTree, *, batch_size: int, cut: Schedule, num_steps: int
+) -> str | None:
+    """Goes through some steps an operation at a time, for the first that gives NaN or infinity.
+
+    Slow: no step is compiled. One device does what all do otherwise, so that in rare cases the
+    sums' rounding makes no such number.
+
+    Args:
+        gan: the system.
+        state: before the steps, on the host; of one seed.
+        data: as in `train`.
+        batch_size: the global batch.
+        cut: as in `train`.
+        num_steps: how many steps to go through; all of one epoch.
+
+    Returns:
+        The operation and the line of source that it is of, or None if all went well.
+    """
+    epoch, first = divmod(int(state.step), cut.steps_per_epoch)
+    num_images = len(jax.tree.leaves(data)[0])
+    order = _order(gan, state.key, epoch, num_images, batch_size, cut.steps_per_epoch)
+    noise = jax.jit(lambda key, step: _noises(gan, key, step, jnp.arange(batch_size)))
+    for step in range(first, first + num_steps):
+        batches, noises = _batches(data, order[step]), noise(state.key, state.step)
+        try:
+            with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
+                state, _ = game.train_step(gan, state, batches, noises)
+        except FloatingPointError as error:
+            what = str(error).splitlines()[0].rstrip(".")
+            frames = [
+                frame
+                for frame in traceback.extract_tb(error.__traceback__)
+                if not any(part in _LIBRARIES for part in Path(frame.filename).parts)
+            ]
+            where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: {frames[-1].line}"
+            return f"{what}, in step {int(state.step) + 1} at {where}"
+    return None
+
+
+def _order(
+    gan: GAN,
+    key: jax.Array,
+    epoch: jax.Array,
+    num_images: int,
+    batch_size: int,
+    steps_per_epoch: int,
+) -> jax.Array:
+    """The images of each step of an epoch, int32 [steps_per_epoch, discriminator_steps, batch]."""
+    key = jax.random.fold_in(jax.random.fold_in(key, game.ORDER), epoch)
+    taken = steps_per_epoch * gan.discriminator_steps * batch_size
+    rows = jax.random.permutation(key, num_images)[:taken]
+    return rows.reshape(steps_per_epoch, gan.discriminator_steps, batch_size)
+
+
+def _noises(gan: GAN, key: jax.Array, step: jax.Array, index: jax.Array) -> PyTree:
+    """A step's noise of the examples of some places in the global batch, leaves [turns, batch]."""
+    key = jax.random.fold_in(jax.random.fold_in(key, game.NOISE), step)
+
+    def noise_of_turn(turn: jax.Array) -> PyTree:
+        turn_key = jax.random.fold_in(key, turn)
+        return jax.vmap(lambda i: gan.noise(jax.random.fold_in(turn_key, i)))(index)
+
+    return jax.vmap(noise_of_turn)(jnp.arange(gan.discriminator_steps + 1))
+
+
+def _batches(data: PyTree, rows: jax.Array) -> PyTree:
+    def leaf(x: jax.Array) -> jax.Array:
+        x = x[rows]
+        return x.astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x
+
+    return jax.tree.map(leaf, data)
+
+
+@jax.jit
+def _finite(state: TrainState) -> TrainState:
+    """For each leaf, whether all of its numbers are finite."""
+    return jax.tree.map(lambda x: jnp.isfinite(x).all(), state.replace(key=None))
+
+
+def _fault(state: TrainState, metrics: Mapping[str, np.ndarray], step: int) -> str | None:
+    """The first metric, else part of the state, that is not finite, and when; None if all are.
+
+    Args:
+        state: replicated, after some steps.
+        metrics: of these steps, float32 [..., steps].
+        step: before them.
+    """
+    bad = {
+        name: int(np.argwhere(~np.isfinite(values))[:, -1].min())
+        for name, values in metrics.items()
+        if not np.isfinite(values).all()
+    }
+    if bad:
+        name = min(bad, key=lambda name: (bad[name], not name.endswith("loss")))
+        where = np.argwhere(~np.isfinite(metrics[name][..., bad[name]]))
+        value = metrics[name][..., bad[name]][tuple(where[0])]
+        return f"{name} is {value} at step {step + bad[name] + 1}"
+    for path, finite in jax.tree_util.tree_leaves_with_path(_finite(state)):
+        if not finite:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            last = step + next(iter(metrics.values())).shape[-1]
+            return f"{name} is not finite after step {last}"
+    return None
