@@ -266,6 +266,18 @@ def test_weights_are_real_floats(tmp_path, array):
         weights.read(path)
 
 
+@pytest.mark.parametrize("shape", ["(3,)", "(1,)", "(-2,)", "(-1, -2)", "(2, 2)", "(0,)"])
+def test_an_array_that_is_not_as_large_as_it_says(tmp_path, shape):
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".encode()
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + ONE.tobytes()
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a.npy", content)
+    with pytest.raises(ValueError) as error:
+        weights.read(path)
+    assert_one_line(error.value, path, f"'a.npy' has 8 bytes, which is not float32 {shape}")
+
+
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_every_layout_of_numbers_is_read_right(tmp_path, dtype, order):
@@ -571,7 +583,7 @@ def make_huge(item, name=KERNEL):
 
 
 def make_bomb(item, name=KERNEL):
-    """An array of four gigabytes of zeros in a few kilobytes: all is there that it claims."""
+    """An array of a gigabyte of zeros in some kilobytes: all is there that it claims."""
     edit_array(item, name, shape=[2**28], chunks=[2**20])
     values = store(item)
     spec = {"driver": "zarr", "kvstore": values.spec().to_json() | {"path": f"{name}/"}}
@@ -780,7 +792,9 @@ print(most() - before)
     assert int(kilobytes) < 200_000
 
 
-def test_mutated_lists_of_variables(folder, tmp_path_factory):
+# Of several arrays that cannot be opened, Orbax waits for the first only.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_mutated_lists_of_variables(tmp_path_factory):
     """All that Orbax is told of an item, with bytes of it changed."""
     workdir = tmp_path_factory.mktemp("run")
     checkpoints = Checkpoints(workdir / "checkpoints")
