@@ -13,6 +13,7 @@ import subprocess
 import sys
 import typing
 import zipfile
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -22,9 +23,10 @@ import pytest
 import tensorstore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import EpsImagePlugin, Image
 
 import jaxgan
-from jaxgan import game, training, weights
+from jaxgan import data, game, training, weights
 from jaxgan.checkpoints import Checkpoints, restore_newest
 from jaxgan.config import FILE_NAME
 from jaxgan.mlp_gan import MLPGANConfig
@@ -521,6 +523,55 @@ def test_a_configuration_that_is_too_long_is_not_read_to_its_end(tmp_path):
         file.truncate(2**40)  # A hole, which takes no room.
     with pytest.raises(ValueError, match="it has more than 1,048,576 bytes"):
         MLPGANConfig.load(tmp_path)
+
+
+# --- Data sets ---
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_no_module_is_imported_that_a_data_set_names(tmp_path, monkeypatch, legacy):
+    pytest.importorskip("tensorflow_datasets")
+    trace = tmp_path / "trace"
+    (tmp_path / "trap.py").write_text(f"open({str(trace)!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "data" / "trapped" / "1.0.0"
+    folder.mkdir(parents=True)
+    info = {"name": "trapped", "version": "1.0.0", "fileFormat": "array_record", "splits": []}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    features = {"pythonClassName": "trap.Feature", "featuresDict": {"features": {}}}
+    if legacy:
+        features = {"type": "trap.Feature", "content": {}}
+    (folder / "features.json").write_text(json.dumps(features))
+    with pytest.raises(ValueError) as error:
+        data.load("trapped", data_dir=tmp_path / "data")
+    assert_one_line(error.value, "'trap.Feature' is no feature of TensorFlow Datasets")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "EPS"])
+def test_images_that_are_programs_are_not_run(monkeypatch, kind):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    run = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: run.append(1))
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "white").save(buffer, kind)
+
+    class Records(list):
+        def __getitems__(self, indices):
+            return [self[i] for i in indices]
+
+    builder = SimpleNamespace(
+        as_data_source=lambda **_: Records([{"image": buffer.getvalue()}]),
+        info=SimpleNamespace(features={"image": SimpleNamespace(shape=(8, 8, 3))}),
+    )
+    read = data._examples(tfds, builder, "some", "train", "image", None, "remove it")
+    if kind == "EPS":
+        with pytest.raises(ValueError, match="some is damaged"):
+            list(read)
+        assert not run
+    else:
+        ((picture, _),) = read
+        assert np.asarray(picture).min() == 255
 
 
 # --- Checkpoints ---
