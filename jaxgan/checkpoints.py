@@ -73,6 +73,7 @@ class Checkpoints:
 
         Raises:
             OSError: this or the last save could not be written.
+            ValueError: Orbax cannot read what else is in the directory.
         """
         tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
         del tree["ema_params"]
@@ -130,19 +131,26 @@ class Checkpoints:
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._open = ocp.CheckpointManager(
-                self.directory,
-                options=ocp.CheckpointManagerOptions(
-                    create=False,
-                    max_to_keep=self._keep,
-                    cleanup_tmp_directories=True,
-                    # Every process has the same state: the first writes it, the others need not
-                    # see the disk that it is on.
-                    multiprocessing_options=ocp.options.MultiprocessingOptions(
-                        primary_host=0, active_processes={0}
+            try:
+                self._open = ocp.CheckpointManager(
+                    self.directory,
+                    options=ocp.CheckpointManagerOptions(
+                        create=False,
+                        max_to_keep=self._keep,
+                        cleanup_tmp_directories=True,
+                        # Every process has the same state: the first writes it, the others need not
+                        # see the disk that it is on.
+                        multiprocessing_options=ocp.options.MultiprocessingOptions(
+                            primary_host=0, active_processes={0}
+                        ),
                     ),
-                ),
-            )
+                )
+            # It reads what lies beside the items of every step, whosever it is.
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise ValueError(
+                    f"Orbax cannot open {self.directory} ({_first_line(error)}): take another "
+                    "--workdir"
+                ) from error
         return self._open
 
     def _restore(self, step: int, like: TrainState) -> TrainState:

@@ -809,6 +809,23 @@ def test_a_run_does_not_go_on_with_other_variables(workdir, item, kind):
     assert_one_line(line, "more is in it" if kind == "more" else "is not in it")
 
 
+@pytest.mark.parametrize("file", ["_CHECKPOINT_METADATA", "metrics/metrics"])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"metrics": [1]}', "{"], ids=len)
+def test_what_lies_beside_the_items(workdir, file, content):
+    path = workdir / "checkpoints" / "20" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    try:
+        checkpoints.save(a_state(30), {})
+    except ValueError as error:
+        assert_one_line(error, f"Orbax cannot open {workdir}", "take another --workdir")
+        assert content != "{" or file != "_CHECKPOINT_METADATA"
+    else:
+        checkpoints.close()
+        assert checkpoints.steps() == [10, 20, 30]
+
+
 def test_a_checkpoint_under_two_names(workdir):
     for name in ("020", "٣"):
         (workdir / "checkpoints" / name).mkdir()
