@@ -1,22 +1,37 @@
 """The whole state of a run on disk, through Orbax, and back."""
 
+import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import flax.serialization
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgan.state import TrainState
+from jaxgan.weights import check_names
 
 PyTree = Any
 STATE, GENERATOR, CONFIG = "state", "generator", "config"
 DISCRIMINATOR = "discriminator"
+
+# Orbax's list of an item's variables: a third of a kilobyte each.
+_VARIABLES = "_METADATA"
+_MOST_LIST_BYTES = 16 << 20
+# How it lists what `save` gives it: arrays, and what holds none.
+_ARRAY, _EMPTY = "np.ndarray", ("Dict", "None")
+_DTYPES = frozenset({"float32", "float16", "bfloat16", "int32", "uint32"})
+# How much larger than its files an item may say that it is. Trained weights hardly compress, but
+# moments that are all zeros or weights that are all NaN do, by thousands: of those, what any
+# machine has room for.
+_MOST_RATIO, _SPARE_BYTES = 64, 64 << 20
 
 
 class Checkpoints:
@@ -44,7 +59,9 @@ class Checkpoints:
         if not self.directory.is_dir():
             return []
         return sorted(
-            int(entry.name) for entry in self.directory.iterdir() if entry.name.isdecimal()
+            int(entry.name)
+            for entry in self.directory.iterdir()
+            if entry.name.isdecimal() and entry.name == str(int(entry.name))
         )
 
     def save(self, state: TrainState, config: Mapping[str, Any]) -> None:
@@ -56,6 +73,7 @@ class Checkpoints:
 
         Raises:
             OSError: this or the last save could not be written.
+            ValueError: Orbax cannot read what else is in the directory.
         """
         tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
         del tree["ema_params"]
@@ -86,9 +104,9 @@ class Checkpoints:
         for step in reversed(steps):
             try:
                 if player == GENERATOR:
-                    return _read(self.directory / str(step) / GENERATOR)
+                    return _with_float32_params(_read(self.directory / str(step) / GENERATOR))
                 stored = _read(self.directory / str(step) / STATE)[player]
-                return {"params": stored["params"], **stored["collections"]}
+                return _with_float32_params({**stored["collections"], "params": stored["params"]})
             except Exception as error:
                 logging.getLogger(__name__).warning(
                     "checkpoint %d is damaged (%s): taking the one before", step, _first_line(error)
@@ -113,35 +131,37 @@ class Checkpoints:
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._open = ocp.CheckpointManager(
-                self.directory,
-                options=ocp.CheckpointManagerOptions(
-                    create=False,
-                    max_to_keep=self._keep,
-                    cleanup_tmp_directories=True,
-                    # Every process has the same state: the first writes it, the others need not
-                    # see the disk that it is on.
-                    multiprocessing_options=ocp.options.MultiprocessingOptions(
-                        primary_host=0, active_processes={0}
+            try:
+                self._open = ocp.CheckpointManager(
+                    self.directory,
+                    options=ocp.CheckpointManagerOptions(
+                        create=False,
+                        max_to_keep=self._keep,
+                        cleanup_tmp_directories=True,
+                        # Every process has the same state: the first writes it, the others need not
+                        # see the disk that it is on.
+                        multiprocessing_options=ocp.options.MultiprocessingOptions(
+                            primary_host=0, active_processes={0}
+                        ),
                     ),
-                ),
-            )
+                )
+            # It reads what lies beside the items of every step, whosever it is.
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise ValueError(
+                    f"Orbax cannot open {self.directory} ({_first_line(error)}): take another "
+                    "--workdir"
+                ) from error
         return self._open
 
     def _restore(self, step: int, like: TrainState) -> TrainState:
         directory = self.directory / str(step)
-        tree = _read(directory / STATE)
-        tree["ema_params"] = _read(directory / GENERATOR)["params"]
         template = like.replace(key=jax.random.key_data(like.key))
+        wanted = flax.serialization.to_state_dict(template)
+        del wanted["ema_params"]
+        tree = _read(directory / STATE, wanted)
+        wanted = flax.serialization.to_state_dict(like.ema_variables)
+        tree["ema_params"] = _read(directory / GENERATOR, wanted)["params"]
         state = flax.serialization.from_state_dict(template, tree)
-        for (path, want), got in zip(
-            jax.tree_util.tree_leaves_with_path(template), jax.tree.leaves(state), strict=True
-        ):
-            if want.shape != got.shape or want.dtype != got.dtype:
-                name = jax.tree_util.keystr(path)
-                raise ValueError(
-                    f"{name} is {got.dtype} {got.shape}, not {want.dtype} {want.shape}"
-                )
         return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
 
     def _remove(self, steps: Sequence[int]) -> None:
@@ -254,13 +274,118 @@ def _of(runs: Sequence[Checkpoints], i: int) -> str:
     return f"{runs[i].directory.parent.name}: " if len(runs) > 1 else ""
 
 
-def _read(directory: Path) -> PyTree:
+def _read(directory: Path, like: PyTree = None) -> PyTree:
+    """An item of a checkpoint, from wherever it comes: nested dict of NumPy arrays.
+
+    Orbax allocates whatever an item says of itself, and looks for arrays wherever their names
+    lead. So that is looked at first.
+
+    Args:
+        directory: the item's.
+        like: what it must be like: nested dict of arrays of the same names, shapes and dtypes.
+
+    Raises:
+        ValueError: it is not as `save` writes it, or not like `like`.
+        Exception: of any kind, for damaged files.
+    """
+    _check_list(directory)
     with ocp.StandardCheckpointer(
         multiprocessing_options=ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}
         )
     ) as checkpointer:
+        held = _flat(checkpointer.handler.metadata(directory).tree)
+        _check_arrays(held)
+        if like is None:
+            _check_size(held, directory)
+        else:
+            _check_like(held, _flat(like))
         return checkpointer.restore(directory)
+
+
+def _check_list(directory: Path) -> None:
+    """Raises a ValueError if Orbax's list of variables is not one that it makes for `save`."""
+    # Older versions of Orbax kept arrays in a file of this name, and it is still looked for first.
+    if (directory / "checkpoint").exists():
+        raise ValueError("it has a file that is none of a checkpoint's: checkpoint")
+    with open(directory / _VARIABLES, "rb") as file:
+        content = file.read(_MOST_LIST_BYTES + 1)
+    if len(content) > _MOST_LIST_BYTES:
+        raise ValueError(f"{_VARIABLES} has more than {_MOST_LIST_BYTES:,} bytes")
+    try:
+        listed = json.loads(content)
+        variables = list(listed["tree_metadata"].values())
+        names = [[key["key"] for key in each["key_metadata"]] for each in variables]
+        as_saved = (
+            # In one key-value store, where a name is no path.
+            listed["use_ocdbt"] is True
+            and listed["use_zarr3"] is False
+            and "value_metadata_tree" not in listed
+            # Else what is not there would be read as zeros.
+            and listed["store_array_data_equal_to_fill_value"] is True
+            and all(isinstance(part, str) for name in names for part in name)
+            and all(key["key_type"] == 2 for each in variables for key in each["key_metadata"])
+            and all(_is_as_saved(each["value_metadata"]) for each in variables)
+        )
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{_VARIABLES} is no list of variables") from error
+    if not as_saved:
+        raise ValueError(f"{_VARIABLES} lists variables that no run saves so")
+    check_names(names)
+
+
+def _is_as_saved(value: Mapping[str, Any]) -> bool:
+    if value["value_type"] == _ARRAY:
+        return value["skip_deserialize"] is False
+    return value["value_type"] in _EMPTY and value["skip_deserialize"] is True
+
+
+def _check_arrays(held: Mapping[str, Any]) -> None:
+    """Raises a ValueError if arrays are of odd dtypes, or in odd pieces."""
+    for name, array in held.items():
+        if not hasattr(array, "shape"):
+            continue
+        if array.dtype.name not in _DTYPES:
+            raise ValueError(f"{name} is {array.dtype}, which nothing in a state is")
+        # A chunk is allocated whole, whatever part of it is the array's.
+        chunk = array.storage.chunk_shape
+        if any(part > max(length, 1) for part, length in zip(chunk, array.shape, strict=True)):
+            raise ValueError(f"{name} is {array.shape} in chunks of {chunk}")
+
+
+def _check_size(held: Mapping[str, Any], directory: Path) -> None:
+    """Raises a ValueError if arrays claim to be much larger than their files."""
+    arrays = [array for array in held.values() if hasattr(array, "shape")]
+    claimed = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
+    on_disk = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    if claimed > _MOST_RATIO * on_disk + _SPARE_BYTES:
+        raise ValueError(f"its {on_disk:,} bytes claim to be {claimed:,}")
+
+
+def _check_like(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises a ValueError if names, shapes or dtypes differ."""
+    if differing := sorted(held.keys() ^ wanted.keys()):
+        name = differing[0]
+        raise ValueError(f"{name} is {'not ' if name in wanted else ''}in it")
+    for name, want in wanted.items():
+        got = held[name]
+        if _described(got) != _described(want):
+            raise ValueError(f"{name} is {_described(got)}, not {_described(want)}")
+
+
+def _described(leaf: Any) -> str:
+    return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "shape") else "empty"
+
+
+def _flat(tree: PyTree) -> dict[str, Any]:
+    return flax.traverse_util.flatten_dict(tree, keep_empty_nodes=True, sep="/")
+
+
+def _with_float32_params(variables: PyTree) -> PyTree:
+    for leaf in jax.tree.leaves(variables["params"]):
+        if leaf.dtype != np.float32:
+            raise ValueError(f"it has parameters of {leaf.dtype}, not float32")
+    return variables
 
 
 def _as_numpy(tree: PyTree) -> PyTree:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import math
+import reprlib
 import typing
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,6 +16,12 @@ from jaxgan.game import GAN
 from jaxgan.state import TrainState
 
 FILE_NAME = "config.json"
+# A config.json has a kilobyte or two.
+_MOST_BYTES = 1 << 20
+# What the seeds may be; no other count gets near it, and floats are reckoned with all of them.
+MOST_COUNT = 2**32
+# Networks and optimisers reckon in float32.
+_MOST_WEIGHT = 3.4e38
 
 # A run may be gone on with though these differ: they change where and how long it runs, or what it
 # leaves, but no number of it.
@@ -102,12 +108,16 @@ class RunConfig:
                 "--seeds wants --keep-checkpoints 2 or more: after a kill between the saves of two "
                 "GANs, the one before is what both have"
             )
-        if not self.workdir.strip():
+        if not self.workdir.strip() or "\0" in self.workdir:
             raise ValueError("--workdir must name a folder")
         if not self.dataset.strip():
             raise ValueError("--dataset must name a data set")
         shape = self.image_shape
-        if len(shape) != 3 or min(shape) < 1 or shape[-1] not in (1, 3):
+        if (
+            len(shape) != 3
+            or not all(1 <= length <= MOST_COUNT for length in shape)
+            or shape[-1] not in (1, 3)
+        ):
             raise ValueError(
                 "--image-shape must be a height, a width and 1 or 3 channels, "
                 f"not {' '.join(map(str, shape))}"
@@ -144,18 +154,27 @@ class RunConfig:
         values = dict(values)
         name = values.pop("experiment", None)
         if name != cls.experiment_name():
-            raise ValueError(f"this is a run of {name!r}, not of {cls.experiment_name()!r}")
+            shown = reprlib.repr(name)
+            raise ValueError(f"this is a run of {shown}, not of {cls.experiment_name()!r}")
         types = typing.get_type_hints(cls)
         for key, value in values.items():
             if key not in types:
-                raise ValueError(f"unknown setting {key!r}")
+                raise ValueError(f"unknown setting {reprlib.repr(key)}")
             if isinstance(value, list):
                 values[key] = tuple(value)
+            items = values[key] if isinstance(values[key], tuple) else (value,)
             try:
-                typeguard.check_type(values[key], types[key])
+                typeguard.check_type(
+                    values[key],
+                    types[key],
+                    collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS,
+                )
+                # To Python, True is a number too.
+                if types[key] is not bool and any(isinstance(item, bool) for item in items):
+                    raise typeguard.TypeCheckError("is true or false")
             except typeguard.TypeCheckError as error:
                 why = " ".join(str(error).split())
-                raise ValueError(f"{key} cannot be {value!r}: {why}") from error
+                raise ValueError(f"{key} cannot be {reprlib.repr(value)}: {why}") from error
         return cls(**values)
 
     @classmethod
@@ -187,13 +206,19 @@ class RunConfig:
         path = Path(workdir) / FILE_NAME
         if not path.is_file():
             raise FileNotFoundError(f"there is no run in {workdir}: {path} is not there")
+        with open(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
         try:
-            values = json.loads(path.read_text())
+            if len(content) > _MOST_BYTES:
+                raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+            values = json.loads(content.decode())
             if not isinstance(values, dict):
                 raise ValueError("not a JSON object")
             return cls.from_json(values)
-        except ValueError as error:
-            raise ValueError(f"{path} cannot be used: {error}") from error
+        except (ValueError, RecursionError) as error:
+            why = " ".join(str(error).split())
+            why = why if len(why) <= 300 else why[:300] + " ..."
+            raise ValueError(f"{path} cannot be used: {why}") from error
 
     def differences(self, other: Self) -> list[str]:
         """What keeps a run of `self` from going on as `other`: lines like '--seed 0, not 1'."""
@@ -208,6 +233,8 @@ class RunConfig:
         value = getattr(self, name)
         if value < least:
             raise ValueError(f"{flag(name)} must be {least} or more, not {value}")
+        if value > MOST_COUNT:
+            raise ValueError(f"{flag(name)} must be 2**32 or less, not {value}")
 
     def _check_share(self, name: str, *, below: float) -> None:
         value = getattr(self, name)
@@ -216,9 +243,9 @@ class RunConfig:
 
     def _check_weight(self, name: str, *, positive: bool = False) -> None:
         value = getattr(self, name)
-        if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        if not 0 <= value <= _MOST_WEIGHT or (positive and value == 0):
             least = "above 0" if positive else "0 or more"
-            raise ValueError(f"{flag(name)} must be {least}, not {value}")
+            raise ValueError(f"{flag(name)} must be {least} and finite in float32, not {value}")
 
 
 Precision = Literal["float32", "bfloat16"]

@@ -42,6 +42,9 @@ _MNIST_SHAPE = (28, 28, 1)
 _CONNECT_SECONDS = 4
 _REACH_SECONDS = 10
 
+# What TensorFlow decodes too. Pillow has others, of which PostScript is a program to be run.
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP")
+
 _NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[\w.\-+]+))?(:(?P<version>[\w.*]+))?")
 
 
@@ -367,11 +370,34 @@ def _find_prepared(name: str, data_dir: str | None) -> Any:
     from tensorflow_datasets.core import read_only_builder, registered
 
     try:
-        return read_only_builder.builder_from_files(name, data_dir=data_dir)
+        with _importing_no_features():
+            return read_only_builder.builder_from_files(name, data_dir=data_dir)
     except registered.DatasetNotFoundError:
         return None
     except Exception as error:
         raise ValueError(f"{name} is there, but cannot be read: {_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _importing_no_features() -> Iterator[None]:
+    """Has the files of a set name the features of TensorFlow Datasets alone.
+
+    It imports, and so runs, whatever module they name, and has no setting for it.
+    """
+    from tensorflow_datasets.core.features.feature import FeatureConnector
+
+    original = FeatureConnector.cls_from_name
+
+    def cls_from_name(class_name: str) -> type:
+        if not class_name.startswith("tensorflow_datasets."):
+            raise ValueError(f"{class_name[:100]!r} is no feature of TensorFlow Datasets")
+        return original(class_name)
+
+    FeatureConnector.cls_from_name = staticmethod(cls_from_name)
+    try:
+        yield
+    finally:
+        FeatureConnector.cls_from_name = original
 
 
 def _check_known(tfds: ModuleType, name: str, dataset: str, config: str | None) -> None:
@@ -533,7 +559,7 @@ def _examples(
             _import_tensorflow(f"reading {name}, which is prepared as {made_as},")
             records = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
         for record in records:
-            with Image.open(io.BytesIO(record[image_key])) as picture:
+            with Image.open(io.BytesIO(record[image_key]), formats=_FORMATS) as picture:
                 own_mode = "L" if picture.mode in ("1", "L") else "RGB"
                 yield picture.convert(mode or own_mode), record[label_key] if label_key else 0
     except ImportError:

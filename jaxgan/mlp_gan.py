@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.config import Precision, RunConfig, flag
+from jaxgan.config import MOST_COUNT, Precision, RunConfig, flag
 from jaxgan.game import GAN
 from jaxgan.networks import mlp
 from jaxgan.sampling import sample
@@ -155,8 +155,8 @@ class MLPGANConfig(RunConfig):
         for name in ("latent_size", "discriminator_steps", "penalty_interval"):
             self._check_at_least(name, 1)
         for name in ("generator_widths", "discriminator_widths"):
-            if any(width < 1 for width in getattr(self, name)):
-                raise ValueError(f"{flag(name)} must be 1 or more each")
+            if any(not 1 <= width <= MOST_COUNT for width in getattr(self, name)):
+                raise ValueError(f"{flag(name)} must be from 1 to 2**32 each")
         for name in ("generator_learning_rate", "discriminator_learning_rate"):
             self._check_weight(name, positive=True)
         for name in (

@@ -24,10 +24,11 @@ def test_nested_variables_come_back_without_pickle(tmp_path, monkeypatch):
     with np.load(path, allow_pickle=False) as stored:
         assert stored.files == ["a/params/Dense_0/kernel"]
     monkeypatch.setattr(resources, "files", lambda package: tmp_path)
-    kernel = weights.read_embedded("some.npz")["a"]["params"]["Dense_0"]["kernel"]
-    assert kernel.dtype == np.float32
     rounded = variables["a"]["params"]["Dense_0"]["kernel"].astype(np.float16)
-    np.testing.assert_array_equal(kernel, rounded)
+    for read in (weights.read(path), weights.read_embedded("some.npz")):
+        kernel = read["a"]["params"]["Dense_0"]["kernel"]
+        assert kernel.dtype == np.float32
+        np.testing.assert_array_equal(kernel, rounded)
 
 
 def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path):
