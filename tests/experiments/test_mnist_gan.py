@@ -194,6 +194,25 @@ def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(run_script, tmp_pa
         np.testing.assert_allclose(float(fids[4]), by_hand, rtol=1e-4)
 
 
+def test_a_runs_configuration_repeats_it_bit_for_bit(undisturbed, run_script, tmp_path):
+    workdir = tmp_path / "again"
+    held = undisturbed / "config.json"
+    done = run_script("mnist_gan.py", "--config", held, "--workdir", workdir, devices=2)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(workdir, undisturbed)
+    configs = [json.loads((path / "config.json").read_text()) for path in (workdir, undisturbed)]
+    assert configs[0] == configs[1] | {"workdir": str(workdir)}
+
+
+def test_a_runs_configuration_without_another_folder_goes_on_with_it(undisturbed, call_script):
+    before = contents(undisturbed)
+    config = undisturbed / "config.json"
+    done = call_script("mnist_gan.py", "--config", config, "--devices", 2, "--loss", "hinge")
+    assert_one_line(done, "holds a run with --loss non_saturating, not hinge")
+    assert_one_line(call_script("mnist_gan.py", "--config", config.parent), "a run's config.json")
+    assert contents(undisturbed) == before
+
+
 def test_several_seeds_leave_what_each_leaves_alone(undisturbed, together, run_script, tmp_path):
     alone = {0: undisturbed, 2: tmp_path / "run"}
     done = run_script("mnist_gan.py", *flags(alone[2], "--epochs", 3, "--seed", 2), devices=2)
