@@ -84,8 +84,9 @@ class Experiment:
         states = self._first_states(configs, workdirs)
         self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
         if self._is_first:
-            for run in self._runs:
-                run.workdir.open(run.config, self._step)
+            changes = [run.workdir.open(run.config, self._step) for run in self._runs]
+            for change in dict.fromkeys("; ".join(each) for each in changes if each):
+                self._say(f"made with {change}: the same bits are not promised")
 
     def run(self) -> None:
         """Trains up to `config.epochs`, and leaves in each work dir what `Workdir` lists.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from jaxgan import images, plots
+from jaxgan import images, plots, training, versions
 from jaxgan.checkpoints import Checkpoints
 from jaxgan.config import FILE_NAME, RunConfig
 from jaxgan.files import remove_partial, written_whole
@@ -20,7 +20,7 @@ PICTURE_SCALE = 2
 
 
 class Workdir:
-    """A run's folder: config.json, metrics.csv, tensorboard/, samples/, checkpoints/, pictures.
+    """A run's folder: settings, versions, metrics, tensorboard/, samples/, checkpoints/, pictures.
 
     Nothing is written before `open`.
     """
@@ -76,16 +76,21 @@ class Workdir:
                 "another --workdir, or --no-resume to start anew in its place"
             )
 
-    def open(self, config: RunConfig, step: int) -> None:
+    def open(self, config: RunConfig, step: int) -> list[str]:
         """Takes the folder into use at a step: what was logged or drawn after it is dropped.
 
         Args:
             config: written to config.json.
             step: the step that the run goes on from; 0 starts anew and clears what a run left.
 
+        Returns:
+            How what trains from here differs from what trained up to here, as `versions.record`.
+
         Raises:
             OSError: it cannot be written to.
+            ValueError: its versions.json is damaged.
         """
+        devices = training.select_devices(config.devices)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
@@ -95,6 +100,7 @@ class Workdir:
             # First of all files: by it, a folder left by a process that was killed is known as a
             # run's.
             config.save(self.path)
+            changes = versions.record(self.path, step, versions.versions(devices))
             self.samples.mkdir(exist_ok=True)
             self.checkpoints.directory.mkdir(exist_ok=True)
             remove_partial(self.path)
@@ -108,6 +114,7 @@ class Workdir:
         self._tensorboard = SummaryWriter(
             str(self.path / "tensorboard"), purge_step=step + 1, filename_suffix=f".step{step}"
         )
+        return changes
 
     def log(self, step: int, epoch: float, metrics: Mapping[str, float | None]) -> None:
         """Adds a row to metrics.csv and to TensorBoard; None is what was not measured."""
@@ -176,7 +183,8 @@ class Workdir:
 
     def _left_by_a_run(self) -> list[Path]:
         names = ("samples", "checkpoints", "tensorboard")
-        files = [self.metrics_csv, self.training_gif, self.losses_png]
+        files = [self.path / versions.FILE_NAME]
+        files += [self.metrics_csv, self.training_gif, self.losses_png]
         return [self.path / name for name in names] + files
 
     def _clear(self) -> None:

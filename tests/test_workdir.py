@@ -1,5 +1,7 @@
 import csv
+import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +125,21 @@ def test_a_folder_is_a_runs_from_its_first_file_on(tmp_path, monkeypatch):
     monkeypatch.setattr("os.replace", recording(made, os.replace))
     monkeypatch.setattr("pathlib.Path.mkdir", recording(made, Path.mkdir))
     opened(tmp_path / "run").close()
-    first_three = [Path(path).name for path in made[:3]]
-    assert first_three == ["run", "config.json", "samples"]
+    first_four = [Path(path).name for path in made[:4]]
+    assert first_four == ["run", "config.json", "versions.json", "samples"]
+
+
+def test_going_on_with_other_versions_is_told_and_recorded(tmp_path, monkeypatch):
+    workdir = Workdir(tmp_path, 3)
+    assert workdir.open(config_for(tmp_path, devices="2"), 0) == []
+    workdir.close()
+    monkeypatch.setattr("platform.python_version", lambda: "9.9")
+    before = ".".join(map(str, sys.version_info[:3]))
+    changes = Workdir(tmp_path, 3).open(config_for(tmp_path, devices="4"), 5)
+    assert changes == [f"python {before}, now 9.9", "devices 2, now 4"]
+    held = json.loads((tmp_path / "versions.json").read_text())
+    assert [(entry["from_step"], entry["devices"]) for entry in held] == [(0, 2), (5, 4)]
+    assert Workdir(tmp_path, 3).open(config_for(tmp_path, devices="1"), 0) == []
 
 
 def recording(made, function):

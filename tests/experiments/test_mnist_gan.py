@@ -117,6 +117,7 @@ def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
         "samples",
         "tensorboard",
         "training.gif",
+        "versions.json",
     ]
 
     config = json.loads((workdir / "config.json").read_text())
@@ -376,8 +377,13 @@ def test_a_finished_run_says_so_and_goes_on_to_more_epochs(undisturbed, run_scri
     again = run_script("mnist_gan.py", *flags(workdir, "--epochs", 1), devices=2)
     assert again.returncode == 0 and "trained for 1 epochs already" in again.stdout
     assert contents(workdir / "checkpoints") == before
+    assert "made with" not in again.stdout
+    made_with = workdir / "versions.json"
+    version = f'"jax": "{jax.__version__}"'
+    made_with.write_text(made_with.read_text().replace(version, '"jax": "0.0.1"'))
     more = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
     assert more.returncode == 0, more.stderr
+    assert f"made with jax 0.0.1, now {jax.__version__}: the same bits are not" in more.stdout
     assert_same_run(workdir, undisturbed)
 
 
