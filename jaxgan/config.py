@@ -43,10 +43,15 @@ MAY_CHANGE = frozenset(
     }
 )
 
+# Of the command that was given rather than of the run: not repeated with it.
+OF_THE_COMMAND = frozenset({"resume", "coordinator", "num_processes", "process_id"})
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """What every experiment can be told, whatever it trains.
+
+    A subclass may name settings that only choose what others are by default, in `presets`.
 
     Raises:
         ValueError: a value is out of range; the message names its flag.
@@ -91,6 +96,9 @@ class RunConfig:
     """Several hosts: how many processes there are."""
     process_id: int | None = None
     """Several hosts: which of them this is, from 0."""
+
+    # No field, as it has no type.
+    presets = frozenset()
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "seeds", "checkpoint_every", "keep_checkpoints"):
@@ -206,6 +214,16 @@ class RunConfig:
         path = Path(workdir) / FILE_NAME
         if not path.is_file():
             raise FileNotFoundError(f"there is no run in {workdir}: {path} is not there")
+        return cls.read(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+            OSError: the file is not there, or cannot be read.
+            ValueError: it is not the configuration of such a run.
+        """
         with open(path, "rb") as file:
             content = file.read(_MOST_BYTES + 1)
         try:
@@ -219,6 +237,15 @@ class RunConfig:
             why = " ".join(str(error).split())
             why = why if len(why) <= 300 else why[:300] + " ..."
             raise ValueError(f"{path} cannot be used: {why}") from error
+
+    def again(self) -> Self:
+        """The same run, as a new command for it begins: its settings without `OF_THE_COMMAND`."""
+        defaults = {
+            field.name: field.default
+            for field in dataclasses.fields(self)
+            if field.name in OF_THE_COMMAND
+        }
+        return dataclasses.replace(self, **defaults)
 
     def differences(self, other: Self) -> list[str]:
         """What keeps a run of `self` from going on as `other`: lines like '--seed 0, not 1'."""

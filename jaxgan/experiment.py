@@ -22,7 +22,7 @@ from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
 from jaxgan.metrics.scoring import embed
 from jaxgan.state import TrainState
-from jaxgan.workdir import Workdir, check_holds_seeds
+from jaxgan.workdir import Workdir, check_holds_seeds, is_drawn
 
 GRID_IMAGES = 64
 EVALUATED_IMAGES = 10_000
@@ -89,8 +89,9 @@ class Experiment:
         states = self._first_states(configs, workdirs)
         self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
         if self._is_first:
-            for run in self._runs:
-                run.workdir.open(run.config, self._step)
+            changes = [run.workdir.open(run.config, self._step) for run in self._runs]
+            for change in dict.fromkeys("; ".join(each) for each in changes if each):
+                self._say(f"made with {change}: the same bits are not promised")
 
     def run(self) -> None:
         """Trains up to `config.epochs`, and leaves in each work dir what `Workdir` lists.
@@ -242,6 +243,8 @@ class Experiment:
         if not self._is_first:
             return
         epoch = self._step // self._schedule.steps_per_epoch
+        if not is_drawn(epoch, self._config.epochs):
+            return
         for run in self._runs:
             key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
             samples = run.config.draw(run.state, key, GRID_IMAGES)
@@ -271,7 +274,7 @@ class Experiment:
                 f"{self._runs[-1].config.workdir}; of the first:"
             )
         self._say(
-            f"Pictures:  {first.samples}{os.sep} (a grid an epoch), "
+            f"Pictures:  {first.samples}{os.sep} (grids), "
             f"{first.training_gif}, {first.losses_png}\n"
             f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
             f"Samples:   python experiments/sample.py --workdir {workdir} --num 100 --seed 0 "

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 import simple_parsing
 
-from jaxgan.config import flag
+from jaxgan.config import FILE_NAME, RunConfig, flag
 
+CONFIG = "--config"
 ConfigT = TypeVar("ConfigT")
 
 
@@ -24,29 +25,73 @@ class _Parser(simple_parsing.ArgumentParser):
 def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str) -> ConfigT:
     """Reads a configuration off the command line; --help prints and exits.
 
+    A `RunConfig` has the flag `--config PATH` too: all settings of the run whose config.json that
+    is, but those `OF_THE_COMMAND`. Flags beside it set single ones to something else.
+
     Args:
         config_class: a dataclass with a docstring under each field.
         argv: the arguments, without the program's name.
         description: what the experiment does, for --help.
 
     Raises:
-        ValueError: an unknown flag, or a value that is no value of it.
+        ValueError: an unknown flag, a value that is no value of it, a file that is no such
+            configuration, or another preset than the file's.
+        OSError: the file is not there, or cannot be read.
     """
+    _check_values_given(config_class, argv)
+    held = _read_config(config_class, argv) if issubclass(config_class, RunConfig) else None
     parser = _Parser(
         usage=f"python {sys.argv[0]} [--FLAG VALUE ...]",
         description=description,
         add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
         allow_abbrev=False,
     )
-    parser.add_arguments(config_class, dest="config")
-    _check_values_given(config_class, argv)
-    return parser.parse_args(argv).config
+    if issubclass(config_class, RunConfig):
+        _add_config(parser)
+    parser.add_arguments(config_class, dest="settings", default=held)
+    config = parser.parse_args(argv).settings
+    if held is not None:
+        _check_presets(held, config)
+    return config
+
+
+def _add_config(parser: _Parser) -> None:
+    parser.add_argument(
+        CONFIG,
+        metavar="PATH",
+        help=f"Repeat a run: all settings of its {FILE_NAME}. Flags beside it set single ones to "
+        "something else, such as --workdir; without that, it is gone on with in its own folder.",
+    )
+
+
+def _read_config(config_class: type[RunConfig], argv: Sequence[str]) -> RunConfig | None:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    _add_config(parser)
+    path = parser.parse_known_args(argv)[0].config
+    if path is None:
+        return None
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"{CONFIG} {path} is not there, or no file: give a run's {FILE_NAME}"
+        )
+    return config_class.read(Path(path)).again()
+
+
+def _check_presets(held: RunConfig, config: RunConfig) -> None:
+    for name in held.presets:
+        mine, theirs = getattr(held, name), getattr(config, name)
+        if mine != theirs:
+            raise ValueError(
+                f"{flag(name)} {theirs} sets nothing beside {CONFIG}, whose file has all settings "
+                f"of a run of {flag(name)} {mine}: leave out one of the two"
+            )
 
 
 def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
     # simple-parsing takes a flag that may be None for None where no value follows it.
     types = typing.get_type_hints(config_class)
     wants_value = {flag(name) for name, its_type in types.items() if its_type is not bool}
+    wants_value.add(CONFIG)
     for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
         if word in wants_value and following.startswith("--"):
             raise ValueError(f"argument {word}: a value is expected (--help lists the flags)")

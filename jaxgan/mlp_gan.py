@@ -139,6 +139,8 @@ class MLPGANConfig(RunConfig):
     precision: Precision = "float32"
     """What matrix products are computed in. Parameters and optimiser stay float32."""
 
+    presets = frozenset({"recipe"})
+
     def __post_init__(self):
         if self.recipe not in RECIPES:
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(RECIPES)}")

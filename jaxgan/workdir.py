@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from jaxgan import images, plots
+from jaxgan import images, plots, training, versions
 from jaxgan.checkpoints import Checkpoints
 from jaxgan.config import FILE_NAME, RunConfig
 from jaxgan.files import remove_partial, written_whole
 
 MOST_FRAMES = 100
+MOST_GRIDS = 200
 PICTURE_SCALE = 2
 
 
 class Workdir:
-    """A run's folder: config.json, metrics.csv, tensorboard/, samples/, checkpoints/, pictures.
+    """A run's folder: settings, versions, metrics, tensorboard/, samples/, checkpoints/, pictures.
 
     Nothing is written before `open`.
     """
@@ -27,7 +28,6 @@ class Workdir:
     def __init__(self, path: str | Path, keep_checkpoints: int):
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
-        self.rows: list[dict[str, float | None]] = []
         self._metrics_file = None
         self._tensorboard: SummaryWriter | None = None
 
@@ -76,16 +76,21 @@ class Workdir:
                 "another --workdir, or --no-resume to start anew in its place"
             )
 
-    def open(self, config: RunConfig, step: int) -> None:
+    def open(self, config: RunConfig, step: int) -> list[str]:
         """Takes the folder into use at a step: what was logged or drawn after it is dropped.
 
         Args:
             config: written to config.json.
             step: the step that the run goes on from; 0 starts anew and clears what a run left.
 
+        Returns:
+            How what trains from here differs from what trained up to here, as `versions.record`.
+
         Raises:
             OSError: it cannot be written to.
+            ValueError: its versions.json is damaged.
         """
+        devices = training.select_devices(config.devices)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
@@ -95,6 +100,7 @@ class Workdir:
             # First of all files: by it, a folder left by a process that was killed is known as a
             # run's.
             config.save(self.path)
+            changes = versions.record(self.path, step, versions.versions(devices))
             self.samples.mkdir(exist_ok=True)
             self.checkpoints.directory.mkdir(exist_ok=True)
             remove_partial(self.path)
@@ -102,22 +108,18 @@ class Workdir:
             raise OSError(
                 f"the work dir {self.path} cannot be written to: {error.strerror}"
             ) from error
-        self.rows = self._read_rows(step)
-        if self.rows:
-            self._write_rows()
-        else:
-            self.metrics_csv.unlink(missing_ok=True)
+        self._drop_rows_after(step)
         # The suffix keeps a run that is stopped and gone on with at once from writing over its own
         # file, which is named by the second.
         self._tensorboard = SummaryWriter(
             str(self.path / "tensorboard"), purge_step=step + 1, filename_suffix=f".step{step}"
         )
+        return changes
 
     def log(self, step: int, epoch: float, metrics: Mapping[str, float | None]) -> None:
         """Adds a row to metrics.csv and to TensorBoard; None is what was not measured."""
         values = {name: None if x is None else float(x) for name, x in metrics.items()}
         row = {"step": step, "epoch": epoch, **values}
-        self.rows.append(row)
         if self._metrics_file is None:
             is_new = not self.metrics_csv.exists()
             self._metrics_file = open(self.metrics_csv, "a", newline="")
@@ -134,18 +136,27 @@ class Workdir:
         self._tensorboard.add_scalar("images_per_second", images_per_second, step)
 
     def draw_samples(self, step: int, epoch: int, samples: np.ndarray) -> Path:
-        """Writes an epoch's grid; samples are float [n, H, W, C] in [0, 1]."""
+        """Writes an epoch's grid, and removes those that a run of so many epochs has no more.
+
+        Args:
+            step: the epoch's last.
+            epoch: one that `is_drawn`.
+            samples: float [n, H, W, C] in [0, 1].
+        """
         path = self.samples / f"epoch_{epoch:04d}.png"
         canvas = images.grid(samples)
         images.write_png(path, canvas, PICTURE_SCALE)
         self._tensorboard.add_image("samples", canvas, step, dataformats="HWC")
+        for other, grid in self._grids().items():
+            if other != epoch and other % grid_interval(epoch):
+                grid.unlink()
         return path
 
     def draw_summary(self) -> None:
         """Writes losses.png, and training.gif from the grids there are, at most `MOST_FRAMES`."""
-        if self.rows:
-            plots.plot_losses(self.losses_png, self.rows)
-        grids = sorted(self.samples.glob("epoch_*.png"))
+        if rows := self._read_rows():
+            plots.plot_losses(self.losses_png, rows)
+        grids = list(self._grids().values())
         if len(grids) > MOST_FRAMES:
             grids = [
                 grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)
@@ -172,7 +183,8 @@ class Workdir:
 
     def _left_by_a_run(self) -> list[Path]:
         names = ("samples", "checkpoints", "tensorboard")
-        files = [self.metrics_csv, self.training_gif, self.losses_png]
+        files = [self.path / versions.FILE_NAME]
+        files += [self.metrics_csv, self.training_gif, self.losses_png]
         return [self.path / name for name in names] + files
 
     def _clear(self) -> None:
@@ -182,24 +194,63 @@ class Workdir:
             else:
                 path.unlink(missing_ok=True)
 
-    def _read_rows(self, last_step: int) -> list[dict[str, float | None]]:
+    def _grids(self) -> dict[int, Path]:
+        """The grids by their epochs, in order."""
+        grids = {
+            int(number): path
+            for path in self.samples.glob("epoch_*.png")
+            if (number := path.stem.removeprefix("epoch_")).isdecimal()
+        }
+        return dict(sorted(grids.items()))
+
+    def _read_rows(self) -> list[dict[str, float]]:
+        """What metrics.csv holds; a row lacks what was not measured."""
         if not self.metrics_csv.exists():
             return []
+        with open(self.metrics_csv, newline="") as file:
+            return [
+                {name: float(text) for name, text in line.items() if text}
+                for line in csv.DictReader(file)
+            ]
+
+    def _drop_rows_after(self, last_step: int) -> None:
+        if not self.metrics_csv.exists():
+            return
         # A process killed while it wrote leaves a row that is cut short; it is a later one, since
         # rows are on disk before the checkpoint that covers them.
-        with open(self.metrics_csv, newline="") as file:
-            lines = [line for line in csv.DictReader(file) if int(line["step"]) <= last_step]
-        return [
-            {name: _number(name, text) for name, text in line.items()}
-            for line in lines
-            if None not in line.values()
-        ]
+        with (
+            open(self.metrics_csv, newline="") as file,
+            written_whole(self.metrics_csv) as beside,
+            open(beside, "w", newline="") as kept,
+        ):
+            rows = csv.reader(file)
+            names = next(rows, [])
+            writer = csv.writer(kept)
+            writer.writerow(names)
+            is_empty = True
+            for row in rows:
+                if len(row) == len(names) and int(row[0]) <= last_step:
+                    writer.writerow(row)
+                    is_empty = False
+        if is_empty:
+            self.metrics_csv.unlink()
 
-    def _write_rows(self) -> None:
-        with written_whole(self.metrics_csv) as beside, open(beside, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.rows[0].keys())
-            writer.writeheader()
-            writer.writerows(self.rows)
+
+def grid_interval(epoch: int) -> int:
+    """How many epochs lie between two grids, after so many epochs.
+
+    It is the smallest power of two with which there are `MOST_GRIDS` or fewer of later epochs than
+    0. It depends on nothing else, so a run that was stopped and gone on with has the same grids.
+    """
+    interval = 1
+    while epoch > MOST_GRIDS * interval:
+        interval *= 2
+    return interval
+
+
+def is_drawn(epoch: int, last_epoch: int) -> bool:
+    """Whether an epoch has a grid in a run of so many: at the interval, and the last one."""
+    return epoch == last_epoch or epoch % grid_interval(epoch) == 0
 
 
 def check_holds_seeds(path: str | Path) -> None:
@@ -218,9 +269,3 @@ def _is_there(path: Path) -> bool:
     if path.exists() and not path.is_dir():
         raise ValueError(f"the work dir {path} is a file: name a folder")
     return path.exists()
-
-
-def _number(name: str, text: str) -> float | None:
-    if not text:
-        return None
-    return int(text) if name == "step" else float(text)

@@ -10,6 +10,14 @@ import jax
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
+# As pyproject.toml has it for this process, for those that it starts: by whole names only.
+MODULES = (
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+    for path in (REPOSITORY / "jaxgan").rglob("*.py")
+)
+NOTHING_DEPRECATED = ",".join(
+    f"error::DeprecationWarning:{name}" for name in ("__main__", *MODULES)
+)
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -36,6 +44,7 @@ def start_script(compilation_cache, tmp_path):
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices),
             "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
+            "PYTHONWARNINGS": NOTHING_DEPRECATED,
         }
         process = subprocess.Popen(
             [sys.executable, REPOSITORY / "experiments" / script, *map(str, arguments)],

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from jaxgan import flags
+from jaxgan.config import FILE_NAME
 from jaxgan.mlp_gan import MLPGANConfig
 
 
@@ -94,6 +95,112 @@ def test_help_names_every_flag_and_exits_well(capsys):
         assert re.search(rf"--{field.name.replace('_', '-')}\b", text)
     assert "--no-resume" in text
     assert "--no-download" in text
+    assert "--config PATH" in text
+
+
+# None of its settings is the default one.
+HELD = MLPGANConfig(
+    recipe="textbook",
+    devices="2",
+    epochs=3,
+    batch_size=96,
+    seed=11,
+    workdir="runs/held",
+    dataset="fashion_mnist",
+    data_dir="/data",
+    download=True,
+    image_shape=(8, 10, 3),
+    generator_widths=(16, 32),
+    beta1=0.25,
+    r1=0.5,
+    loss="hinge",
+    precision="bfloat16",
+)
+
+
+def parse_with_held(directory, line, held=HELD):
+    held.save(directory)
+    return parse(f"--config {directory / FILE_NAME} {line}")
+
+
+def test_a_configuration_gives_every_setting_of_its_run(tmp_path):
+    config = parse_with_held(tmp_path, "")
+    assert config == HELD and hash(config) == hash(HELD)
+    assert config.to_json() == HELD.to_json()
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        ("--workdir runs/again", {"workdir": "runs/again"}),
+        ("--no-download --no-resume", {"download": False, "resume": False}),
+        ("--image-shape 4 5 1", {"image_shape": (4, 5, 1)}),
+        ("--generator-widths 7", {"generator_widths": (7,)}),
+        ("--loss minimax --beta1 0.5", {"loss": "minimax", "beta1": 0.5}),
+        ("--recipe textbook --r1 0", {"r1": 0.0}),
+        # What is the default everywhere else is something else here.
+        ("--seed 0 --epochs 28", {"seed": 0, "epochs": 28}),
+    ],
+)
+def test_flags_beside_a_configuration_set_single_ones(tmp_path, line, changes):
+    expected = dataclasses.replace(HELD, **changes)
+    assert parse_with_held(tmp_path, line) == expected
+    assert parse(f"{line} --config={tmp_path / FILE_NAME}") == expected
+
+
+def test_a_configuration_does_not_clear_a_folder_or_wait_for_hosts_because_its_run_did(tmp_path):
+    hosts = {"coordinator": "host:12", "num_processes": 2, "process_id": 0}
+    held = dataclasses.replace(HELD, resume=False, **hosts)
+    assert parse_with_held(tmp_path, "", held) == HELD
+    line = "--coordinator other:1 --num-processes 4 --process-id 3"
+    expected = {"coordinator": "other:1", "num_processes": 4, "process_id": 3}
+    assert parse_with_held(tmp_path, line, held) == dataclasses.replace(HELD, **expected)
+
+
+def test_another_recipe_than_the_configurations_is_refused(tmp_path):
+    said = "--recipe best sets nothing beside --config.* of a run of --recipe textbook"
+    with pytest.raises(ValueError, match=said):
+        parse_with_held(tmp_path, "--recipe best")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "is not there"),
+        ("", "cannot be used"),
+        ('{"experiment": "mnist_gan", "epochs": "ten"}', "epochs cannot be 'ten'"),
+        ('{"experiment": "mnist_gan", "zoom": 1}', "unknown setting 'zoom'"),
+        ('{"experiment": "another"}', "a run of 'another', not of 'mnist_gan'"),
+    ],
+)
+def test_a_configuration_that_is_none_is_named(tmp_path, content, said):
+    path = tmp_path / "wrong.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises((ValueError, OSError), match=said) as error:
+        parse(f"--config {path}")
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["--config", "--config --seed 1", "--config -x"])
+def test_a_configuration_wants_a_path(line):
+    with pytest.raises(ValueError, match="argument --config"):
+        parse(line)
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    with pytest.raises(OSError, match="give a run's config.json"):
+        parse(f"--config {tmp_path}")
+
+
+def test_what_is_no_run_has_no_configuration_to_repeat():
+    @dataclasses.dataclass
+    class Other:
+        num: int = 1
+        """How many."""
+
+    with pytest.raises(ValueError, match="--config"):
+        flags.parse(Other, ["--config", "config.json"], description="")
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, FileNotFoundError, ImportError])

@@ -1,5 +1,7 @@
 import csv
+import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.workdir import MOST_FRAMES, Workdir, check_holds_seeds
+from jaxgan.workdir import MOST_FRAMES, MOST_GRIDS, Workdir, check_holds_seeds, is_drawn
 
 METRICS = ("generator_loss", "discriminator_loss", "d_real", "d_fake", "d_accuracy")
 
@@ -58,7 +60,6 @@ def test_what_is_measured_now_and_then_is_blank_between(tmp_path):
     before = (tmp_path / "metrics.csv").read_bytes()
     resumed = opened(tmp_path, step=15)
     resumed.close()
-    assert [row["fid"] for row in resumed.rows] == [None, 2.5, None]
     assert (tmp_path / "metrics.csv").read_bytes() == before
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -85,12 +86,11 @@ def test_going_on_drops_what_is_later_and_ends_as_if_never_stopped(tmp_path, tor
     with open(tmp_path / "stopped" / "metrics.csv", "a") as file:
         file.write(torn)
     resumed = opened(tmp_path / "stopped", step=10)
-    assert [row["step"] for row in resumed.rows] == [5, 10]
+    assert [row["step"] for row in rows_on_disk(tmp_path / "stopped")] == ["5", "10"]
     log(resumed, 15, 20)
     resumed.close()
     files = [tmp_path / name / "metrics.csv" for name in ("straight", "stopped")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert resumed.rows == straight.rows
 
 
 def test_tensorboard_shows_each_step_once_after_going_on(tmp_path):
@@ -125,8 +125,21 @@ def test_a_folder_is_a_runs_from_its_first_file_on(tmp_path, monkeypatch):
     monkeypatch.setattr("os.replace", recording(made, os.replace))
     monkeypatch.setattr("pathlib.Path.mkdir", recording(made, Path.mkdir))
     opened(tmp_path / "run").close()
-    first_three = [Path(path).name for path in made[:3]]
-    assert first_three == ["run", "config.json", "samples"]
+    first_four = [Path(path).name for path in made[:4]]
+    assert first_four == ["run", "config.json", "versions.json", "samples"]
+
+
+def test_going_on_with_other_versions_is_told_and_recorded(tmp_path, monkeypatch):
+    workdir = Workdir(tmp_path, 3)
+    assert workdir.open(config_for(tmp_path, devices="2"), 0) == []
+    workdir.close()
+    monkeypatch.setattr("platform.python_version", lambda: "9.9")
+    before = ".".join(map(str, sys.version_info[:3]))
+    changes = Workdir(tmp_path, 3).open(config_for(tmp_path, devices="4"), 5)
+    assert changes == [f"python {before}, now 9.9", "devices 2, now 4"]
+    held = json.loads((tmp_path / "versions.json").read_text())
+    assert [(entry["from_step"], entry["devices"]) for entry in held] == [(0, 2), (5, 4)]
+    assert Workdir(tmp_path, 3).open(config_for(tmp_path, devices="1"), 0) == []
 
 
 def recording(made, function):
@@ -158,6 +171,55 @@ def test_the_gif_of_a_long_run_is_bounded_and_ends_with_the_last_epoch(tmp_path)
         for frame, epoch in ((0, 0), (MOST_FRAMES - 1, MOST_FRAMES + 49)):
             gif.seek(frame)
             assert np.asarray(gif.convert("L")).mean() == pytest.approx(epoch, abs=2)
+
+
+def draw_up_to(workdir, epoch, *, after=-1, last):
+    """Draws epochs as a run does that trains up to the last one; gives the most grids at once."""
+    most = 0
+    for each in range(after + 1, epoch + 1):
+        if is_drawn(each, last):
+            workdir.draw_samples(each, each, np.full((1, 1, 1, 1), each / last))
+            most = max(most, len(list(workdir.samples.iterdir())))
+    return most
+
+
+def drawn(path):
+    return {file.name: file.read_bytes() for file in (path / "samples").iterdir()}
+
+
+def test_the_grids_of_ten_thousand_epochs_are_bounded(tmp_path):
+    workdir = opened(tmp_path)
+    assert draw_up_to(workdir, 10_000, last=10_000) <= MOST_GRIDS + 2
+    workdir.draw_summary()
+    workdir.close()
+    # Every 64th: every 32nd would be 312.
+    assert drawn(tmp_path).keys() == {f"epoch_{e:04d}.png" for e in (*range(0, 10_000, 64), 10_000)}
+    with Image.open(tmp_path / "training.gif") as gif:
+        assert gif.n_frames == MOST_FRAMES
+        shown = []
+        for frame in range(MOST_FRAMES):
+            gif.seek(frame)
+            shown.append(np.asarray(gif.convert("L")).mean())
+    # The later, the brighter: they are in the order of their numbers, not of their names.
+    np.testing.assert_allclose(shown, np.linspace(0, 255, MOST_FRAMES), atol=4)
+
+
+@pytest.mark.parametrize("epochs", [199, 200, 201, 203, 400, 401, 410])
+def test_a_run_stopped_anywhere_has_the_grids_of_one_that_was_not(tmp_path, epochs):
+    straight = opened(tmp_path / "straight")
+    draw_up_to(straight, epochs, last=epochs)
+    straight.close()
+    # To the end of a shorter run, on to a kill, and again from an epoch before that.
+    for begun, killed, last in (
+        (-1, 150, 150),
+        (150, min(215, epochs), epochs),
+        (190, epochs, epochs),
+    ):
+        stopped = opened(tmp_path / "stopped", step=begun + 1)
+        draw_up_to(stopped, killed, after=begun, last=last)
+        stopped.close()
+    names = [drawn(tmp_path / name).keys() for name in ("straight", "stopped")]
+    assert names[0] == names[1]
 
 
 @pytest.mark.parametrize(

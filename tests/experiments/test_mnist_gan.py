@@ -117,6 +117,7 @@ def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
         "samples",
         "tensorboard",
         "training.gif",
+        "versions.json",
     ]
 
     config = json.loads((workdir / "config.json").read_text())
@@ -192,6 +193,25 @@ def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(run_script, tmp_pa
         )
         by_hand = frechet_distance(reference, moments(embed(samples, evaluator).features))
         np.testing.assert_allclose(float(fids[4]), by_hand, rtol=1e-4)
+
+
+def test_a_runs_configuration_repeats_it_bit_for_bit(undisturbed, run_script, tmp_path):
+    workdir = tmp_path / "again"
+    held = undisturbed / "config.json"
+    done = run_script("mnist_gan.py", "--config", held, "--workdir", workdir, devices=2)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(workdir, undisturbed)
+    configs = [json.loads((path / "config.json").read_text()) for path in (workdir, undisturbed)]
+    assert configs[0] == configs[1] | {"workdir": str(workdir)}
+
+
+def test_a_runs_configuration_without_another_folder_goes_on_with_it(undisturbed, call_script):
+    before = contents(undisturbed)
+    config = undisturbed / "config.json"
+    done = call_script("mnist_gan.py", "--config", config, "--devices", 2, "--loss", "hinge")
+    assert_one_line(done, "holds a run with --loss non_saturating, not hinge")
+    assert_one_line(call_script("mnist_gan.py", "--config", config.parent), "a run's config.json")
+    assert contents(undisturbed) == before
 
 
 def test_several_seeds_leave_what_each_leaves_alone(undisturbed, together, run_script, tmp_path):
@@ -357,8 +377,13 @@ def test_a_finished_run_says_so_and_goes_on_to_more_epochs(undisturbed, run_scri
     again = run_script("mnist_gan.py", *flags(workdir, "--epochs", 1), devices=2)
     assert again.returncode == 0 and "trained for 1 epochs already" in again.stdout
     assert contents(workdir / "checkpoints") == before
+    assert "made with" not in again.stdout
+    made_with = workdir / "versions.json"
+    version = f'"jax": "{jax.__version__}"'
+    made_with.write_text(made_with.read_text().replace(version, '"jax": "0.0.1"'))
     more = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
     assert more.returncode == 0, more.stderr
+    assert f"made with jax 0.0.1, now {jax.__version__}: the same bits are not" in more.stdout
     assert_same_run(workdir, undisturbed)
 
 
