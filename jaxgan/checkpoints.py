@@ -1,8 +1,15 @@
 """The whole state of a run on disk, through Orbax, and back."""
 
+import contextlib
+import errno
+import hashlib
+import json
 import logging
+import os
+import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +23,23 @@ from jaxgan.state import TrainState
 
 PyTree = Any
 STATE, GENERATOR, CONFIG = "state", "generator", "config"
+DIGESTS = "digests"
 DISCRIMINATOR = "discriminator"
+# Part of the name of what Orbax has not written to its end.
+UNFINISHED = ".orbax-checkpoint-tmp"
+
+_usual_hook = sys.unraisablehook
 
 
 class Checkpoints:
     """The checkpoints of one run: a directory with one subdirectory a step.
 
-    Each holds three items: `state` (all of the `TrainState` but the average), `generator` (what
-    `generator.apply` takes to draw from the average) and `config` (JSON). Orbax writes into a
-    temporary directory and renames it, so a step that is there under its number is complete. They
-    hold plain arrays of one device's copy, so any number of devices reads what any other wrote.
+    Each holds four items: `state` (all of the `TrainState` but the average), `generator` (what
+    `generator.apply` takes to draw from the average), `config` (JSON) and `digests` (JSON: SHA-256
+    of the first two, since Orbax alone reads some damaged files as other numbers). Orbax writes
+    into a temporary directory and renames it, so a step that is there under its number is complete.
+    They hold plain arrays of one device's copy, so any number of devices reads what any other
+    wrote.
     """
 
     def __init__(self, directory: Path, keep: int = 3):
@@ -59,16 +73,12 @@ class Checkpoints:
         """
         tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
         del tree["ema_params"]
-        self._manager().save(
-            int(state.step),
-            args=ocp.args.Composite(
-                **{
-                    STATE: ocp.args.StandardSave(_as_numpy(tree)),
-                    GENERATOR: ocp.args.StandardSave(_as_numpy(state.ema_variables)),
-                    CONFIG: ocp.args.JsonSave(dict(config)),
-                }
-            ),
-        )
+        trees = {STATE: _as_numpy(tree), GENERATOR: _as_numpy(state.ema_variables)}
+        items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+        items[CONFIG] = ocp.args.JsonSave(dict(config))
+        items[DIGESTS] = ocp.args.JsonSave({name: _digest(tree) for name, tree in trees.items()})
+        with self._writing():
+            self._manager().save(int(state.step), args=ocp.args.Composite(**items))
 
     def load(self, player: str) -> PyTree:
         """One network's variables from the newest checkpoint that can be read.
@@ -86,8 +96,8 @@ class Checkpoints:
         for step in reversed(steps):
             try:
                 if player == GENERATOR:
-                    return _read(self.directory / str(step) / GENERATOR)
-                stored = _read(self.directory / str(step) / STATE)[player]
+                    return _read(self.directory / str(step), GENERATOR)
+                stored = _read(self.directory / str(step), STATE)[player]
                 return {"params": stored["params"], **stored["collections"]}
             except Exception as error:
                 logging.getLogger(__name__).warning(
@@ -102,16 +112,41 @@ class Checkpoints:
             OSError: it could not be written.
         """
         if self._open is not None:
-            self._open.wait_until_finished()
+            with self._writing():
+                self._open.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and lets go of the directory."""
+        """Waits, and lets go of the directory, also when it raises.
+
+        Raises:
+            OSError: something could not be written.
+        """
         if self._open is not None:
-            self._open.close()
+            with self._writing():
+                self._open.close()
             self._open = None
+
+    def remove_unfinished(self) -> None:
+        """Removes what a killed process, or a full disk, has left half-written, as far as it can.
+
+        After an error Orbax may write for a moment still.
+        """
+        for leftover in self.directory.glob(f"*{UNFINISHED}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Makes an OSError of whatever Orbax raises when it cannot write."""
+        try:
+            yield
+        except Exception as error:
+            # Orbax does not go on after an error; the next save opens the directory anew.
+            self._open = None
+            raise _os_error(error, self.directory) from error
 
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:
+            _quieten_orbax()
             self.directory.mkdir(parents=True, exist_ok=True)
             self._open = ocp.CheckpointManager(
                 self.directory,
@@ -130,8 +165,8 @@ class Checkpoints:
 
     def _restore(self, step: int, like: TrainState) -> TrainState:
         directory = self.directory / str(step)
-        tree = _read(directory / STATE)
-        tree["ema_params"] = _read(directory / GENERATOR)["params"]
+        tree = _read(directory, STATE)
+        tree["ema_params"] = _read(directory, GENERATOR)["params"]
         template = like.replace(key=jax.random.key_data(like.key))
         state = flax.serialization.from_state_dict(template, tree)
         for (path, want), got in zip(
@@ -254,13 +289,60 @@ def _of(runs: Sequence[Checkpoints], i: int) -> str:
     return f"{runs[i].directory.parent.name}: " if len(runs) > 1 else ""
 
 
-def _read(directory: Path) -> PyTree:
-    with ocp.StandardCheckpointer(
-        multiprocessing_options=ocp.options.MultiprocessingOptions(
-            primary_host=0, active_processes={0}
-        )
-    ) as checkpointer:
-        return checkpointer.restore(directory)
+def _read(directory: Path, item: str) -> PyTree:
+    _quieten_orbax()
+    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+    with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
+        tree = checkpointer.restore(directory / item)
+    # There was a time when checkpoints had none.
+    if (directory / DIGESTS).exists():
+        digests = json.loads((directory / DIGESTS / "metadata").read_text())
+        if digests.get(item) != _digest(tree):
+            raise ValueError(f"the {item} is not what was saved")
+    return tree
+
+
+def _quieten_orbax() -> None:
+    """Keeps from the screen, for this process, tracebacks of errors that are raised here as well.
+
+    Orbax logs what it will raise, and TensorStore has no caller for what becomes of the other
+    arrays of a tree once one has failed.
+    """
+    logging.getLogger("absl").addFilter(_has_no_traceback)
+    if sys.unraisablehook is not _pass_on_unraisable:
+        global _usual_hook
+        _usual_hook, sys.unraisablehook = sys.unraisablehook, _pass_on_unraisable
+
+
+def _has_no_traceback(record: logging.LogRecord) -> bool:
+    return not record.exc_info
+
+
+def _pass_on_unraisable(unraisable: Any) -> None:
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        _usual_hook(unraisable)
+
+
+def _digest(tree: PyTree) -> str:
+    """SHA-256 of a tree's arrays, with their names, dtypes and shapes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(leaf.tobytes())
+    return digest.hexdigest()
+
+
+def _os_error(error: Exception, path: Path) -> OSError:
+    """The error of the system that is behind one of Orbax or TensorStore."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return OSError(cause.errno, os.strerror(cause.errno), os.fspath(path))
+        if number := re.search(r"OS error (\d+)", str(cause)):
+            number = int(number[1])
+            return OSError(number, os.strerror(number), os.fspath(path))
+        cause = cause.__cause__ or cause.__context__
+    return OSError(errno.EIO, _first_line(error), os.fspath(path))
 
 
 def _as_numpy(tree: PyTree) -> PyTree:
