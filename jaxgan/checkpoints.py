@@ -154,6 +154,8 @@ class Checkpoints:
                     create=False,
                     max_to_keep=self._keep,
                     cleanup_tmp_directories=True,
+                    # Else, where none can be made, threads wait ten minutes for them.
+                    async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
                     # Every process has the same state: the first writes it, the others need not
                     # see the disk that it is on.
                     multiprocessing_options=ocp.options.MultiprocessingOptions(
@@ -338,7 +340,7 @@ def _os_error(error: Exception, path: Path) -> OSError:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno is not None:
             return OSError(cause.errno, os.strerror(cause.errno), os.fspath(path))
-        if number := re.search(r"OS error (\d+)", str(cause)):
+        if number := re.search(r"os_error_code='(\d+)'", str(cause)):
             number = int(number[1])
             return OSError(number, os.strerror(number), os.fspath(path))
         cause = cause.__cause__ or cause.__context__

@@ -199,6 +199,20 @@ def test_what_cannot_be_written_is_an_oserror_and_the_last_checkpoint_stays(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
 
 
+def test_why_tensorstore_could_not_write_is_found_in_what_it_says(tmp_path, monkeypatch):
+    checkpoints = save(tmp_path, 10)
+    checkpoints.save(a_state(20), CONFIG)
+    said = "RESOURCE_EXHAUSTED: Failed to open: \"x\": No space left [os_error_code='28']"
+
+    def fail():
+        raise ValueError(said)
+
+    monkeypatch.setattr(checkpoints._open, "wait_until_finished", fail)
+    with pytest.raises(OSError) as raised:
+        checkpoints.wait()
+    assert (raised.value.errno, raised.value.strerror) == (28, "No space left on device")
+
+
 def test_remove_unfinished(tmp_path):
     checkpoints = save(tmp_path, 10)
     (tmp_path / "20.orbax-checkpoint-tmp" / "state").mkdir(parents=True)

@@ -19,6 +19,10 @@ from jaxgan.files import PARTIAL
 NO_SPACE = "No space left on device"
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def assert_nothing_is_amiss(workdir, undisturbed):
     """It holds what the run that nothing disturbed left: nothing more, nothing less."""
     assert_same_run(workdir, undisturbed)
@@ -86,9 +90,7 @@ def kill(process, workdir, moment, rng):
     assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
 
 
-@pytest.mark.parametrize(
-    ("kills", "epochs"), [(3, 3), pytest.param(25, 40, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("kills", "epochs"), [(3, 3), slow(25, 40)])
 def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_the_same(
     undisturbed, start_script, run_script, tmp_path, kills, epochs
 ):
@@ -134,7 +136,7 @@ def read_until(process, text):
     return said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
 def test_a_second_signal_ends_it_at_once(undisturbed, start_script, run_script, tmp_path, number):
     workdir = tmp_path / "run"
     command = ("mnist_gan.py", *flags(workdir, "--epochs", 3))
@@ -151,7 +153,7 @@ def test_a_second_signal_ends_it_at_once(undisturbed, start_script, run_script, 
     assert_nothing_is_amiss(workdir, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [slow(signal.SIGTERM), signal.SIGINT])
 def test_a_signal_before_training_ends_it_without_a_traceback(
     undisturbed, start_script, run_script, tmp_path, number
 ):
@@ -212,9 +214,10 @@ def assert_one_line(process, message):
     assert line.endswith("and the same command goes on from there")
 
 
-@pytest.mark.parametrize(("free", "unwritten"), [(0, ""), (400_000, "/checkpoints")])
+# The rows of an epoch and its pictures fit into the latter, a checkpoint does not.
+@pytest.mark.parametrize("free", [slow(0), 400_000])
 def test_a_full_disk_ends_it_in_one_line_and_once_there_is_room_it_goes_on(
-    undisturbed, start_script, run_script, tmp_path, mount, free, unwritten
+    undisturbed, start_script, run_script, tmp_path, mount, free
 ):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -224,15 +227,14 @@ def test_a_full_disk_ends_it_in_one_line_and_once_there_is_room_it_goes_on(
     process = start_script(*command, devices=2)
     wait_for(Checkpoints(workdir / "checkpoints").steps, process)
     fill(disk, free)
-    assert_one_line(process, f"{unwritten} could not be written: {NO_SPACE}; the newest")
-    assert not leftovers(workdir)
+    assert_one_line(process, f"could not be written: {NO_SPACE}; the newest whole checkpoint is")
     (disk / "ballast").unlink()
     done = run_script(*command, devices=2)
     assert done.returncode == 0, done.stderr
     assert_nothing_is_amiss(workdir, undisturbed)
 
 
-@pytest.mark.parametrize("folder", [".", "checkpoints"])
+@pytest.mark.parametrize("folder", [slow("."), "checkpoints"])
 def test_a_folder_that_becomes_read_only_ends_it_in_one_line(
     undisturbed, start_script, run_script, tmp_path, mount, folder
 ):
@@ -249,6 +251,7 @@ def test_a_folder_that_becomes_read_only_ends_it_in_one_line(
     assert_nothing_is_amiss(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_work_dir_that_is_taken_away_ends_it_in_one_line(
     undisturbed, start_script, run_script, tmp_path
 ):
