@@ -1,7 +1,6 @@
 """The whole state of a run on disk, through Orbax, and back."""
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
@@ -136,13 +135,16 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Makes an OSError of whatever Orbax raises when it cannot write."""
+        """Makes an OSError of what Orbax raises because of one."""
         try:
             yield
         except Exception as error:
             # Orbax does not go on after an error; the next save opens the directory anew.
             self._open = None
-            raise _os_error(error, self.directory) from error
+            if number := _error_number(error):
+                path = os.fspath(self.directory)
+                raise OSError(number, os.strerror(number), path) from error
+            raise
 
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:
@@ -334,17 +336,16 @@ def _digest(tree: PyTree) -> str:
     return digest.hexdigest()
 
 
-def _os_error(error: Exception, path: Path) -> OSError:
-    """The error of the system that is behind one of Orbax or TensorStore."""
+def _error_number(error: Exception) -> int | None:
+    """The operating system's number of what is behind an error of Orbax or TensorStore."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno is not None:
-            return OSError(cause.errno, os.strerror(cause.errno), os.fspath(path))
+        if isinstance(cause, OSError) and cause.errno:
+            return cause.errno
         if number := re.search(r"os_error_code='(\d+)'", str(cause)):
-            number = int(number[1])
-            return OSError(number, os.strerror(number), os.fspath(path))
+            return int(number[1])
         cause = cause.__cause__ or cause.__context__
-    return OSError(errno.EIO, _first_line(error), os.fspath(path))
+    return None
 
 
 def _as_numpy(tree: PyTree) -> PyTree:

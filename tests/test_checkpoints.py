@@ -213,6 +213,13 @@ def test_why_tensorstore_could_not_write_is_found_in_what_it_says(tmp_path, monk
     assert (raised.value.errno, raised.value.strerror) == (28, "No space left on device")
 
 
+def test_a_mistake_in_a_save_is_no_oserror(tmp_path):
+    checkpoints = save(tmp_path, 10)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        checkpoints.save(a_state(20), {"loss": object()})
+        checkpoints.wait()
+
+
 def test_remove_unfinished(tmp_path):
     checkpoints = save(tmp_path, 10)
     (tmp_path / "20.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
