@@ -3,14 +3,18 @@
 python experiments/mnist_gan.py --devices all
 """
 
+import signal
 import sys
-
-from jaxgan import flags
-from jaxgan.experiment import Experiment, RunFailed
-from jaxgan.mlp_gan import MLPGANConfig
 
 
 def main() -> None:
+    # Before training begins there is nothing to save: Ctrl-C ends it as SIGTERM does, at once and
+    # without a traceback, from the first import on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from jaxgan import flags
+    from jaxgan.experiment import Experiment, RunFailed
+    from jaxgan.mlp_gan import MLPGANConfig
+
     with flags.user_errors():
         config = flags.parse(MLPGANConfig, sys.argv[1:], description=__doc__)
         experiment = Experiment(config)

@@ -1,10 +1,15 @@
 """The whole state of a run on disk, through Orbax, and back."""
 
+import contextlib
+import hashlib
 import json
 import logging
 import math
+import os
+import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +25,12 @@ from jaxgan.weights import check_names
 
 PyTree = Any
 STATE, GENERATOR, CONFIG = "state", "generator", "config"
+DIGESTS = "digests"
 DISCRIMINATOR = "discriminator"
+# Part of the name of what Orbax has not written to its end.
+UNFINISHED = ".orbax-checkpoint-tmp"
+
+_usual_hook = sys.unraisablehook
 
 # Orbax's list of an item's variables: a third of a kilobyte each.
 _VARIABLES = "_METADATA"
@@ -37,10 +47,12 @@ _MOST_RATIO, _SPARE_BYTES = 64, 64 << 20
 class Checkpoints:
     """The checkpoints of one run: a directory with one subdirectory a step.
 
-    Each holds three items: `state` (all of the `TrainState` but the average), `generator` (what
-    `generator.apply` takes to draw from the average) and `config` (JSON). Orbax writes into a
-    temporary directory and renames it, so a step that is there under its number is complete. They
-    hold plain arrays of one device's copy, so any number of devices reads what any other wrote.
+    Each holds four items: `state` (all of the `TrainState` but the average), `generator` (what
+    `generator.apply` takes to draw from the average), `config` (JSON) and `digests` (JSON: SHA-256
+    of the first two, since Orbax alone reads some damaged files as other numbers). Orbax writes
+    into a temporary directory and renames it, so a step that is there under its number is complete.
+    They hold plain arrays of one device's copy, so any number of devices reads what any other
+    wrote.
     """
 
     def __init__(self, directory: Path, keep: int = 3):
@@ -77,16 +89,12 @@ class Checkpoints:
         """
         tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
         del tree["ema_params"]
-        self._manager().save(
-            int(state.step),
-            args=ocp.args.Composite(
-                **{
-                    STATE: ocp.args.StandardSave(_as_numpy(tree)),
-                    GENERATOR: ocp.args.StandardSave(_as_numpy(state.ema_variables)),
-                    CONFIG: ocp.args.JsonSave(dict(config)),
-                }
-            ),
-        )
+        trees = {STATE: _as_numpy(tree), GENERATOR: _as_numpy(state.ema_variables)}
+        items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+        items[CONFIG] = ocp.args.JsonSave(dict(config))
+        items[DIGESTS] = ocp.args.JsonSave({name: _digest(tree) for name, tree in trees.items()})
+        with self._writing():
+            self._manager().save(int(state.step), args=ocp.args.Composite(**items))
 
     def load(self, player: str) -> PyTree:
         """One network's variables from the newest checkpoint that can be read.
@@ -104,8 +112,8 @@ class Checkpoints:
         for step in reversed(steps):
             try:
                 if player == GENERATOR:
-                    return _with_float32_params(_read(self.directory / str(step) / GENERATOR))
-                stored = _read(self.directory / str(step) / STATE)[player]
+                    return _with_float32_params(_read(self.directory / str(step), GENERATOR))
+                stored = _read(self.directory / str(step), STATE)[player]
                 return _with_float32_params({**stored["collections"], "params": stored["params"]})
             except Exception as error:
                 logging.getLogger(__name__).warning(
@@ -120,16 +128,44 @@ class Checkpoints:
             OSError: it could not be written.
         """
         if self._open is not None:
-            self._open.wait_until_finished()
+            with self._writing():
+                self._open.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and lets go of the directory."""
+        """Waits, and lets go of the directory, also when it raises.
+
+        Raises:
+            OSError: something could not be written.
+        """
         if self._open is not None:
-            self._open.close()
+            with self._writing():
+                self._open.close()
             self._open = None
+
+    def remove_unfinished(self) -> None:
+        """Removes what a killed process, or a full disk, has left half-written, as far as it can.
+
+        After an error Orbax may write for a moment still.
+        """
+        for leftover in self.directory.glob(f"*{UNFINISHED}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Makes an OSError of what Orbax raises because of one."""
+        try:
+            yield
+        except Exception as error:
+            # Orbax does not go on after an error; the next save opens the directory anew.
+            self._open = None
+            if number := _error_number(error):
+                path = os.fspath(self.directory)
+                raise OSError(number, os.strerror(number), path) from error
+            raise
 
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:
+            _quieten_orbax()
             self.directory.mkdir(parents=True, exist_ok=True)
             try:
                 self._open = ocp.CheckpointManager(
@@ -138,6 +174,8 @@ class Checkpoints:
                         create=False,
                         max_to_keep=self._keep,
                         cleanup_tmp_directories=True,
+                        # Else, where none can be made, threads wait ten minutes for them.
+                        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
                         # Every process has the same state: the first writes it, the others need not
                         # see the disk that it is on.
                         multiprocessing_options=ocp.options.MultiprocessingOptions(
@@ -158,9 +196,9 @@ class Checkpoints:
         template = like.replace(key=jax.random.key_data(like.key))
         wanted = flax.serialization.to_state_dict(template)
         del wanted["ema_params"]
-        tree = _read(directory / STATE, wanted)
+        tree = _read(directory, STATE, wanted)
         wanted = flax.serialization.to_state_dict(like.ema_variables)
-        tree["ema_params"] = _read(directory / GENERATOR, wanted)["params"]
+        tree["ema_params"] = _read(directory, GENERATOR, wanted)["params"]
         state = flax.serialization.from_state_dict(template, tree)
         return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
 
@@ -274,33 +312,81 @@ def _of(runs: Sequence[Checkpoints], i: int) -> str:
     return f"{runs[i].directory.parent.name}: " if len(runs) > 1 else ""
 
 
-def _read(directory: Path, like: PyTree = None) -> PyTree:
+def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
     """An item of a checkpoint, from wherever it comes: nested dict of NumPy arrays.
 
     Orbax allocates whatever an item says of itself, and looks for arrays wherever their names
     lead. So that is looked at first.
 
     Args:
-        directory: the item's.
+        directory: the checkpoint's.
+        item: its name.
         like: what it must be like: nested dict of arrays of the same names, shapes and dtypes.
 
     Raises:
         ValueError: it is not as `save` writes it, or not like `like`.
         Exception: of any kind, for damaged files.
     """
-    _check_list(directory)
-    with ocp.StandardCheckpointer(
-        multiprocessing_options=ocp.options.MultiprocessingOptions(
-            primary_host=0, active_processes={0}
-        )
-    ) as checkpointer:
-        held = _flat(checkpointer.handler.metadata(directory).tree)
+    _quieten_orbax()
+    _check_list(directory / item)
+    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+    with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
+        held = _flat(checkpointer.handler.metadata(directory / item).tree)
         _check_arrays(held)
         if like is None:
-            _check_size(held, directory)
+            _check_size(held, directory / item)
         else:
             _check_like(held, _flat(like))
-        return checkpointer.restore(directory)
+        tree = checkpointer.restore(directory / item)
+    # There was a time when checkpoints had none.
+    if (directory / DIGESTS).exists():
+        with open(directory / DIGESTS / "metadata", "rb") as file:
+            digests = json.loads(file.read(_MOST_LIST_BYTES))
+        if digests.get(item) != _digest(tree):
+            raise ValueError(f"the {item} is not what was saved")
+    return tree
+
+
+def _quieten_orbax() -> None:
+    """Keeps from the screen, for this process, tracebacks of errors that are raised here as well.
+
+    Orbax logs what it will raise, and TensorStore has no caller for what becomes of the other
+    arrays of a tree once one has failed.
+    """
+    logging.getLogger("absl").addFilter(_has_no_traceback)
+    if sys.unraisablehook is not _pass_on_unraisable:
+        global _usual_hook
+        _usual_hook, sys.unraisablehook = sys.unraisablehook, _pass_on_unraisable
+
+
+def _has_no_traceback(record: logging.LogRecord) -> bool:
+    return not record.exc_info
+
+
+def _pass_on_unraisable(unraisable: Any) -> None:
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        _usual_hook(unraisable)
+
+
+def _digest(tree: PyTree) -> str:
+    """SHA-256 of a tree's arrays, with their names, dtypes and shapes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(leaf.tobytes())
+    return digest.hexdigest()
+
+
+def _error_number(error: Exception) -> int | None:
+    """The operating system's number of what is behind an error of Orbax or TensorStore."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return cause.errno
+        if number := re.search(r"os_error_code='(\d+)'", str(cause)):
+            return int(number[1])
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _check_list(directory: Path) -> None:

@@ -1,9 +1,10 @@
 """A run from beginning to end: the edge where training meets the disk, the screen and signals."""
 
+import contextlib
 import dataclasses
+import errno
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from jaxgan.workdir import Workdir, check_holds_seeds, is_drawn
 
 GRID_IMAGES = 64
 EVALUATED_IMAGES = 10_000
+STDERR = 2
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
 
 
@@ -100,21 +102,28 @@ class Experiment:
         the second ends it at once.
 
         Raises:
-            RunFailed: a number was NaN or infinite; nothing of that call is saved.
+            RunFailed: a work dir could not be written to, whose last whole checkpoint is as it was;
+                or a number was NaN or infinite, and nothing of that call is saved.
         """
+        with _StopSignals() as signals:
+            try:
+                self._run(signals)
+            except OSError as error:
+                raise self._abandon(error) from error
+
+    def _run(self, signals: "_StopSignals") -> None:
         last_step = self._config.epochs * self._schedule.steps_per_epoch
         begun_at = self._step
         self._say_what_is_run(begun_at)
         if begun_at >= last_step:
             self._say(f"Nothing to do: it is trained for {self._epochs(begun_at)} epochs already.")
             self._say("Go on with a larger --epochs.")
-            for run in self._runs:
-                run.workdir.close()
+            self._close()  # A process that was killed after its last save has left that to do.
             return
         if begun_at == 0:
             self._draw()
         started = time.perf_counter()
-        with _StopSignals() as signals, self._progress_bar(begun_at, last_step) as bar:
+        with self._progress_bar(begun_at, last_step) as bar:
             calls = training.train(
                 self._gan,
                 training.stack([run.state for run in self._runs]),
@@ -250,11 +259,30 @@ class Experiment:
             samples = run.config.draw(run.state, key, GRID_IMAGES)
             run.workdir.draw_samples(self._step, epoch, samples)
 
-    def _finish(self, steps: int, seconds: float, received: signal.Signals | None) -> None:
+    def _close(self) -> None:
         for run in self._runs:
             if self._is_first:
                 run.workdir.draw_summary()
             run.workdir.close()
+
+    def _abandon(self, error: OSError) -> RunFailed:
+        for run in self._runs:
+            run.workdir.abandon()
+        steps = set.intersection(*(set(run.workdir.checkpoints.steps()) for run in self._runs))
+        if steps:
+            held = f"the newest whole checkpoint is of epoch {self._epochs(max(steps))}"
+            after = "goes on from there"
+        else:
+            held = f"there is no checkpoint in {self._config.workdir}"
+            after = "begins at the beginning"
+        first = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
+        return RunFailed(
+            f"{error.filename or 'the output'} could not be written: {error.strerror or error}; "
+            f"{held}: {first}, and the same command {after}"
+        )
+
+    def _finish(self, steps: int, seconds: float, received: signal.Signals | None) -> None:
+        self._close()
         step = self._step
         if step < self._config.epochs * self._schedule.steps_per_epoch:
             name = received.name if received else "a signal to another process"
@@ -348,7 +376,9 @@ class _StopSignals:
         self.received = signal.Signals(number)
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)
-        print("\nstopping: saving first; once more to leave at once", file=sys.stderr, flush=True)
+        # Not by print, which fails if it is the progress bar's that was interrupted.
+        with contextlib.suppress(OSError):
+            os.write(STDERR, b"\nstopping: saving first; once more to leave at once\n")
 
 
 def _on_any_process(flag: bool) -> bool:

@@ -9,6 +9,16 @@ PARTIAL = ".partial"
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Has an OSError of the block say which file it is about: one of a write does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; renames it to `path` if the block ends well.
 
@@ -23,12 +33,15 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     beside = path.with_name(f".{path.stem}{PARTIAL}{path.suffix}")
     try:
-        yield beside
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(beside, path)
+        with naming(path):
+            yield beside
+            with open(beside, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        # On a disk that takes nothing any more, removing fails too; why writing did says more.
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def remove_partial(directory: Path) -> None:

@@ -1,18 +1,19 @@
 """What a run leaves on disk, and what it finds there when it goes on."""
 
+import contextlib
 import csv
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from jaxgan import images, plots, training, versions
 from jaxgan.checkpoints import Checkpoints
 from jaxgan.config import FILE_NAME, RunConfig
-from jaxgan.files import remove_partial, written_whole
+from jaxgan.events import EventFile
+from jaxgan.files import naming, remove_partial, written_whole
 
 MOST_FRAMES = 100
 MOST_GRIDS = 200
@@ -29,7 +30,7 @@ class Workdir:
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
         self._metrics_file = None
-        self._tensorboard: SummaryWriter | None = None
+        self._events: EventFile | None = None
 
     @property
     def samples(self) -> Path:
@@ -104,36 +105,38 @@ class Workdir:
             self.samples.mkdir(exist_ok=True)
             self.checkpoints.directory.mkdir(exist_ok=True)
             remove_partial(self.path)
+            self.checkpoints.remove_unfinished()
+            self._drop_rows_after(step)
+            self._events = EventFile(self.path / "tensorboard", step)
         except OSError as error:
             raise OSError(
-                f"the work dir {self.path} cannot be written to: {error.strerror}"
+                f"the work dir {self.path} cannot be written to: {error.strerror or error}"
             ) from error
-        self._drop_rows_after(step)
-        # The suffix keeps a run that is stopped and gone on with at once from writing over its own
-        # file, which is named by the second.
-        self._tensorboard = SummaryWriter(
-            str(self.path / "tensorboard"), purge_step=step + 1, filename_suffix=f".step{step}"
-        )
         return changes
 
     def log(self, step: int, epoch: float, metrics: Mapping[str, float | None]) -> None:
-        """Adds a row to metrics.csv and to TensorBoard; None is what was not measured."""
+        """Adds a row to metrics.csv and to TensorBoard; None is what was not measured.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         values = {name: None if x is None else float(x) for name, x in metrics.items()}
         row = {"step": step, "epoch": epoch, **values}
-        if self._metrics_file is None:
-            is_new = not self.metrics_csv.exists()
-            self._metrics_file = open(self.metrics_csv, "a", newline="")
-            if is_new:
-                csv.writer(self._metrics_file).writerow(row)
-        csv.writer(self._metrics_file).writerow(row.values())
-        self._metrics_file.flush()
+        with naming(self.metrics_csv):
+            if self._metrics_file is None:
+                is_new = not self.metrics_csv.exists()
+                self._metrics_file = open(self.metrics_csv, "a", newline="")
+                if is_new:
+                    csv.writer(self._metrics_file).writerow(row)
+            csv.writer(self._metrics_file).writerow(row.values())
+            self._metrics_file.flush()
         for name, value in values.items():
             if value is not None:
-                self._tensorboard.add_scalar(name, value, step)
+                self._events.add_scalar(name, value, step)
 
     def log_throughput(self, step: int, images_per_second: float) -> None:
         """To TensorBoard alone: metrics.csv holds only what is the same whenever it is run."""
-        self._tensorboard.add_scalar("images_per_second", images_per_second, step)
+        self._events.add_scalar("images_per_second", images_per_second, step)
 
     def draw_samples(self, step: int, epoch: int, samples: np.ndarray) -> Path:
         """Writes an epoch's grid, and removes those that a run of so many epochs has no more.
@@ -146,7 +149,9 @@ class Workdir:
         path = self.samples / f"epoch_{epoch:04d}.png"
         canvas = images.grid(samples)
         images.write_png(path, canvas, PICTURE_SCALE)
-        self._tensorboard.add_image("samples", canvas, step, dataformats="HWC")
+        self._events.add_image("samples", canvas, step)
+        # Whoever looks on sees an epoch at its end.
+        self._events.flush()
         for other, grid in self._grids().items():
             if other != epoch and other % grid_interval(epoch):
                 grid.unlink()
@@ -165,21 +170,42 @@ class Workdir:
             images.write_gif(self.training_gif, [images.read_png(grid) for grid in grids])
 
     def flush(self) -> None:
-        """Puts all rows on disk, as must be before a checkpoint that is later than they are."""
+        """Puts all rows on disk, as must be before a checkpoint that is later than they are.
+
+        Raises:
+            OSError: they cannot be written, or metrics.csv is gone.
+        """
         if self._metrics_file is not None:
-            self._metrics_file.flush()
-            os.fsync(self._metrics_file.fileno())
-        if self._tensorboard is not None:
-            self._tensorboard.flush()
+            with naming(self.metrics_csv):
+                self._metrics_file.flush()
+                os.fsync(self._metrics_file.fileno())
+                # A file that was removed takes all that is written to it.
+                os.stat(self.metrics_csv)
+        if self._events is not None:
+            self._events.flush()
 
     def close(self) -> None:
-        """Flushes and lets go of everything."""
+        """Flushes and lets go of everything.
+
+        Raises:
+            OSError: something could not be written.
+        """
         self.flush()
-        self.checkpoints.close()
-        if self._metrics_file is not None:
-            self._metrics_file.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        for close in self._closing():
+            close()
+
+    def abandon(self) -> None:
+        """Lets go of everything after an error, whether or not it can be written.
+
+        What was saved and can be written still is; what was begun and cannot be is removed.
+        """
+        for close in [*self._closing(), self.checkpoints.remove_unfinished]:
+            with contextlib.suppress(OSError):
+                close()
+
+    def _closing(self) -> list[Callable[[], None]]:
+        files = [self._metrics_file, self._events]
+        return [self.checkpoints.close, *(file.close for file in files if file is not None)]
 
     def _left_by_a_run(self) -> list[Path]:
         names = ("samples", "checkpoints", "tensorboard")

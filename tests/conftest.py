@@ -1,7 +1,10 @@
 """Eight virtual CPU devices for all tests, and one compilation cache, thrown away afterwards."""
 
+import contextlib
 import os
+import resource
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,10 +89,30 @@ def call_script(monkeypatch, capfd, tmp_path):
         monkeypatch.chdir(tmp_path)
         capfd.readouterr()
         code = 0
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as end:
             code = end.code
+        finally:
+            signal.signal(signal.SIGINT, on_ctrl_c)
         return subprocess.CompletedProcess(argv, code, *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture
+def no_file_above():
+    """(size) -> a context in which no file can be written beyond this many bytes, as on a disk
+    that is full; the error is EFBIG, "File too large"."""
+
+    @contextlib.contextmanager
+    def limit(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

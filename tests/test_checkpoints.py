@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import shutil
 
 import chex
 import jax
@@ -17,7 +19,10 @@ CONFIG = {"seed": 7, "noise": "uniform"}
 
 
 def a_state(step=0, seed=7, latent_size=4):
-    """A state in which no two parts are alike, as after `step` steps."""
+    """A state in which no two parts are alike, as after `step` steps.
+
+    One is so large that Orbax puts it in a file of its own.
+    """
     gan = unconditional_gan(
         mlp.Generator(latent_size, (8,), (4, 4, 1)),
         mlp.Discriminator((8,), (4, 4, 1)),
@@ -29,7 +34,7 @@ def a_state(step=0, seed=7, latent_size=4):
     parts = [state.generator, state.discriminator, state.ema_params]
     parts = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), parts)
     generator, discriminator, ema_params = parts
-    statistics = {"batch_stats": {"mean": rng.normal(size=3).astype(np.float32)}}
+    statistics = {"batch_stats": {"mean": rng.normal(size=3000).astype(np.float32)}}
     return state.replace(
         step=np.int32(step),
         generator=generator.replace(collections=statistics),
@@ -114,6 +119,112 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(tmp_path, item, da
     checkpoints.close()
     assert checkpoints.steps() == [10, 20]
     assert_equal(restore(Checkpoints(tmp_path)), a_state(20))
+
+
+def test_no_flipped_byte_changes_a_number_unnoticed(tmp_path, capfd):
+    save(tmp_path, 10, 20)
+    rng = np.random.default_rng(0)
+    detected = 0
+    for path in sorted(path for path in (tmp_path / "20").rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        for at in rng.integers(len(content), size=2):
+            flipped = bytearray(content)
+            flipped[at] ^= 1 << rng.integers(8)
+            path.write_bytes(flipped)
+            lines = []
+            restored = restore(Checkpoints(tmp_path), report=lines.append)
+            assert_equal(restored, a_state(10 if lines else 20))
+            if lines:
+                detected += 1
+                (line,) = lines
+                assert line.startswith("checkpoint 20 is damaged (")
+                (tmp_path / "damaged_20").rename(tmp_path / "20")
+        path.write_bytes(content)
+    assert detected > 10
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("left", ["all of it", "a part of it", "nothing"])
+def test_a_damaged_older_checkpoint_hinders_no_save(tmp_path, left):
+    # As a kill leaves one that was being removed, or a disk turns its bytes.
+    save(tmp_path, 10, 20)
+    for path in sorted((tmp_path / "10").rglob("*"), reverse=True):
+        if left == "all of it" and path.name == "_CHECKPOINT_METADATA":
+            path.write_bytes(path.read_bytes()[::-1])
+        elif left == "nothing" or (left == "a part of it" and "METADATA" in path.name):
+            path.rmdir() if path.is_dir() else path.unlink()
+    assert_equal(restore(Checkpoints(tmp_path)), a_state(20))
+    assert save(tmp_path, 30, 40, keep=2).steps() == [30, 40]
+    assert_equal(restore(Checkpoints(tmp_path)), a_state(40))
+
+
+@pytest.mark.parametrize("item", ["state", "generator"])
+def test_other_numbers_than_those_saved_are_not_taken(tmp_path, item):
+    # As a flipped byte would leave them that Orbax reads without complaint.
+    save(tmp_path / "run", 10, 20)
+    save(tmp_path / "other", 21)
+    shutil.rmtree(tmp_path / "run" / "20" / item)
+    shutil.copytree(tmp_path / "other" / "21" / item, tmp_path / "run" / "20" / item)
+    lines = []
+    assert_equal(restore(Checkpoints(tmp_path / "run"), report=lines.append), a_state(10))
+    assert lines == [
+        f"checkpoint 20 is damaged (the {item} is not what was saved): set aside as damaged_20"
+    ]
+
+
+def test_a_checkpoint_of_before_there_were_digests_is_read(tmp_path):
+    save(tmp_path, 10)
+    shutil.rmtree(tmp_path / "10" / "digests")
+    lines = []
+    assert_equal(restore(Checkpoints(tmp_path), report=lines.append), a_state(10))
+    assert lines == []
+
+
+def test_what_cannot_be_written_is_an_oserror_and_the_last_checkpoint_stays(
+    tmp_path, no_file_above, capfd
+):
+    checkpoints = save(tmp_path, 10)
+    with no_file_above(100):
+        with pytest.raises(OSError) as raised:
+            checkpoints.save(a_state(20), CONFIG)
+            checkpoints.wait()
+        checkpoints.close()
+    assert raised.value.errno == errno.EFBIG
+    assert raised.value.filename == str(tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert checkpoints.steps() == [10]
+    assert_equal(restore(checkpoints), a_state(10))
+    save(tmp_path, 20)
+    assert_equal(restore(checkpoints), a_state(20))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
+
+
+def test_why_tensorstore_could_not_write_is_found_in_what_it_says(tmp_path, monkeypatch):
+    checkpoints = save(tmp_path, 10)
+    checkpoints.save(a_state(20), CONFIG)
+    said = "RESOURCE_EXHAUSTED: Failed to open: \"x\": No space left [os_error_code='28']"
+
+    def fail():
+        raise ValueError(said)
+
+    monkeypatch.setattr(checkpoints._open, "wait_until_finished", fail)
+    with pytest.raises(OSError) as raised:
+        checkpoints.wait()
+    assert (raised.value.errno, raised.value.strerror) == (28, "No space left on device")
+
+
+def test_a_mistake_in_a_save_is_no_oserror(tmp_path):
+    checkpoints = save(tmp_path, 10)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        checkpoints.save(a_state(20), {"loss": object()})
+        checkpoints.wait()
+
+
+def test_remove_unfinished(tmp_path):
+    checkpoints = save(tmp_path, 10)
+    (tmp_path / "20.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+    checkpoints.remove_unfinished()
+    assert [path.name for path in tmp_path.iterdir()] == ["10"]
 
 
 def test_a_half_written_checkpoint_is_none(tmp_path):

@@ -49,6 +49,17 @@ def test_a_writer_that_fails_changes_nothing(tmp_path, error, old):
         assert path.read_text() == old
 
 
+def test_what_cannot_be_written_is_named_and_the_old_file_is_as_it_was(tmp_path, no_file_above):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with no_file_above(10), pytest.raises(OSError, match="File too large: .*x.txt") as raised:
+        with files.written_whole(path) as beside:
+            beside.write_text("new" * 1000)
+    assert raised.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["x.txt"]
+
+
 def test_a_rename_that_fails_leaves_no_temporary(tmp_path):
     path = tmp_path / "x"
     path.mkdir()

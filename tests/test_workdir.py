@@ -105,6 +105,31 @@ def test_tensorboard_shows_each_step_once_after_going_on(tmp_path):
     assert [event.step for event in events.Scalars("d_real")] == [5, 10, 15, 20]
 
 
+def test_a_row_that_cannot_be_written_is_said_and_what_was_saved_stays(tmp_path, no_file_above):
+    workdir = opened(tmp_path)
+    log(workdir, 5)
+    with no_file_above(200):
+        with pytest.raises(OSError, match="File too large: .*metrics.csv"):
+            log(workdir, *range(10, 100, 5))
+        workdir.abandon()
+    rows = rows_on_disk(tmp_path)
+    assert [row["step"] for row in rows[:2]] == ["5", "10"]
+    resumed = opened(tmp_path, step=5)
+    log(resumed, 10)
+    resumed.close()
+    assert [row["step"] for row in rows_on_disk(tmp_path)] == ["5", "10"]
+
+
+def test_rows_of_a_file_that_is_gone_are_not_called_written(tmp_path):
+    workdir = opened(tmp_path / "run")
+    log(workdir, 5)
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="metrics.csv"):
+        workdir.flush()
+    workdir.abandon()
+    assert not (tmp_path / "run").exists()
+
+
 def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
     workdir = opened(tmp_path)
     log(workdir, 5)
@@ -156,8 +181,10 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     opened(tmp_path).close()
     leftover = tmp_path / "samples" / ".epoch_0001.partial.png"
     leftover.write_bytes(b"half")
+    unfinished = tmp_path / "checkpoints" / "5.orbax-checkpoint-tmp"
+    (unfinished / "state").mkdir(parents=True)
     opened(tmp_path, step=5).close()
-    assert not leftover.exists()
+    assert not leftover.exists() and not unfinished.exists()
 
 
 def test_the_gif_of_a_long_run_is_bounded_and_ends_with_the_last_epoch(tmp_path):

@@ -2,18 +2,16 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import signal
 import socket
-import time
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
+from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, contents, flags, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxgan
@@ -23,68 +21,6 @@ from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.scoring import embed
 from jaxgan.networks.mlp import Generator
-
-# A quick run: small networks, 60 steps an epoch in 12 calls.
-SMALL = ("--generator-widths", 32, "--discriminator-widths", 32, "--batch-size", 1000)
-STEPS_PER_EPOCH = 60
-
-
-def flags(workdir, *more):
-    return (*SMALL, "--workdir", workdir, *more)
-
-
-def contents(directory):
-    """Every file below a directory, with its bytes."""
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
-def logged(workdir):
-    """What metrics.csv holds by now, while a process may be writing or removing it."""
-    try:
-        return (workdir / "metrics.csv").read_bytes()
-    except FileNotFoundError:
-        return b""
-
-
-def assert_same_run(a, b):
-    """The final state and the metrics of two runs are bit for bit the same."""
-    steps = Checkpoints(a / "checkpoints").steps()
-    assert steps[-1] == Checkpoints(b / "checkpoints").steps()[-1]
-    for item in ("state", "generator"):
-        left, right = (saved_item(run, steps[-1], item) for run in (a, b))
-        for (path, x), y in zip(
-            jax.tree_util.tree_leaves_with_path(left), jax.tree.leaves(right), strict=True
-        ):
-            np.testing.assert_array_equal(x, y, err_msg=jax.tree_util.keystr(path))
-    assert (a / "metrics.csv").read_bytes() == (b / "metrics.csv").read_bytes()
-
-
-def saved_item(run, step, item):
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore((run / "checkpoints" / str(step) / item).absolute())
-
-
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    """Where the run of three epochs that nothing disturbs is, once a test has made it."""
-    return tmp_path_factory.mktemp("straight") / "run"
-
-
-@pytest.fixture
-def undisturbed(straight, run_script):
-    """The work dir of three epochs on two devices that nothing disturbed."""
-    if not straight.exists():
-        done = run_script("mnist_gan.py", *flags(straight, "--epochs", 3), devices=2)
-        assert done.returncode == 0, done.stderr
-    return straight
 
 
 @pytest.fixture(scope="module")
@@ -321,31 +257,6 @@ def test_a_single_run_is_not_gone_on_with_as_several_seeds(undisturbed, call_scr
     done = call_script("mnist_gan.py", *flags(undisturbed, "--seeds", 2, *more))
     assert_one_line(done, "holds a single run, so not those of several --seeds")
     assert contents(undisturbed) == before
-
-
-@pytest.mark.parametrize("kills", [3])
-def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_the_same(
-    undisturbed, start_script, run_script, tmp_path, kills
-):
-    workdir = tmp_path / "run"
-    command = ("mnist_gan.py", *flags(workdir, "--epochs", 3))
-    rng = np.random.default_rng(0)
-    for _ in range(kills):
-        process = start_script(*command, devices=2)
-        before = logged(workdir)
-        wait_for(lambda before=before: logged(workdir) != before, process)
-        time.sleep(rng.uniform(0, 1.5))
-        if process.poll() is not None:
-            break
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    done = run_script(*command, devices=2)
-    assert done.returncode == 0, done.stderr
-    assert_same_run(workdir, undisturbed)
-    assert {path.name for path in workdir.iterdir()} == {
-        path.name for path in undisturbed.iterdir()
-    }
-    assert not [path for path in workdir.rglob("*") if "partial" in path.name or "tmp" in path.name]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
