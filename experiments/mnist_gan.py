@@ -6,7 +6,7 @@ python experiments/mnist_gan.py --devices all
 import sys
 
 from jaxgan import flags
-from jaxgan.experiment import Experiment
+from jaxgan.experiment import Experiment, RunFailed
 from jaxgan.mlp_gan import MLPGANConfig
 
 
@@ -14,7 +14,8 @@ def main() -> None:
     with flags.user_errors():
         config = flags.parse(MLPGANConfig, sys.argv[1:], description=__doc__)
         experiment = Experiment(config)
-    experiment.run()
+    with flags.failures(RunFailed):
+        experiment.run()
 
 
 if __name__ == "__main__":

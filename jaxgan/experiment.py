@@ -28,6 +28,10 @@ EVALUATED_IMAGES = 10_000
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
 
 
+class RunFailed(Exception):
+    """A run that could not go on. Its message is one line: what happened, and what to do."""
+
+
 @dataclasses.dataclass
 class _Run:
     """One of the GANs that are trained at once."""

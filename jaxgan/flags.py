@@ -61,8 +61,22 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
-        line = " ".join(str(error).split())
-        print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)
+        _print_error(error)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+@contextlib.contextmanager
+def failures(kind: type[Exception]) -> Iterator[None]:
+    """Ends the program with one line and exit code 1 if the block raises an error of this kind."""
+    try:
+        yield
+    except kind as error:
+        _print_error(error)
+        raise SystemExit(1) from error
+
+
+def _print_error(error: Exception) -> None:
+    line = " ".join(str(error).split())
+    print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)

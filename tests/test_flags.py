@@ -121,7 +121,25 @@ def test_ctrl_c_ends_without_a_word_as_shells_expect(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+class Failed(Exception):
+    pass
+
+
+def test_failures_are_one_line_and_exit_code_1(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["experiments/mnist_gan.py"])
+    with pytest.raises(SystemExit) as ended, flags.failures(Failed):
+        raise Failed("the disk\nis full")
+    assert ended.value.code == 1
+    assert capsys.readouterr() == ("", "mnist_gan.py: error: the disk is full\n")
+
+
+def test_failures_of_other_kinds_keep_their_traceback(capsys):
+    with pytest.raises(ValueError), flags.failures(Failed):
+        raise ValueError("a bug")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_block_that_ends_well_goes_on(capsys):
-    with flags.user_errors():
+    with flags.user_errors(), flags.failures(Failed):
         pass
     assert capsys.readouterr() == ("", "")
