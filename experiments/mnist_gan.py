@@ -11,7 +11,7 @@ from jaxgan.mlp_gan import MLPGANConfig
 
 
 def main() -> None:
-    with flags.user_errors():
+    with flags.user_errors(), flags.failures(RunFailed):
         config = flags.parse(MLPGANConfig, sys.argv[1:], description=__doc__)
         experiment = Experiment(config)
     with flags.failures(RunFailed):

@@ -23,32 +23,6 @@ PIECES_PER_EPOCH = 12
 MOST_LEFT_OUT = 0.01
 
 
-def initialize_distributed(
-    coordinator: str, num_processes: int | None = None, process_id: int | None = None
-) -> None:
-    """Joins this process to the others of a run on several hosts. Call it before any other JAX.
-
-    Args:
-        coordinator: "HOST:PORT" of process 0, or "auto" on a TPU pod (or under Slurm, Open MPI or
-            Kubernetes), where JAX finds out by itself.
-        num_processes: how many processes there are; None with "auto".
-        process_id: which one this is, from 0; None with "auto".
-
-    Raises:
-        ValueError: a part is missing or out of range, or the cluster could not be detected.
-    """
-    if coordinator == "auto":
-        if num_processes is not None or process_id is not None:
-            raise ValueError("with the coordinator 'auto' the processes are counted by JAX")
-        jax.distributed.initialize()
-        return
-    if num_processes is None or process_id is None:
-        raise ValueError("a coordinator wants the number of processes and this process's id too")
-    if not 0 <= process_id < num_processes:
-        raise ValueError(f"process id {process_id} is not in 0..{num_processes - 1}")
-    jax.distributed.initialize(coordinator, num_processes, process_id)
-
-
 def select_devices(which: str) -> list[jax.Device]:
     """The devices of the default platform that a run is to use.
 
