@@ -276,9 +276,11 @@ class Experiment:
         step = self._step
         if step < self._config.epochs * self._schedule.steps_per_epoch:
             name = received.name if received else "a signal to another process"
-            self._say(
+            # Each process says why it ends.
+            print(
                 f"\nStopped by {name} after {self._epochs(step)} of {self._config.epochs} epochs; "
-                "all is saved.\nThe same command goes on from here."
+                "all is saved.\nThe same command goes on from here.",
+                flush=True,
             )
             raise SystemExit(128 + (received or signal.SIGTERM))
         first, workdir = self._runs[0].workdir, self._runs[0].config.workdir

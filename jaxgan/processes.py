@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -77,6 +78,8 @@ def join(
             "num_processes": num_processes,
             "process_id": process_id,
         }
+        if process_id == 0:
+            _check_free(int(port))
     report(f"waiting up to {wait_seconds:.0f} seconds for {meeting}")
     # It has signals of its own for this.
     jax.config.update("jax_enable_preemption_service", False)
@@ -100,7 +103,8 @@ def join(
             "its own --process-id and the same --coordinator, which must be reachable"
         )
     if failed:
-        raise failed[0]
+        why = " ".join(str(failed[0]).split())[:300]
+        raise ValueError(f"the coordinator {coordinator!r} cannot be used: {why}") from failed[0]
 
 
 def check_same(settings: Mapping[str, Any]) -> None:
@@ -176,6 +180,17 @@ def leave(code: int, *, together: bool) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _check_free(port: int) -> None:
+    # JAX crashes at a port that is taken.
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise OSError(
+            f"process 0 cannot listen at port {port} ({error.strerror}): give all processes a "
+            "--coordinator with another port"
+        ) from error
 
 
 def _have_last_words() -> None:

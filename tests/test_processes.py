@@ -1,3 +1,7 @@
+import signal
+import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -38,3 +42,83 @@ def test_a_process_alone_agrees_with_itself_and_leaves_by_its_code():
     with pytest.raises(SystemExit) as ended:
         processes.leave(3, together=True)
     assert ended.value.code == 3
+
+
+JOIN = """
+import signal, sys, time
+from jaxgan import flags, processes
+with flags.user_errors():
+    processes.join(sys.argv[1], 2, int(sys.argv[2]), wait_seconds=float(sys.argv[3]))
+    print("joined", flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.fixture
+def join():
+    """(port, process id, seconds to wait) -> a process that joins one other, and sleeps."""
+    started = []
+
+    def start(port, process_id, wait_seconds):
+        arguments = (f"127.0.0.1:{port}", str(process_id), str(wait_seconds))
+        process = subprocess.Popen(
+            [sys.executable, "-c", JOIN, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize("process_id", [0, 1])
+def test_a_process_whose_others_do_not_come_says_so(join, process_id):
+    port = free_port()
+    process = join(port, process_id, 1)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (2, "")
+    assert stderr.count("\n") == 1
+    assert f"not all 2 processes at 127.0.0.1:{port} came within 1 seconds" in stderr
+
+
+def test_a_process_that_computes_nothing_hears_of_the_loss_of_the_coordinator(join):
+    port = free_port()
+    pair = [join(port, i, 100) for i in range(2)]
+    assert [process.stdout.readline() for process in pair] == ["joined\n"] * 2
+    pair[0].kill()
+    stdout, stderr = pair[1].communicate(timeout=60)
+    assert pair[1].returncode == -signal.SIGABRT
+    assert stderr.count("\n") == 1
+    assert "error: lost another process of this run (UNAVAILABLE: " in stderr
+    assert "start all of them again" in stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_process_that_gives_no_sign_of_life_counts_as_lost(join, stopped):
+    port = free_port()
+    pair = [join(port, i, 100) for i in range(2)]
+    assert [process.stdout.readline() for process in pair] == ["joined\n"] * 2
+    pair[stopped].send_signal(signal.SIGSTOP)
+    stdout, stderr = pair[1 - stopped].communicate(timeout=100)
+    assert pair[1 - stopped].returncode == -signal.SIGABRT
+    assert stderr.count("\n") == 1
+    assert "error: lost another process of this run (" in stderr
+
+
+def test_a_port_that_is_taken_is_refused():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"cannot listen at port {port}.*another port"):
+            processes.join(f"127.0.0.1:{port}", 2, 0)
