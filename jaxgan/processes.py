@@ -208,4 +208,5 @@ def _have_last_words() -> None:
     )
     os.dup2(reader.stdin.fileno(), STDERR)
     reader.stdin.close()
-    sys.stderr = open(real, "w", buffering=1, errors="backslashreplace")
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = open(real, "w", buffering=1, errors="backslashreplace")

@@ -48,37 +48,43 @@ def assert_one_line(stderr, message):
     assert ".cc:" not in stderr.replace("pair.cc:", "") and "@ " not in stderr, stderr
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_pair_that_is_stopped_and_torn_apart_goes_on_and_ends_bit_for_bit_the_same(
-    undisturbed, start_pair, run_script, tmp_path, victim
-):
+def finish(pair):
+    for process in pair:
+        code, stdout, stderr = ended(process, 300)
+        assert code == 0, stdout + stderr
+
+
+def test_a_pair_of_which_one_is_told_to_stop_saves_and_goes_on(undisturbed, start_pair, tmp_path):
     workdir = tmp_path / "run"
-    checkpoints = Checkpoints(workdir / "checkpoints")
     pair = start_pair(workdir, "--epochs", 3)
     wait_for(lambda: (workdir / "metrics.csv").exists(), pair[0])
-    pair[victim].send_signal(signal.SIGTERM)
-    names = ["a signal to another process"] * 2
-    names[victim] = "SIGTERM"
-    for process, name in zip(pair, names, strict=True):
+    pair[1].send_signal(signal.SIGTERM)
+    for process, name in zip(pair, ("a signal to another process", "SIGTERM"), strict=True):
         code, stdout, stderr = ended(process)
         assert code == 128 + signal.SIGTERM, stderr
         assert f"Stopped by {name} after" in stdout and "goes on from here" in stdout
-    (step,) = checkpoints.steps()
+    (step,) = Checkpoints(workdir / "checkpoints").steps()
     assert 0 < step < 3 * STEPS_PER_EPOCH and step % 5 == 0
+    finish(start_pair(workdir, "--epochs", 3))
+    assert_same_run(workdir, undisturbed)
 
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_pair_of_which_one_is_killed_stops_and_ends_bit_for_bit_the_same(
+    undisturbed, start_pair, run_script, tmp_path, victim
+):
+    workdir = tmp_path / "run"
     pair = start_pair(workdir, "--epochs", 3)
-    wait_for(lambda: len(checkpoints.steps()) > 1, pair[0])
+    wait_for(lambda: Checkpoints(workdir / "checkpoints").steps(), pair[0])
     pair[victim].kill()
     code, _, stderr = ended(pair[1 - victim])
     assert code not in (0, 2)
     assert_one_line(stderr, "lost another process of this run")
     assert not (tmp_path / "unused").exists(), "only process 0 writes"
-
     if victim == 0:
-        for process in start_pair(workdir, "--epochs", 3):
-            code, stdout, stderr = ended(process, 300)
-            assert code == 0, stdout + stderr
+        finish(start_pair(workdir, "--epochs", 3))
     else:
+        # What two saved, one goes on with.
         done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
         assert done.returncode == 0 and "going on after" in done.stdout, done.stderr
     assert_same_run(workdir, undisturbed)
@@ -88,10 +94,7 @@ def test_two_processes_go_on_with_what_one_saved(undisturbed, start_pair, tmp_pa
     workdir = tmp_path / "run"
     shutil.copytree(undisturbed, workdir)
     shutil.rmtree(workdir / "checkpoints" / str(3 * STEPS_PER_EPOCH))
-    pair = start_pair(workdir, "--epochs", 3)
-    (code, stdout, stderr), other = (ended(process, 300) for process in pair)
-    assert code == other[0] == 0, stdout + stderr + other[2]
-    assert "going on after 2 epochs" in stdout
+    finish(start_pair(workdir, "--epochs", 3))
     assert_same_run(workdir, undisturbed)
 
 
