@@ -15,7 +15,7 @@ def main() -> None:
     from jaxgan.experiment import Experiment, RunFailed
     from jaxgan.mlp_gan import MLPGANConfig
 
-    with flags.user_errors():
+    with flags.user_errors(), flags.failures(RunFailed):
         config = flags.parse(MLPGANConfig, sys.argv[1:], description=__doc__)
         experiment = Experiment(config)
     with flags.failures(RunFailed):

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from jaxgan import checkpoints, data, game, training
-from jaxgan.config import RunConfig
+from jaxgan import checkpoints, data, game, processes, training
+from jaxgan.config import RunConfig, flag
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
 from jaxgan.metrics.scoring import embed
@@ -31,8 +30,25 @@ STDERR = 2
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
 
 
+# What the processes of a run need not be given alike.
+OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download"})
+# How long a run that lost a process waits for its last save.
+LAST_SAVE_SECONDS = 30
+
+
 class RunFailed(Exception):
     """A run that could not go on. Its message is one line: what happened, and what to do."""
+
+
+@contextlib.contextmanager
+def _needing_all_processes() -> Iterator[None]:
+    """Makes a `RunFailed` of the error that is JAX's at the loss of another process."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if (line := processes.lost(error)) is None:
+            raise
+        raise RunFailed(line) from error
 
 
 @dataclasses.dataclass
@@ -52,16 +68,23 @@ class Experiment:
     Raises:
         ValueError: from the constructor: something is wrong with the configuration, the data or
             what the work dir holds, in one line.
-        OSError: from the constructor: the data or the work dir cannot be read or written.
+        OSError: from the constructor: the data or the work dir cannot be read or written, or the
+            other processes did not come.
+        RunFailed: from both: another process of the run was lost.
     """
 
+    @_needing_all_processes()
     def __init__(self, config: RunConfig):
         self._config = config
         use_multi_output_fusion()
         if config.coordinator is not None:
-            training.initialize_distributed(
-                config.coordinator, config.num_processes, config.process_id
+            processes.join(
+                config.coordinator,
+                config.num_processes,
+                config.process_id,
+                report=lambda line: print(line, flush=True),
             )
+            self._check_same_settings()
         _use_compilation_cache()
         # Of several processes all train, and the first alone speaks and writes.
         self._is_first = jax.process_index() == 0
@@ -110,7 +133,11 @@ class Experiment:
                 self._run(signals)
             except OSError as error:
                 raise self._abandon(error) from error
+            except RunFailed:
+                processes.within(LAST_SAVE_SECONDS, self._wait_for_saves)
+                raise
 
+    @_needing_all_processes()
     def _run(self, signals: "_StopSignals") -> None:
         last_step = self._config.epochs * self._schedule.steps_per_epoch
         begun_at = self._step
@@ -136,7 +163,7 @@ class Experiment:
             )
             for replicated, metrics in self._while_finite(calls):
                 step = int(training.unreplicate(replicated.step))
-                stopping = _on_any_process(signals.received is not None)
+                stopping = processes.is_any(signals.received is not None)
                 at_rest = stopping or step % self._schedule.steps_per_epoch == 0
                 if at_rest:
                     states = training.unstack(training.unreplicate(replicated))
@@ -169,6 +196,12 @@ class Experiment:
                 "anew with lower learning rates, a larger --r1 or --precision float32, in another "
                 f"--workdir{seek}"
             ) from error
+
+    def _check_same_settings(self) -> None:
+        settings = self._config.to_json()
+        processes.check_same(
+            {flag(name): value for name, value in settings.items() if name not in OF_A_PROCESS}
+        )
 
     def _first_states(
         self, configs: Sequence[RunConfig], workdirs: Sequence[Workdir]
@@ -248,6 +281,10 @@ class Experiment:
                 run.workdir.flush()
                 run.workdir.checkpoints.save(run.state, run.config.to_json())
 
+    def _wait_for_saves(self) -> None:
+        for run in self._runs:
+            run.workdir.checkpoints.wait()
+
     def _draw(self) -> None:
         if not self._is_first:
             return
@@ -286,9 +323,11 @@ class Experiment:
         step = self._step
         if step < self._config.epochs * self._schedule.steps_per_epoch:
             name = received.name if received else "a signal to another process"
-            self._say(
+            # Each process says why it ends.
+            print(
                 f"\nStopped by {name} after {self._epochs(step)} of {self._config.epochs} epochs; "
-                "all is saved.\nThe same command goes on from here."
+                "all is saved.\nThe same command goes on from here.",
+                flush=True,
             )
             raise SystemExit(128 + (received or signal.SIGTERM))
         first, workdir = self._runs[0].workdir, self._runs[0].config.workdir
@@ -379,12 +418,6 @@ class _StopSignals:
         # Not by print, which fails if it is the progress bar's that was interrupted.
         with contextlib.suppress(OSError):
             os.write(STDERR, b"\nstopping: saving first; once more to leave at once\n")
-
-
-def _on_any_process(flag: bool) -> bool:
-    if jax.process_count() == 1:
-        return flag
-    return bool(multihost_utils.process_allgather(jnp.asarray(flag)).any())
 
 
 def use_multi_output_fusion() -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import simple_parsing
 
+from jaxgan import processes
 from jaxgan.config import FILE_NAME, RunConfig, flag
 
 CONFIG = "--config"
@@ -107,9 +108,9 @@ def user_errors() -> Iterator[None]:
         yield
     except (ValueError, OSError, ImportError) as error:
         _print_error(error)
-        raise SystemExit(2) from error
+        processes.leave(2, together=True)
     except KeyboardInterrupt:
-        raise SystemExit(128 + signal.SIGINT) from None
+        processes.leave(128 + signal.SIGINT, together=True)
 
 
 @contextlib.contextmanager
@@ -119,7 +120,7 @@ def failures(kind: type[Exception]) -> Iterator[None]:
         yield
     except kind as error:
         _print_error(error)
-        raise SystemExit(1) from error
+        processes.leave(1, together=False)
 
 
 def _print_error(error: Exception) -> None:

@@ -27,32 +27,6 @@ MOST_LEFT_OUT = 0.01
 _LIBRARIES = {"jax", "flax", "optax", "chex", "contextlib.py", "functools.py"}
 
 
-def initialize_distributed(
-    coordinator: str, num_processes: int | None = None, process_id: int | None = None
-) -> None:
-    """Joins this process to the others of a run on several hosts. Call it before any other JAX.
-
-    Args:
-        coordinator: "HOST:PORT" of process 0, or "auto" on a TPU pod (or under Slurm, Open MPI or
-            Kubernetes), where JAX finds out by itself.
-        num_processes: how many processes there are; None with "auto".
-        process_id: which one this is, from 0; None with "auto".
-
-    Raises:
-        ValueError: a part is missing or out of range, or the cluster could not be detected.
-    """
-    if coordinator == "auto":
-        if num_processes is not None or process_id is not None:
-            raise ValueError("with the coordinator 'auto' the processes are counted by JAX")
-        jax.distributed.initialize()
-        return
-    if num_processes is None or process_id is None:
-        raise ValueError("a coordinator wants the number of processes and this process's id too")
-    if not 0 <= process_id < num_processes:
-        raise ValueError(f"process id {process_id} is not in 0..{num_processes - 1}")
-    jax.distributed.initialize(coordinator, num_processes, process_id)
-
-
 def select_devices(which: str) -> list[jax.Device]:
     """The devices of the default platform that a run is to use.
 
@@ -456,7 +430,7 @@ def _batches(data: PyTree, rows: jax.Array) -> PyTree:
 @jax.jit
 def _finite(state: TrainState) -> TrainState:
     """For each leaf, whether all of its numbers are finite."""
-    return jax.tree.map(lambda x: jnp.isfinite(x).all(), state.replace(key=None))
+    return jax.tree.map(lambda x: jnp.isfinite(x).all(), state)
 
 
 def _fault(state: TrainState, metrics: Mapping[str, np.ndarray], step: int) -> str | None:
@@ -477,7 +451,9 @@ def _fault(state: TrainState, metrics: Mapping[str, np.ndarray], step: int) -> s
         where = np.argwhere(~np.isfinite(metrics[name][..., bad[name]]))
         value = metrics[name][..., bad[name]][tuple(where[0])]
         return f"{name} is {value} at step {step + bad[name] + 1}"
-    for path, finite in jax.tree_util.tree_leaves_with_path(_finite(state)):
+    # One device's copy stands for all: to ask them together would take their time.
+    own = jax.tree.map(lambda x: x.addressable_shards[0].data, state.replace(key=None))
+    for path, finite in jax.tree_util.tree_leaves_with_path(_finite(own)):
         if not finite:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             last = step + next(iter(metrics.values())).shape[-1]

@@ -388,20 +388,6 @@ def test_unreplicate_undoes_replicate():
     assert jax.random.key_data(back.key).tolist() == jax.random.key_data(state.key).tolist()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("127.0.0.1:1", None, 0), "wants the number of processes"),
-        (("127.0.0.1:1", 2, None), "wants the number of processes"),
-        (("127.0.0.1:1", 2, 2), "process id 2 is not in 0..1"),
-        (("auto", 2, 0), "counted by JAX"),
-    ],
-)
-def test_initialize_distributed_refuses_half_a_cluster(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        training.initialize_distributed(*arguments)
-
-
 def spoilt(gan, at_step, spoil):
     """A GAN whose generator's loss is spoilt in one step."""
 
