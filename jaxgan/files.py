@@ -14,7 +14,9 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = os.fspath(path)
+        # One without a number is shown as its message alone, or, with a file, not at all.
+        if error.errno is not None:
+            error.filename = os.fspath(path)
         raise
 
 

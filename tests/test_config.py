@@ -30,6 +30,7 @@ OTHER = MLPGANConfig(
     checkpoint_every=4,
     keep_checkpoints=5,
     resume=False,
+    debug_nans=True,
     coordinator="host:1234",
     num_processes=2,
     process_id=1,

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import logging
+import shutil
 import struct
 import subprocess
 import sys
@@ -766,6 +767,8 @@ def test_an_array_outside_is_not_read(workdir, tmp_path, caplog, absolute):
     ],
 )
 def test_an_array_that_no_network_has(workdir, caplog, changes, said):
+    # As in a checkpoint of the time when there were no digests.
+    shutil.rmtree(newest(workdir).parent / "digests")
     edit_array(newest(workdir), **changes)
     assert_refused(workdir, said, caplog)
 
