@@ -330,7 +330,7 @@ def test_no_resume_starts_anew_in_the_place_of_the_run_that_is_there(
     assert not (workdir / "samples" / "epoch_0004.png").exists()
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_processes_train_what_one_with_two_devices_trains(
     undisturbed, together, start_script, tmp_path, seeds
 ):

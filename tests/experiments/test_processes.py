@@ -54,6 +54,7 @@ def finish(pair):
         assert code == 0, stdout + stderr
 
 
+@pytest.mark.slow
 def test_a_pair_of_which_one_is_told_to_stop_saves_and_goes_on(undisturbed, start_pair, tmp_path):
     workdir = tmp_path / "run"
     pair = start_pair(workdir, "--epochs", 3)
@@ -69,7 +70,7 @@ def test_a_pair_of_which_one_is_told_to_stop_saves_and_goes_on(undisturbed, star
     assert_same_run(workdir, undisturbed)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_pair_of_which_one_is_killed_stops_and_ends_bit_for_bit_the_same(
     undisturbed, start_pair, run_script, tmp_path, victim
 ):
