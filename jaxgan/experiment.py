@@ -28,8 +28,6 @@ GRID_IMAGES = 64
 EVALUATED_IMAGES = 10_000
 STDERR = 2
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
-
-
 # What the processes of a run need not be given alike.
 OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download"})
 # How long a run that lost a process waits for its last save.
@@ -275,8 +273,7 @@ class Experiment:
             self._draw()
         if save or epoch % self._config.checkpoint_every == 0:
             # None may be two saves ahead of another: that drops the step that both have.
-            for run in self._runs:
-                run.workdir.checkpoints.wait()
+            self._wait_for_saves()
             for run in self._runs:
                 run.workdir.flush()
                 run.workdir.checkpoints.save(run.state, run.config.to_json())

@@ -453,7 +453,7 @@ def _fault(state: TrainState, metrics: Mapping[str, np.ndarray], step: int) -> s
         return f"{name} is {value} at step {step + bad[name] + 1}"
     # One device's copy stands for all: to ask them together would take their time.
     own = jax.tree.map(lambda x: x.addressable_shards[0].data, state.replace(key=None))
-    for path, finite in jax.tree_util.tree_leaves_with_path(_finite(own)):
+    for path, finite in jax.tree_util.tree_leaves_with_path(jax.device_get(_finite(own))):
         if not finite:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             last = step + next(iter(metrics.values())).shape[-1]
