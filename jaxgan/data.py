@@ -1,16 +1,17 @@
-"""Image data sets as NumPy arrays: MNIST out of the package, any other one by its TFDS name.
+"""Image data sets as NumPy arrays: some out of the package, any other one by its TFDS name.
 
-MNIST (LeCun et al., 1998) ships in `jaxgan/embedded/`, a file for each split. Each is an ordinary
-.xz file of the pixels of all images, one byte each, row by row, image after image, and then of the
-labels, one byte each: what the original IDX files hold, without their headers. To pack one anew:
+MNIST (LeCun et al., 1998) and toon faces (Melin) ship in `jaxgan/embedded/`. Each file is an
+ordinary .xz file of the pixels of all images, one byte each, row by row, image after image, and
+then of the class of each of an image's attributes, one byte each, again image after image. Of
+MNIST that is what the original IDX files hold, without their headers. To pack one anew:
 
     lzma.compress(
-        images.tobytes() + labels.tobytes(),
+        images.tobytes() + codes.tobytes(),
         filters=[{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME,
                   "lc": 4, "lp": 0, "pb": 0}],
     )
 
-and put its size and SHA-256 into `_MNIST`. `jaxgan/embedded/NOTICE` has the licence.
+and put its size and SHA-256 into `_EMBEDDED_SETS`. `jaxgan/embedded/NOTICE` has the licences.
 """
 
 import contextlib
@@ -20,22 +21,26 @@ import hashlib
 import importlib.util
 import io
 import lzma
+import math
 import os
 import queue
 import re
 import shlex
 import threading
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 _EMBEDDED = Path(__file__).with_name("embedded")
-_MNIST_SHAPE = (28, 28, 1)
+# What a single integer label is called among the attributes.
+LABEL = "label"
+# Of those that are there or not, as TensorFlow Datasets' celeb_a has them.
+_YES_OR_NO = ("no", "yes")
 
 # Seconds for a host to take a connection, and for the whole question whether it is there, which
 # also covers a name server that does not answer.
@@ -48,6 +53,18 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP")
 _NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[\w.\-+]+))?(:(?P<version>[\w.*]+))?")
 
 
+class Attribute(NamedTuple):
+    """What is known of every image of a set: its digit, the colour of its hair ...
+
+    Attributes:
+        classes: the names of what it can be.
+        codes: int32 [n], which of them each image is.
+    """
+
+    classes: tuple[str, ...]
+    codes: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Labelled images, all of one shape, in memory.
@@ -55,14 +72,36 @@ class Dataset:
     Attributes:
         name: what `load` was asked for.
         images: uint8 [n, height, width, channels] in [0, 255], 1 or 3 channels.
-        labels: int32 [n]; zeros if the set has no single integer label.
+        attributes: by name; a set's single label is "label". {} if the set has none.
         notes: what was done to the images on the way, one sentence each; () if nothing.
     """
 
     name: str
     images: np.ndarray
-    labels: np.ndarray
+    attributes: Mapping[str, Attribute]
     notes: tuple[str, ...]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int32 [n]: the codes of the attribute "label"; zeros if there is none."""
+        if LABEL in self.attributes:
+            return self.attributes[LABEL].codes
+        return np.zeros(len(self.images), np.int32)
+
+    def codes(self, names: Sequence[str]) -> np.ndarray:
+        """The codes of some attributes beside each other, int32 [n, len(names)].
+
+        Raises:
+            ValueError: there is no such attribute; the message has those that there are.
+        """
+        for name in names:
+            if name not in self.attributes:
+                known = ", ".join(self.attributes) or "none"
+                raise ValueError(
+                    f"{self.name} has no attribute {name!r}{_near(name, self.attributes)} "
+                    f"(it has {known})"
+                )
+        return np.stack([self.attributes[name].codes for name in names], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,27 +114,78 @@ class _Packed:
     sha256: str
 
 
-_MNIST = {
-    "train": _Packed(
-        file="mnist-train.xz",
-        images=60_000,
-        size=7_831_836,
-        sha256="5c3510bfb700e8cfc005c7274ab379d486f0ad0535846378cbe6d35102769c19",
+@dataclasses.dataclass(frozen=True)
+class _EmbeddedSet:
+    """A set that ships: the shape of its images, their attributes, and where each split is."""
+
+    image_shape: tuple[int, int, int]
+    classes: Mapping[str, tuple[str, ...]]
+    splits: Mapping[str, tuple[_Packed, slice]]
+
+
+_TOON_FACES = _Packed(
+    file="toon_faces.xz",
+    images=20_000,
+    size=1_226_420,
+    sha256="255664dad1b024f9aedccc61c6086ba8a4e56b7ba7fca7aa2689ee817cb6ced7",
+)
+_ALL = slice(None)
+_EMBEDDED_SETS = {
+    "mnist": _EmbeddedSet(
+        image_shape=(28, 28, 1),
+        classes={LABEL: tuple("0123456789")},
+        splits={
+            "train": (
+                _Packed(
+                    file="mnist-train.xz",
+                    images=60_000,
+                    size=7_831_836,
+                    sha256="5c3510bfb700e8cfc005c7274ab379d486f0ad0535846378cbe6d35102769c19",
+                ),
+                _ALL,
+            ),
+            "test": (
+                _Packed(
+                    file="mnist-test.xz",
+                    images=10_000,
+                    size=1_354_940,
+                    sha256="3845359146c3b66aafb92e0202571226f441093268949efecd81998eac875159",
+                ),
+                _ALL,
+            ),
+        },
     ),
-    "test": _Packed(
-        file="mnist-test.xz",
-        images=10_000,
-        size=1_354_940,
-        sha256="3845359146c3b66aafb92e0202571226f441093268949efecd81998eac875159",
+    # Johan Melin's "ToonHead", its parts put together at random.
+    "toon_faces": _EmbeddedSet(
+        image_shape=(64, 64, 3),
+        classes={
+            "hair_colour": ("black", "brown", "auburn", "blond", "grey", "white"),
+            "hair": ("bun", "sideComed", "spiky", "undercut"),
+            "rear_hair": ("none", "longStraight", "longWavy", "neckHigh", "shoulderHigh"),
+            "beard": (
+                *("none", "chin", "chinMoustache", "fullBeard", "longBeard", "moustacheTwirl"),
+            ),
+            "skin": tuple("01234"),  # light to dark
+            "eyes": ("bow", "happy", "humble", "wide", "wink"),
+            "mouth": ("agape", "angry", "laugh", "sad", "smile"),
+            "eyebrows": ("angry", "happy", "neutral", "raised", "sad"),
+            "clothes": ("dress", "openJacket", "shirt", "tShirt", "turtleNeck"),
+            "clothes_colour": tuple("0123456789"),
+        },
+        splits={
+            "train": (_TOON_FACES, slice(18_000)),
+            "test": (_TOON_FACES, slice(18_000, None)),
+        },
     ),
 }
+EMBEDDED_SETS = tuple(_EMBEDDED_SETS)
 
 
 def load(
     name: str = "mnist",
     *,
     split: str = "train",
-    image_shape: tuple[int, int, int] | None = _MNIST_SHAPE,
+    image_shape: tuple[int, int, int] | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
 ) -> Dataset:
@@ -106,8 +196,9 @@ def load(
     601), grey becomes colour by repeating it. `notes` says which of it was done.
 
     Args:
-        name: 'mnist', which comes with the package and needs neither network nor TensorFlow; or
-            a name of TensorFlow Datasets: 'fashion_mnist', 'emnist/letters', 'cifar10:3.0.2' ...
+        name: 'mnist' or 'toon_faces' (64x64 in colour, with attributes), which come with the
+            package and need neither network nor TensorFlow; or a name of TensorFlow Datasets:
+            'fashion_mnist', 'celeb_a', 'emnist/letters', 'cifar10:3.0.2' ...
         split: 'train', 'test' or, of TensorFlow Datasets, any split or slice of one that it knows.
         image_shape: height, width and channels (1 or 3) wanted; None for the set's own, if all its
             images have the same.
@@ -115,7 +206,7 @@ def load(
         download: download and prepare the set if it is not there. Without it, no network is used.
 
     Returns:
-        The images and labels, in the order in which the set is stored.
+        The images and their attributes, in the order in which the set is stored.
 
     Raises:
         ValueError: an unknown name or split, a shape that cannot be, a set without images, or an
@@ -129,13 +220,16 @@ def load(
     """
     if image_shape is not None:
         image_shape = _checked_shape(image_shape)
-    if name != "mnist":
+    if name not in _EMBEDDED_SETS:
         return _load_tfds(name, split, image_shape, data_dir, download)
-    images, labels = _read_mnist(split)
-    if image_shape in (None, _MNIST_SHAPE):
-        return Dataset(name, images, labels, notes=())
-    pictures = (Image.fromarray(image[..., 0]) for image in images)
-    return _gather(name, zip(pictures, labels, strict=True), len(images), image_shape)
+    images, attributes = _read_embedded(name, split)
+    if image_shape in (None, images.shape[1:]):
+        return Dataset(name, images, attributes, notes=())
+    pictures = (
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in images
+    )
+    images, notes = _gather(name, pictures, len(images), image_shape)
+    return Dataset(name, images, attributes, notes)
 
 
 def _checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
@@ -153,14 +247,15 @@ def _checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
     return tuple(map(int, shape))
 
 
-# --- The embedded MNIST ---
+# --- The embedded sets ---
 
 
-def _read_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Unpacks a split of the embedded MNIST: uint8 [n, 28, 28, 1] and int32 [n]."""
-    if split not in _MNIST:
-        raise ValueError(f"mnist has the splits 'train' and 'test', not {split!r}")
-    packed = _MNIST[split]
+def _read_embedded(name: str, split: str) -> tuple[np.ndarray, dict[str, Attribute]]:
+    """Unpacks a split of an embedded set: uint8 images as they are stored, and their attributes."""
+    its = _EMBEDDED_SETS[name]
+    if split not in its.splits:
+        raise ValueError(f"{name} has the splits 'train' and 'test', not {split!r}")
+    packed, part = its.splits[split]
     path = _EMBEDDED / packed.file
     try:
         with open(path, "rb") as file:
@@ -176,10 +271,16 @@ def _read_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
         )
     if hashlib.sha256(compressed).hexdigest() != packed.sha256:
         raise ValueError(f"{path} is damaged: its SHA-256 checksum is wrong: reinstall jaxgan")
-    # A bytearray, so that the images can be written to, as those of any other set can.
-    content = np.frombuffer(bytearray(lzma.decompress(compressed)), np.uint8)
-    images, labels = np.split(content, [packed.images * 28 * 28])
-    return images.reshape(-1, *_MNIST_SHAPE), labels.astype(np.int32)
+    content = np.frombuffer(lzma.decompress(compressed), np.uint8)
+    images, codes = np.split(content, [packed.images * math.prod(its.image_shape)])
+    # A copy, so that the images can be written to, as those of any other set can.
+    images = images.reshape(-1, *its.image_shape)[part].copy()
+    codes = codes.reshape(-1, len(its.classes))[part].astype(np.int32)
+    attributes = {
+        attribute: Attribute(classes, codes[:, i].copy())
+        for i, (attribute, classes) in enumerate(its.classes.items())
+    }
+    return images, attributes
 
 
 # --- Bringing images to one shape ---
@@ -187,26 +288,29 @@ def _read_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _gather(
     name: str,
-    examples: Iterable[tuple[Image.Image, int]],
+    pictures: Iterable[Image.Image],
     count: int,
     image_shape: tuple[int, int, int] | None,
-) -> Dataset:
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Brings pictures to one shape, into an array that is laid out beforehand.
 
     Args:
         name: the set's name.
-        examples: pictures of mode L, RGB or RGBA (whose alpha is dropped), and their labels.
-        count: how many examples there are, at least 1.
+        pictures: of mode L, RGB or RGBA (whose alpha is dropped).
+        count: how many there are, at least 1.
         image_shape: as in `load`.
+
+    Returns:
+        (uint8 [count, *image_shape], notes as a `Dataset` has).
 
     Raises:
         ValueError: `image_shape` is None and not all pictures have the same shape; or there are
             not `count` of them.
     """
     own_shape = image_shape is None
-    images, labels = None, np.zeros(count, np.int32)
+    images = None
     shapes, changes, read = {}, {}, 0
-    for picture, label in examples:
+    for picture in pictures:
         shape = (picture.height, picture.width, len(picture.getbands()))
         shapes[shape] = None
         if own_shape and len(shapes) > 1:
@@ -217,28 +321,31 @@ def _gather(
         if images is None:
             image_shape = image_shape or (picture.height, picture.width, min(shape[2], 3))
             images = np.empty((count, *image_shape), np.uint8)
-        picture, done = _fit(picture, image_shape)
+        picture, done = fit(picture, image_shape)
         changes |= dict.fromkeys(done)
         images[read] = np.asarray(picture).reshape(image_shape)
-        labels[read] = label
         read += 1
     if read != count:
         raise ValueError(f"{name} should have {count:,} examples and has {read:,}")
     if not changes:
-        return Dataset(name, images, labels, notes=())
+        return images, ()
     had = _times(next(iter(shapes))) if len(shapes) == 1 else "of various shapes"
     note = f"{name}: {count:,} images {had} brought to {_times(image_shape)} ({', '.join(changes)})"
-    return Dataset(name, images, labels, notes=(note,))
+    return images, (note,)
 
 
 def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _fit(
+def fit(
     picture: Image.Image, image_shape: tuple[int, int, int]
 ) -> tuple[Image.Image, tuple[str, ...]]:
-    """Brings a picture to a shape; says what was done to it, () if nothing."""
+    """Brings a picture of mode L, RGB or RGBA to a shape, as `load` says.
+
+    Returns:
+        (it, what was done to it, such as "centre-cropped": () if nothing).
+    """
     height, width, channels = image_shape
     done = []
     if picture.mode == "RGBA":
@@ -313,7 +420,7 @@ def _load_tfds(
             raise OSError(
                 f"{folder} is there but holds no prepared {name}: remove it, then {fetch}"
             )
-    image_key, label_key = _image_and_label(tfds, name, builder.info)
+    image_key, features = _image_and_attributes(tfds, name, builder.info)
     try:
         info = builder.info.splits[split]
     except (KeyError, ValueError, AssertionError):
@@ -325,8 +432,15 @@ def _load_tfds(
     for part in info.file_instructions:
         if not os.path.exists(part.filename):
             raise FileNotFoundError(f"{name} is incomplete, {part.filename} is missing: {remedy}")
-    examples = _examples(tfds, builder, name, split, image_key, label_key, remedy)
-    return _gather(name, examples, info.num_examples, image_shape)
+    codes = np.zeros((info.num_examples, len(features)), np.int32)
+    paths = [feature.path for feature in features.values()]
+    pictures = _pictures(tfds, builder, name, split, image_key, paths, codes, remedy)
+    images, notes = _gather(name, pictures, info.num_examples, image_shape)
+    attributes = {
+        attribute: Attribute(feature.classes, codes[:, i].copy())
+        for i, (attribute, feature) in enumerate(features.items())
+    }
+    return Dataset(name, images, attributes, notes)
 
 
 def _import_tfds(name: str) -> ModuleType:
@@ -335,7 +449,7 @@ def _import_tfds(name: str) -> ModuleType:
     except ImportError as error:
         raise ImportError(
             f"{name} is a set of TensorFlow Datasets, which is not installed ({_line(error)}): "
-            'pip install "jaxgan[tfds]" (mnist needs nothing)'
+            'pip install "jaxgan[tfds]" (mnist and toon_faces need nothing)'
         ) from error
     return tfds
 
@@ -438,7 +552,7 @@ def _prepare(tfds: ModuleType, name: str, data_dir: str | None) -> str:
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:
         raise ValueError(f"TensorFlow Datasets cannot make {name}: {_line(error)}") from error
-    _image_and_label(tfds, name, builder.info)
+    _image_and_attributes(tfds, name, builder.info)
     # Records in this format can be read without TensorFlow; it is not there for all systems.
     random_access = importlib.util.find_spec("array_record") is not None
     try:
@@ -519,8 +633,21 @@ def _check_reachable(name: str, host: str, url: str) -> None:
         ) from error
 
 
-def _image_and_label(tfds: ModuleType, name: str, info: Any) -> tuple[str, str | None]:
-    """The names of a set's features that hold the image and, unless it is None, the label."""
+class _Feature(NamedTuple):
+    """An attribute as TensorFlow Datasets has it: where in a record, and what it can be."""
+
+    path: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+def _image_and_attributes(
+    tfds: ModuleType, name: str, info: Any
+) -> tuple[str, dict[str, _Feature]]:
+    """Which of a set's features holds the image, and which its attributes, by name.
+
+    Attributes are labels of classes, and what is true or false of an image. The label that a model
+    is meant to learn is "label", whatever the set calls it.
+    """
     features = dict(info.features.items()) if hasattr(info.features, "items") else {}
     supervised = [key for key in info.supervised_keys or () if isinstance(key, str)]
 
@@ -528,25 +655,41 @@ def _image_and_label(tfds: ModuleType, name: str, info: Any) -> tuple[str, str |
         feature = features.get(key)
         return isinstance(feature, tfds.features.Image) and feature.np_dtype == np.uint8
 
-    def is_label(key: str) -> bool:
-        return isinstance(features.get(key), tfds.features.ClassLabel)
+    def classes(feature: Any) -> tuple[str, ...]:
+        if isinstance(feature, tfds.features.ClassLabel):
+            return tuple(feature.names)
+        is_bool = isinstance(feature, tfds.features.Tensor) and feature.np_dtype == np.bool_
+        return _YES_OR_NO if is_bool and feature.shape == () else ()
 
     image_key = next(filter(is_image, [*supervised, "image", *features]), None)
     if image_key is None:
         raise ValueError(f"{name} has no 8-bit images: its features are {', '.join(features)}")
-    return image_key, next(filter(is_label, [*supervised, "label"]), None)
+    attributes = {}
+    # Those that the set is for first.
+    for key in dict.fromkeys([*supervised, *features]):
+        feature = features.get(key)
+        inner = feature.items() if isinstance(feature, tfds.features.FeaturesDict) else ()
+        for path, each in (((key,), feature), *(((key, deeper), x) for deeper, x in inner)):
+            if its_classes := classes(each):
+                attribute = LABEL if path[0] in supervised and len(path) == 1 else path[-1]
+                attributes.setdefault(attribute, _Feature(path, its_classes))
+    return image_key, attributes
 
 
-def _examples(
+def _pictures(
     tfds: ModuleType,
     builder: Any,
     name: str,
     split: str,
     image_key: str,
-    label_key: str | None,
+    paths: Sequence[tuple[str, ...]],
+    codes: np.ndarray,
     remedy: str,
-) -> Iterator[tuple[Image.Image, int]]:
-    """Reads the pictures (of mode L, RGB or RGBA) and labels of a prepared set in their order."""
+) -> Iterator[Image.Image]:
+    """Reads the pictures (of mode L, RGB or RGBA) of a prepared set in their order.
+
+    What records have at these paths is put into `codes`, a row a picture.
+    """
     # Decoded here, as TensorFlow Datasets' own decoder without TensorFlow takes a grey or palette
     # file in a set of colour images for what it is not.
     decoders = {image_key: tfds.decode.SkipDecoding()}
@@ -558,15 +701,22 @@ def _examples(
             made_as = builder.info.file_format.value
             _import_tensorflow(f"reading {name}, which is prepared as {made_as},")
             records = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
-        for record in records:
+        for record, row in zip(records, codes, strict=False):
+            row[:] = [_at(record, path) for path in paths]
             with Image.open(io.BytesIO(record[image_key]), formats=_FORMATS) as picture:
                 own_mode = "L" if picture.mode in ("1", "L") else "RGB"
-                yield picture.convert(mode or own_mode), record[label_key] if label_key else 0
+                yield picture.convert(mode or own_mode)
     except ImportError:
         raise
     # Each format has its own kind of error.
     except Exception as error:
         raise ValueError(f"{name} is damaged ({_line(error)}): {remedy}") from error
+
+
+def _at(record: Mapping[str, Any], path: Sequence[str]) -> Any:
+    for key in path:
+        record = record[key]
+    return record
 
 
 def _in_order(source: Any, batch: int = 1024) -> Iterator[dict[str, Any]]:

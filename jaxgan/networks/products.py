@@ -1,5 +1,6 @@
 """The matrix product of a fully connected layer, and how its gradients are computed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -17,13 +18,18 @@ def dense(width: int, dtype: Any) -> nn.Dense:
             to: float32, which rounds nothing, or bfloat16. Sums are taken in float32. Layers of
             bfloat16 have no forward-mode derivative (`jax.jvp`, `jax.jacfwd`).
     """
-    multiply = _float32_product if dtype == jnp.float32 else _bfloat16_product
+    multiply = product(dtype)
 
     def dot_general(x: jax.Array, kernel: jax.Array, *_, **__) -> jax.Array:
         chex.assert_rank([x, kernel], 2)
         return multiply(x, kernel)
 
     return nn.Dense(width, dot_general=dot_general)
+
+
+def product(dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """(float32 [n, m], float32 [m, k]) -> float32 [n, k], their product, as in `dense`."""
+    return _float32_product if dtype == jnp.float32 else _bfloat16_product
 
 
 @jax.custom_jvp
