@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from jaxgan.checkpoints import load_params
     from jaxgan.data import Dataset, load
     from jaxgan.game import GAN, init, train_step, update_discriminator, update_generator
+    from jaxgan.latent_gan import latent_gan
     from jaxgan.mlp_gan import MLPGANConfig
     from jaxgan.sampling import generate, interpolate, sample
     from jaxgan.state import Player, TrainState
-    from jaxgan.unconditional import unconditional_gan
     from jaxgan.weights import pretrained
 
 __version__ = "0.1.0"
@@ -32,7 +32,7 @@ __all__ = [
     "pretrained",
     "sample",
     "train_step",
-    "unconditional_gan",
+    "latent_gan",
     "update_discriminator",
     "update_generator",
 ]
@@ -46,7 +46,7 @@ _HOMES = {
     "mlp_gan": ["MLPGANConfig"],
     "sampling": ["generate", "interpolate", "sample"],
     "state": ["Player", "TrainState"],
-    "unconditional": ["unconditional_gan"],
+    "latent_gan": ["latent_gan"],
     "weights": ["pretrained"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

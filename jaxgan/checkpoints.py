@@ -27,6 +27,8 @@ PyTree = Any
 STATE, GENERATOR, CONFIG = "state", "generator", "config"
 DIGESTS = "digests"
 DISCRIMINATOR = "discriminator"
+# What of a state is in `generator`.
+_AVERAGED = ("ema_params", "ema_collections")
 # Part of the name of what Orbax has not written to its end.
 UNFINISHED = ".orbax-checkpoint-tmp"
 
@@ -88,7 +90,8 @@ class Checkpoints:
             ValueError: Orbax cannot read what else is in the directory.
         """
         tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
-        del tree["ema_params"]
+        for name in _AVERAGED:
+            del tree[name]
         trees = {STATE: _as_numpy(tree), GENERATOR: _as_numpy(state.ema_variables)}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
         items[CONFIG] = ocp.args.JsonSave(dict(config))
@@ -195,10 +198,13 @@ class Checkpoints:
         directory = self.directory / str(step)
         template = like.replace(key=jax.random.key_data(like.key))
         wanted = flax.serialization.to_state_dict(template)
-        del wanted["ema_params"]
+        for name in _AVERAGED:
+            del wanted[name]
         tree = _read(directory, STATE, wanted)
         wanted = flax.serialization.to_state_dict(like.ema_variables)
-        tree["ema_params"] = _read(directory, GENERATOR, wanted)["params"]
+        average = _read(directory, GENERATOR, wanted)
+        tree["ema_params"] = average.pop("params")
+        tree["ema_collections"] = average
         state = flax.serialization.from_state_dict(template, tree)
         return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
 

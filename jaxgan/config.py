@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import jax
+import numpy as np
 import simple_parsing
 import typeguard
 
+from jaxgan.data import Dataset
 from jaxgan.files import written_whole
 from jaxgan.game import GAN
-from jaxgan.state import TrainState
 
+PyTree = Any
 FILE_NAME = "config.json"
 # A config.json has a kilobyte or two.
 _MOST_BYTES = 1 << 20
@@ -40,6 +42,8 @@ MAY_CHANGE = frozenset(
         "coordinator",
         "num_processes",
         "process_id",
+        # Comes with the data set.
+        "classes",
     }
 )
 
@@ -168,8 +172,7 @@ class RunConfig:
         for key, value in values.items():
             if key not in types:
                 raise ValueError(f"unknown setting {reprlib.repr(key)}")
-            if isinstance(value, list):
-                values[key] = tuple(value)
+            values[key] = _with_tuples(value)
             items = values[key] if isinstance(values[key], tuple) else (value,)
             try:
                 typeguard.check_type(
@@ -194,8 +197,45 @@ class RunConfig:
         """The system that these settings ask for."""
         raise NotImplementedError
 
-    def draw(self, state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
-        """Images of the averaged generator, float32 [num_samples, H, W, C] in [0, 1]."""
+    def of_dataset(self, dataset: Dataset) -> Self:
+        """These settings, with what they have of the data set that they are for.
+
+        Raises:
+            ValueError: the data set has not what they want of it.
+        """
+        return self
+
+    def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        """What the system is trained on: arrays [N, ...], what its batches are taken out of."""
+        return {"images": dataset.images}
+
+    def draw(
+        self, variables: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
+    ) -> jax.Array:
+        """Images of a generator of this system.
+
+        Args:
+            variables: what its `apply` takes.
+            key: of everything random.
+            num_samples: how many.
+            dataset: what conditions, if there are any, are taken from.
+
+        Returns:
+            float32 [num_samples, H, W, C] in [0, 1].
+        """
+        raise NotImplementedError
+
+    def picture(
+        self, variables: PyTree, key: jax.Array, dataset: Dataset
+    ) -> tuple[jax.Array, int | None]:
+        """What is looked at of every epoch: always the same latents and conditions.
+
+        Args as of `draw`.
+
+        Returns:
+            (float32 [n, H, W, C] in [0, 1], images in a row or None for as near to a square as can
+            be).
+        """
         raise NotImplementedError
 
     def save(self, workdir: Path) -> None:
@@ -281,6 +321,10 @@ Precision = Literal["float32", "bfloat16"]
 def flag(name: str) -> str:
     """The flag that sets a field."""
     return "--" + name.replace("_", "-")
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> str:

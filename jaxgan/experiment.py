@@ -24,7 +24,6 @@ from jaxgan.metrics.scoring import embed
 from jaxgan.state import TrainState
 from jaxgan.workdir import Workdir, check_holds_seeds, is_drawn
 
-GRID_IMAGES = 64
 EVALUATED_IMAGES = 10_000
 STDERR = 2
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
@@ -101,6 +100,8 @@ class Experiment:
             data_dir=config.data_dir,
             download=config.download,
         )
+        self._config = config = config.of_dataset(self._dataset)
+        configs = config.of_each_seed()
         self._gan = config.gan()
         self._schedule = training.schedule(
             len(self._dataset.images),
@@ -152,7 +153,7 @@ class Experiment:
             calls = training.train(
                 self._gan,
                 training.stack([run.state for run in self._runs]),
-                {"images": self._dataset.images},
+                self._config.examples(self._dataset),
                 self._schedule,
                 devices=self._devices,
                 batch_size=self._config.batch_size,
@@ -262,7 +263,7 @@ class Experiment:
         if self._reference is None:
             self._reference = moments(embed(self._dataset.images, evaluator).features)
         key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)
-        samples = run.config.draw(run.state, key, EVALUATED_IMAGES)
+        samples = run.config.draw(run.state.ema_variables, key, EVALUATED_IMAGES, self._dataset)
         return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
 
     def _end_epoch(self, *, save: bool) -> None:
@@ -290,8 +291,8 @@ class Experiment:
             return
         for run in self._runs:
             key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
-            samples = run.config.draw(run.state, key, GRID_IMAGES)
-            run.workdir.draw_samples(self._step, epoch, samples)
+            samples, columns = run.config.picture(run.state.ema_variables, key, self._dataset)
+            run.workdir.draw_samples(self._step, epoch, samples, columns)
 
     def _close(self) -> None:
         for run in self._runs:

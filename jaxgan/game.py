@@ -16,16 +16,19 @@ Metrics = dict[str, jax.Array]
 # What a run's key is folded with, for each thing that is random.
 INIT, ORDER, NOISE, DRAWING, EVALUATION = range(5)
 
-Loss = Callable[[PyTree, TrainState, PyTree, PyTree], tuple[jax.Array, tuple[Metrics, PyTree]]]
+Loss = Callable[
+    [PyTree, TrainState, PyTree, PyTree, str | None], tuple[jax.Array, tuple[Metrics, PyTree]]
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class GAN:
     """A pair of modules and a pair of losses: all that the rest of the library knows of a system.
 
-    Both losses are pure: (params of the player that moves, state, batch, noise) -> (scalar,
-    (metrics, that player's new mutable collections)). They are means over the batch they are
-    given, so that the mean over devices is the mean over the global batch.
+    Both losses are pure: (params of the player that moves, state, batch, noise, axis_name) ->
+    (scalar, (metrics, that player's new mutable collections)). They are means over the batch they
+    are given, so that the mean over devices is the mean over the global batch; what is no mean of
+    an example each, such as batch statistics, is averaged over `axis_name` unless that is None.
 
     Attributes:
         generator: the counterfeiter's module.
@@ -61,13 +64,15 @@ def init(gan: GAN, key: jax.Array) -> TrainState:
         collections = {name: value for name, value in variables.items() if name != "params"}
         return Player(variables["params"], collections, optimizer.init(variables["params"]))
 
-    generator, discriminator = gan.init(jax.random.fold_in(key, INIT))
+    variables, of_discriminator = gan.init(jax.random.fold_in(key, INIT))
+    generator = player(variables, gan.generator_optimizer)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=key,
-        generator=player(generator, gan.generator_optimizer),
-        discriminator=player(discriminator, gan.discriminator_optimizer),
-        ema_params=jax.tree.map(jnp.copy, generator["params"]),
+        generator=generator,
+        discriminator=player(of_discriminator, gan.discriminator_optimizer),
+        ema_params=jax.tree.map(jnp.copy, generator.params),
+        ema_collections=jax.tree.map(jnp.copy, generator.collections),
     )
 
 
@@ -114,8 +119,16 @@ def update_generator(
         axis_name,
     )
     decay = jnp.minimum(gan.ema_decay, (1 + state.step) / (10 + state.step))
-    ema_params = optax.incremental_update(player.params, state.ema_params, 1 - decay)
-    return state.replace(step=state.step + 1, generator=player, ema_params=ema_params), metrics
+    ema_params, ema_collections = optax.incremental_update(
+        (player.params, player.collections), (state.ema_params, state.ema_collections), 1 - decay
+    )
+    state = state.replace(
+        step=state.step + 1,
+        generator=player,
+        ema_params=ema_params,
+        ema_collections=ema_collections,
+    )
+    return state, metrics
 
 
 def train_step(
@@ -146,6 +159,22 @@ def train_step(
     return state, jax.tree.map(jnp.mean, discriminator_metrics) | generator_metrics
 
 
+def call(
+    module: nn.Module, variables: PyTree, *inputs: PyTree, axis_name: str | None
+) -> tuple[PyTree, PyTree]:
+    """Applies a network in training, whether or not it has mutable collections.
+
+    One that has them is given train=True and axis_name.
+
+    Returns:
+        (what it gives, its collections afterwards, {} if it has none).
+    """
+    collections = [name for name in variables if name != "params"]
+    if not collections:
+        return module.apply(variables, *inputs), {}
+    return module.apply(variables, *inputs, train=True, axis_name=axis_name, mutable=collections)
+
+
 def _descend(
     loss: Loss,
     optimizer: optax.GradientTransformation,
@@ -153,7 +182,9 @@ def _descend(
     inputs: tuple[TrainState, PyTree, PyTree],
     axis_name: str | None,
 ) -> tuple[Player, Metrics]:
-    gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(player.params, *inputs)
+    gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(
+        player.params, *inputs, axis_name
+    )
     if axis_name is not None:
         gradients, metrics, collections = jax.lax.pmean(
             (gradients, metrics, collections), axis_name

@@ -1,27 +1,31 @@
 """Images from a trained generator. Pure: usable inside a caller's own jit, vmap and grad."""
 
 import functools
+import math
 import numbers
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxgan.latents import NOISES, WALKS, check_noise
 from jaxgan.networks import mlp
 
 PyTree = Any
 MNIST_GENERATOR = mlp.Generator()
-# Images drawn at a time: so few that what is between two layers stays in a CPU's cache.
-BLOCK = 1000
+# Pixels drawn at a time: so few that what is between two layers stays in a CPU's cache.
+BLOCK = 784_000
 
 
 def sample(
     params: PyTree,
     key: jax.Array,
     *,
-    num_samples: int = 64,
+    num_samples: int | None = None,
+    labels: ArrayLike | None = None,
     noise: str = "normal",
     generator: nn.Module = MNIST_GENERATOR,
 ) -> jax.Array:
@@ -30,7 +34,10 @@ def sample(
     Args:
         params: what `generator.apply` takes, {"params": ...}; from `load_params`, for one.
         key: a PRNG key, typed (`jax.random.key`) or old-style (`jax.random.PRNGKey`).
-        num_samples: how many, 1 or more.
+        num_samples: how many, 1 or more; None: 64, or one for each of the labels.
+        labels: what each image is to show, if the generator is conditional: int
+            [num_samples, k], for each of its k labels the number of a class, from 0 to below
+            generator.num_classes; of a single label [num_samples] will do.
         noise: "normal" or "uniform", what the generator was trained with (`Config.noise`).
         generator: the module that params belong to; by default the 2014 GAN's on MNIST.
 
@@ -39,29 +46,38 @@ def sample(
 
     Raises:
         ValueError: params of another network (the message names the first shape that is wrong), no
-            key, unknown noise, or num_samples below 1.
+            key, unknown noise, num_samples below 1, or labels that the generator does not take
+            (inside a caller's own jit, numbers out of range go unseen).
     """
+    if num_samples is None:
+        num_samples = 64 if labels is None else _length(labels)
     _check_count("num_samples", num_samples, least=1)
     check_noise(noise)
     _check_params(params, generator)
-    return _sample(params, _as_typed_key(key), int(num_samples), noise, generator)
+    labels = _checked_labels(labels, int(num_samples), generator)
+    return _sample(params, _as_typed_key(key), labels, int(num_samples), noise, generator)
 
 
 def generate(
-    params: PyTree, latents: jax.Array, *, generator: nn.Module = MNIST_GENERATOR
+    params: PyTree,
+    latents: jax.Array,
+    *,
+    labels: ArrayLike | None = None,
+    generator: nn.Module = MNIST_GENERATOR,
 ) -> jax.Array:
     """The images of given latents, differentiable with respect to both.
 
     Args:
         params: as in `sample`.
         latents: float [batch, generator.latent_size].
+        labels: as in `sample`, for each of the latents.
         generator: as in `sample`.
 
     Returns:
         float32 [batch, height, width, channels] in [0, 1].
 
     Raises:
-        ValueError: params of another network, or latents of another shape.
+        ValueError: params of another network, latents of another shape, or labels as in `sample`.
     """
     _check_params(params, generator)
     latents = jnp.asarray(latents)
@@ -69,7 +85,8 @@ def generate(
         raise ValueError(
             f"latents must have the shape (batch, {generator.latent_size}), not {latents.shape}"
         )
-    return _generate(params, latents, generator)
+    labels = _checked_labels(labels, len(latents), generator)
+    return _generate(params, latents, labels, generator)
 
 
 def interpolate(
@@ -78,6 +95,7 @@ def interpolate(
     end: jax.Array,
     *,
     num_steps: int = 16,
+    labels: ArrayLike | None = None,
     noise: str = "normal",
     generator: nn.Module = MNIST_GENERATOR,
 ) -> jax.Array:
@@ -88,6 +106,7 @@ def interpolate(
         start: float [generator.latent_size], the latent of the first image.
         end: float [generator.latent_size], the latent of the last image.
         num_steps: how many images, both ends counted, 2 or more.
+        labels: as in `sample`, what each image on the way is to show.
         noise: as in `sample`.
         generator: as in `sample`.
 
@@ -107,26 +126,76 @@ def interpolate(
     path = WALKS[noise](
         jnp.asarray(start), jnp.asarray(end), jnp.linspace(0.0, 1.0, int(num_steps))
     )
-    return generate(params, path, generator=generator)
+    return generate(params, path, labels=labels, generator=generator)
 
 
 @functools.partial(jax.jit, static_argnames=("num_samples", "noise", "generator"))
 def _sample(
-    params: PyTree, key: jax.Array, num_samples: int, noise: str, generator: nn.Module
+    params: PyTree,
+    key: jax.Array,
+    labels: jax.Array | None,
+    num_samples: int,
+    noise: str,
+    generator: nn.Module,
 ) -> jax.Array:
     latents = NOISES[noise](key, (num_samples, generator.latent_size))
-    if num_samples <= BLOCK:
-        return _generate(params, latents, generator)
-    whole = num_samples - num_samples % BLOCK
-    blocks = latents[:whole].reshape(-1, BLOCK, generator.latent_size)
-    images = jax.lax.map(lambda block: _generate(params, block, generator), blocks)
+    block = max(1, BLOCK // math.prod(generator.image_shape))
+    if num_samples <= block:
+        return _generate(params, latents, labels, generator)
+    whole = num_samples - num_samples % block
+    inputs = latents, labels
+    blocks = jax.tree.map(lambda x: x[:whole].reshape(-1, block, x.shape[1]), inputs)
+    images = jax.lax.map(lambda inputs: _generate(params, *inputs, generator), blocks)
     images = images.reshape(whole, *images.shape[2:])
-    return jnp.concatenate([images, _generate(params, latents[whole:], generator)])
+    rest = jax.tree.map(lambda x: x[whole:], inputs)
+    return jnp.concatenate([images, _generate(params, *rest, generator)])
 
 
 @functools.partial(jax.jit, static_argnames="generator")
-def _generate(params: PyTree, latents: jax.Array, generator: nn.Module) -> jax.Array:
-    return (generator.apply(params, latents) + 1) / 2
+def _generate(
+    params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: nn.Module
+) -> jax.Array:
+    inputs = (latents,) if labels is None else (latents, labels)
+    return (generator.apply(params, *inputs) + 1) / 2
+
+
+def _num_classes(generator: nn.Module) -> tuple[int, ...]:
+    return getattr(generator, "num_classes", ())
+
+
+def _length(labels: ArrayLike) -> int:
+    return np.shape(labels)[0] if np.ndim(labels) else 0
+
+
+def _checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) -> jax.Array | None:
+    """Labels as int32 [count, k]; None for a generator that takes none."""
+    num_classes = _num_classes(generator)
+    if not num_classes:
+        if labels is not None:
+            raise ValueError("this generator takes no labels: it is not conditional")
+        return None
+    if labels is None:
+        raise ValueError(
+            "this generator is conditional: give labels=, int32 "
+            f"[{count}, {len(num_classes)}], each below {', '.join(map(str, num_classes))}"
+        )
+    given = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if given.ndim == 1 and len(num_classes) == 1:
+        given = given[:, None]
+    if given.shape != (count, len(num_classes)) or not jnp.issubdtype(given.dtype, jnp.integer):
+        raise ValueError(
+            f"labels must be integers of the shape ({count}, {len(num_classes)}), "
+            f"not {given.dtype} of {np.shape(labels)}"
+        )
+    if not isinstance(given, jax.core.Tracer):
+        for i, classes in enumerate(num_classes):
+            column = np.asarray(given[:, i])
+            if column.min() < 0 or column.max() >= classes:
+                raise ValueError(
+                    f"labels must be from 0 to below {classes} in column {i}, "
+                    f"not {column.min()} to {column.max()}"
+                )
+    return jnp.asarray(given, jnp.int32)
 
 
 def _as_typed_key(key: jax.Array) -> jax.Array:
@@ -150,10 +219,13 @@ def _check_count(name: str, count: int, *, least: int) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _expected_shapes(generator: nn.Module) -> dict[str, tuple[int, ...]]:
+    num_classes = _num_classes(generator)
+    labels = [jax.ShapeDtypeStruct((1, len(num_classes)), jnp.int32)] if num_classes else []
     variables = jax.eval_shape(
         generator.init,
         jax.random.key(0),
         jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32),
+        *labels,
     )
     return _shapes(variables)
 

@@ -40,6 +40,7 @@ class TrainState:
         generator: the counterfeiter.
         discriminator: the police.
         ema_params: exponential moving average of the generator's params; what is sampled from.
+        ema_collections: the same of its other collections.
     """
 
     step: jax.Array
@@ -47,8 +48,9 @@ class TrainState:
     generator: Player
     discriminator: Player
     ema_params: PyTree
+    ema_collections: PyTree
 
     @property
     def ema_variables(self) -> dict[str, PyTree]:
         """What the generator's `apply` takes to draw from the average."""
-        return {"params": self.ema_params, **self.generator.collections}
+        return {"params": self.ema_params, **self.ema_collections}

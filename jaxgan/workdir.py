@@ -138,16 +138,19 @@ class Workdir:
         """To TensorBoard alone: metrics.csv holds only what is the same whenever it is run."""
         self._events.add_scalar("images_per_second", images_per_second, step)
 
-    def draw_samples(self, step: int, epoch: int, samples: np.ndarray) -> Path:
+    def draw_samples(
+        self, step: int, epoch: int, samples: np.ndarray, columns: int | None = None
+    ) -> Path:
         """Writes an epoch's grid, and removes those that a run of so many epochs has no more.
 
         Args:
             step: the epoch's last.
             epoch: one that `is_drawn`.
             samples: float [n, H, W, C] in [0, 1].
+            columns: as `images.grid` takes them.
         """
         path = self.samples / f"epoch_{epoch:04d}.png"
-        canvas = images.grid(samples)
+        canvas = images.grid(samples, columns)
         images.write_png(path, canvas, PICTURE_SCALE)
         self._events.add_image("samples", canvas, step)
         # Whoever looks on sees an epoch at its end.

@@ -12,8 +12,8 @@ import pytest
 import jaxgan
 from jaxgan import game, training
 from jaxgan.checkpoints import Checkpoints, restore_newest
+from jaxgan.latent_gan import latent_gan
 from jaxgan.networks import mlp
-from jaxgan.unconditional import unconditional_gan
 
 CONFIG = {"seed": 7, "noise": "uniform"}
 
@@ -23,7 +23,7 @@ def a_state(step=0, seed=7, latent_size=4):
 
     One is so large that Orbax puts it in a file of its own.
     """
-    gan = unconditional_gan(
+    gan = latent_gan(
         mlp.Generator(latent_size, (8,), (4, 4, 1)),
         mlp.Discriminator((8,), (4, 4, 1)),
         optax.adam(1e-3),

@@ -30,9 +30,9 @@ import jaxgan
 from jaxgan import data, game, training, weights
 from jaxgan.checkpoints import Checkpoints, restore_newest
 from jaxgan.config import FILE_NAME
+from jaxgan.latent_gan import latent_gan
 from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.networks import mlp
-from jaxgan.unconditional import unconditional_gan
 
 
 def examples(count):
@@ -580,7 +580,7 @@ def test_images_that_are_programs_are_not_run(monkeypatch, kind):
 
 def a_state(step=0, seed=7):
     """A small state, whose numbers are of its step."""
-    gan = unconditional_gan(
+    gan = latent_gan(
         mlp.Generator(4, (8,), (4, 4, 1)),
         mlp.Discriminator((8,), (4, 4, 1)),
         optax.adam(1e-3),

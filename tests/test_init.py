@@ -21,7 +21,7 @@ HOMES = {
     "pretrained": "jaxgan.weights",
     "sample": "jaxgan.sampling",
     "train_step": "jaxgan.game",
-    "unconditional_gan": "jaxgan.unconditional",
+    "latent_gan": "jaxgan.latent_gan",
     "update_discriminator": "jaxgan.game",
     "update_generator": "jaxgan.game",
 }

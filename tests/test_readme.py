@@ -73,7 +73,7 @@ def test_scores_by_features_of_ones_own(capsys):
 
 def test_other_networks_in_the_same_game():
     names = run_example(
-        "gan = jaxgan.unconditional_gan(",
+        "gan = jaxgan.latent_gan(",
         jax=jax,
         jaxgan=jaxgan,
         optax=optax,

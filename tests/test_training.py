@@ -10,9 +10,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxgan import game, training
+from jaxgan.latent_gan import latent_gan
 from jaxgan.mlp_gan import ADAM_EPSILON, MLPGANConfig
 from jaxgan.networks import mlp
-from jaxgan.unconditional import unconditional_gan
 
 BATCH = 32
 STEPS = 20
@@ -20,7 +20,7 @@ STEPS = 20
 
 def small_gan(**settings):
     optimizer = optax.adam(5e-4, b1=0.5, eps=ADAM_EPSILON)
-    return unconditional_gan(
+    return latent_gan(
         mlp.Generator(16, (32, 64), (8, 8, 1)),
         mlp.Discriminator((64, 32), (8, 8, 1)),
         optimizer,

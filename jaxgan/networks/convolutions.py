@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jaxgan.networks.products import product
 
-# Radford et al. 2015 (arXiv 1511.06434), section 4: kernels from N(0, 0.02).
-INITIAL_DEVIATION = 0.02
+# Radford et al. 2015 (arXiv 1511.06434), section 4.
+INITIALIZER = nn.initializers.normal(0.02)
 _KERNEL = 4
 
 
@@ -62,7 +62,7 @@ def _layer(width: int, dtype: Any, **options: Any) -> nn.Conv:
     return nn.Conv(
         width,
         (_KERNEL, _KERNEL),
-        kernel_init=nn.initializers.normal(INITIAL_DEVIATION),
+        kernel_init=INITIALIZER,
         conv_general_dilated=convolve,
         **options,
     )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 
-def dense(width: int, dtype: Any) -> nn.Dense:
+def dense(width: int, dtype: Any, **options: Any) -> nn.Dense:
     """A fully connected layer, float32 in and out, of parameters in float32.
 
     Args:
@@ -17,6 +17,7 @@ def dense(width: int, dtype: Any) -> nn.Dense:
         dtype: what the operands of its matrix products, and of those of its gradients, are rounded
             to: float32, which rounds nothing, or bfloat16. Sums are taken in float32. Layers of
             bfloat16 have no forward-mode derivative (`jax.jvp`, `jax.jacfwd`).
+        **options: of `nn.Dense`: use_bias, kernel_init, name.
     """
     multiply = product(dtype)
 
@@ -24,7 +25,7 @@ def dense(width: int, dtype: Any) -> nn.Dense:
         chex.assert_rank([x, kernel], 2)
         return multiply(x, kernel)
 
-    return nn.Dense(width, dot_general=dot_general)
+    return nn.Dense(width, dot_general=dot_general, **options)
 
 
 def product(dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:

@@ -1,4 +1,4 @@
-"""The GAN of 2014: noise in, images out, no conditions (Goodfellow et al., arXiv 1406.2661)."""
+"""The game from noise to images (Goodfellow et al. 2014), with conditions if they are wanted."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import optax
 
 from jaxgan import losses
 from jaxgan.augmentation import draw_shift, translate
-from jaxgan.game import GAN, Metrics
+from jaxgan.game import GAN, Metrics, call
 from jaxgan.latents import NOISES, check_noise
 from jaxgan.state import TrainState
 
@@ -21,7 +21,7 @@ TRANSLATED = 0.5
 REAL, FAKE = 0, 1
 
 
-def unconditional_gan(
+def latent_gan(
     generator: nn.Module,
     discriminator: nn.Module,
     generator_optimizer: optax.GradientTransformation,
@@ -38,14 +38,21 @@ def unconditional_gan(
     discriminator_steps: int = 1,
     ema_decay: float = 0.999,
 ) -> GAN:
-    """Puts two networks into the unconditional game. Its batch is {"images": [batch, H, W, C]}.
+    """Puts two networks into the game of Goodfellow et al. 2014 (arXiv 1406.2661).
 
-    The networks have no collections but "params" (no batch statistics, no spectral norms).
+    Its batch is {"images": [batch, H, W, C]}. Conditional networks (Mirza and Osindero 2014, arXiv
+    1411.1784) are given labels as a second argument: the batch then has "labels" too, int32
+    [batch, k], and a fake is made for the labels of each real image.
+
+    Networks with collections besides "params", such as batch statistics, are called with
+    train=True and axis_name=..., the axis to average those over. Without them real and generated
+    images go through the discriminator together; with them apart, each with its own statistics.
 
     Args:
-        generator: latents [batch, generator.latent_size] -> images in [-1, 1], of
-            generator.image_shape.
-        discriminator: images [batch, H, W, C] in [-1, 1] -> logits [batch].
+        generator: latents [batch, generator.latent_size] (and labels) -> images in [-1, 1], of
+            generator.image_shape. It is conditional if it has num_classes, the number of classes
+            of each label, which are not ().
+        discriminator: images [batch, H, W, C] in [-1, 1] (and labels) -> logits [batch].
         generator_optimizer: optax transformation.
         discriminator_optimizer: optax transformation.
         loss: a name in `losses.ADVERSARIAL_LOSSES`.
@@ -77,11 +84,20 @@ def unconditional_gan(
     if label_smoothing and not adversarial.smooths_labels:
         raise ValueError(f"label smoothing means nothing to the {loss} loss: it has no labels")
 
+    is_conditional = bool(getattr(generator, "num_classes", ()))
+
+    def labels_of(batch: PyTree) -> tuple[jax.Array, ...]:
+        return (batch["labels"],) if is_conditional else ()
+
     def init(key: jax.Array) -> tuple[PyTree, PyTree]:
         generator_key, discriminator_key = jax.random.split(key)
         latents = jnp.zeros((1, generator.latent_size))
         images = jnp.zeros((1, *generator.image_shape))
-        return generator.init(generator_key, latents), discriminator.init(discriminator_key, images)
+        labels = (jnp.zeros((1, len(generator.num_classes)), jnp.int32),) if is_conditional else ()
+        return (
+            generator.init(generator_key, latents, *labels),
+            discriminator.init(discriminator_key, images, *labels),
+        )
 
     def draw_noise(key: jax.Array) -> PyTree:
         latent_key, mix_key, shift_key = jax.random.split(key, 3)
@@ -100,28 +116,48 @@ def unconditional_gan(
         return translate(images, noise["shifts"][:, which], translation)
 
     def discriminator_loss(
-        params: PyTree, state: TrainState, batch: PyTree, noise: PyTree
+        params: PyTree,
+        state: TrainState,
+        batch: PyTree,
+        noise: PyTree,
+        axis_name: str | None = None,
     ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
+        labels = labels_of(batch)
         real = augment(batch["images"], noise, REAL)
-        fake = augment(generator.apply(state.generator.variables, noise["latent"]), noise, FAKE)
+        fake, _ = call(
+            generator, state.generator.variables, noise["latent"], *labels, axis_name=axis_name
+        )
+        fake = augment(fake, noise, FAKE)
+        collections = state.discriminator.collections
 
-        def judge(images: jax.Array) -> jax.Array:
-            return discriminator.apply({"params": params}, images)
+        def judge(images: jax.Array, collections: PyTree = collections) -> tuple[jax.Array, PyTree]:
+            variables = {"params": params, **collections}
+            times = len(images) // len(real)
+            repeated = [jnp.concatenate([each] * times) for each in labels]
+            return call(discriminator, variables, images, *repeated, axis_name=axis_name)
 
-        # One pass over both halves: the weights are read once and the matrix product is larger.
-        real_logits, fake_logits = jnp.split(judge(jnp.concatenate([real, fake])), 2)
+        if collections:
+            real_logits, collections = judge(real)
+            fake_logits, collections = judge(fake, collections)
+        else:
+            # One pass over both: the weights are read once and the matrix product is larger.
+            logits, collections = judge(jnp.concatenate([real, fake]))
+            real_logits, fake_logits = jnp.split(logits, 2)
         value = adversarial.discriminator(real_logits, fake_logits, label_smoothing)
         if r1 or r2 or gradient_penalty:
 
             def penalties() -> jax.Array:
+                def logit(images: jax.Array) -> jax.Array:
+                    return judge(images)[0]
+
                 value = jnp.zeros(())
                 if r1:
-                    value += r1 * losses.zero_centred_penalty(judge, real)
+                    value += r1 * losses.zero_centred_penalty(logit, real)
                 if r2:
-                    value += r2 * losses.zero_centred_penalty(judge, fake)
+                    value += r2 * losses.zero_centred_penalty(logit, fake)
                 if gradient_penalty:
                     mixing = noise["mix"]
-                    value += gradient_penalty * losses.gradient_penalty(judge, real, fake, mixing)
+                    value += gradient_penalty * losses.gradient_penalty(logit, real, fake, mixing)
                 return penalty_interval * value
 
             if penalty_interval == 1:
@@ -137,15 +173,29 @@ def unconditional_gan(
             "d_fake": jnp.mean(d_fake),
             "d_accuracy": jnp.mean(told_right.astype(jnp.float32)),
         }
-        return value, (metrics, {})
+        return value, (metrics, collections)
 
     def generator_loss(
-        params: PyTree, state: TrainState, batch: PyTree, noise: PyTree
+        params: PyTree,
+        state: TrainState,
+        batch: PyTree,
+        noise: PyTree,
+        axis_name: str | None = None,
     ) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-        fake = augment(generator.apply({"params": params}, noise["latent"]), noise, FAKE)
-        fake_logits = discriminator.apply(state.discriminator.variables, fake)
+        labels = labels_of(batch)
+        variables = {"params": params, **state.generator.collections}
+        fake, collections = call(
+            generator, variables, noise["latent"], *labels, axis_name=axis_name
+        )
+        fake_logits, _ = call(
+            discriminator,
+            state.discriminator.variables,
+            augment(fake, noise, FAKE),
+            *labels,
+            axis_name=axis_name,
+        )
         value = adversarial.generator(fake_logits)
-        return value, ({"generator_loss": value}, {})
+        return value, ({"generator_loss": value}, collections)
 
     return GAN(
         generator=generator,

@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from jaxgan import game
+from jaxgan.latent_gan import latent_gan
 from jaxgan.networks import mlp
 from jaxgan.state import Player, TrainState
-from jaxgan.unconditional import unconditional_gan
 
 BATCH = 6
 GENERATOR = mlp.Generator(3, (4,), (2, 2, 1))
@@ -21,7 +21,7 @@ LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
 
 def make_gan(**settings):
     # A step of plain descent at rate 1 moves parameters by minus the gradient.
-    return unconditional_gan(GENERATOR, DISCRIMINATOR, optax.sgd(1.0), optax.sgd(1.0), **settings)
+    return latent_gan(GENERATOR, DISCRIMINATOR, optax.sgd(1.0), optax.sgd(1.0), **settings)
 
 
 def a_state(gan, step=0):
@@ -314,7 +314,7 @@ def test_shifts_are_drawn_for_real_and_generated_images_apart():
 
 def test_init_draws_each_network_with_a_key_of_its_own():
     twins = mlp.Generator(4, (4,), (2, 2, 1)), mlp.Discriminator((4,), (2, 2, 1))
-    gan = unconditional_gan(*twins, optax.sgd(1.0), optax.sgd(1.0))
+    gan = latent_gan(*twins, optax.sgd(1.0), optax.sgd(1.0))
     generator, discriminator = jax.jit(gan.init)(jax.random.key(0))
     assert not np.any(
         generator["params"]["Dense_0"]["kernel"] == discriminator["params"]["Dense_0"]["kernel"]
@@ -329,9 +329,7 @@ def test_init_draws_each_network_with_a_key_of_its_own():
 
 def test_what_is_given_is_passed_on():
     optimizers = optax.sgd(1.0), optax.adam(1.0)
-    gan = unconditional_gan(
-        GENERATOR, DISCRIMINATOR, *optimizers, discriminator_steps=3, ema_decay=0.5
-    )
+    gan = latent_gan(GENERATOR, DISCRIMINATOR, *optimizers, discriminator_steps=3, ema_decay=0.5)
     assert (gan.generator, gan.discriminator) == (GENERATOR, DISCRIMINATOR)
     assert (gan.generator_optimizer, gan.discriminator_optimizer) == optimizers
     assert (gan.discriminator_steps, gan.ema_decay) == (3, 0.5)

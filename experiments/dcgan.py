@@ -1,0 +1,26 @@
+"""Trains a convolutional GAN (Radford et al. 2015), conditional if wanted, on every device.
+
+python experiments/dcgan.py --dataset mnist --conditional
+"""
+
+import signal
+import sys
+
+
+def main() -> None:
+    # Before training begins there is nothing to save: Ctrl-C ends it as SIGTERM does, at once and
+    # without a traceback, from the first import on.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from jaxgan import flags
+    from jaxgan.dcgan import DCGANConfig
+    from jaxgan.experiment import Experiment, RunFailed
+
+    with flags.user_errors(), flags.failures(RunFailed):
+        config = flags.parse(DCGANConfig, sys.argv[1:], description=__doc__)
+        experiment = Experiment(config)
+    with flags.failures(RunFailed):
+        experiment.run()
+
+
+if __name__ == "__main__":
+    main()
