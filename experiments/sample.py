@@ -28,6 +28,10 @@ class SampleConfig:
     """How many images."""
     seed: int = 0
     """The same seed draws the same images."""
+    labels: tuple[str, ...] = ()
+    """What the images are to show, of a conditional run: a class of its attribute (7), or of some
+    of its attributes (hair_colour=blond beard=none); what is not said is as in the data set. By
+    default a row, or ten images, of each class of the first attribute."""
     out: str = "digits.png"
     """The file to write: .png for a grid, .npz for 'images', float32 in [0, 1], [num, H, W, C]."""
 

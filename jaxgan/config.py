@@ -12,7 +12,7 @@ import numpy as np
 import simple_parsing
 import typeguard
 
-from jaxgan.data import Dataset
+from jaxgan.data import Dataset, load
 from jaxgan.files import written_whole
 from jaxgan.game import GAN
 
@@ -196,6 +196,20 @@ class RunConfig:
     def gan(self) -> GAN:
         """The system that these settings ask for."""
         raise NotImplementedError
+
+    def load_dataset(self, split: str = "train") -> Dataset:
+        """The data set, or another split of it than what the system is trained on.
+
+        Raises:
+            As `data.load`.
+        """
+        return load(
+            self.dataset,
+            split=split,
+            image_shape=self.image_shape,
+            data_dir=self.data_dir,
+            download=self.download,
+        )
 
     def of_dataset(self, dataset: Dataset) -> Self:
         """These settings, with what they have of the data set that they are for.

@@ -74,12 +74,15 @@ class Dataset:
         images: uint8 [n, height, width, channels] in [0, 255], 1 or 3 channels.
         attributes: by name; a set's single label is "label". {} if the set has none.
         notes: what was done to the images on the way, one sentence each; () if nothing.
+        inputs: what the images are to be made of, for a translation: uint8 [n, height, width,
+            1 or 3]; None if there is nothing such.
     """
 
     name: str
     images: np.ndarray
     attributes: Mapping[str, Attribute]
     notes: tuple[str, ...]
+    inputs: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -188,6 +191,7 @@ def load(
     image_shape: tuple[int, int, int] | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
+    feature: str | None = None,
 ) -> Dataset:
     """Loads a split of an image data set and brings its images to one shape.
 
@@ -204,6 +208,8 @@ def load(
             images have the same.
         data_dir: where TensorFlow Datasets keeps its data; None for its own choice.
         download: download and prepare the set if it is not there. Without it, no network is used.
+        feature: which of the images of an example, by its name in TensorFlow Datasets, where it has
+            several; None for the one that it is about.
 
     Returns:
         The images and their attributes, in the order in which the set is stored.
@@ -221,7 +227,9 @@ def load(
     if image_shape is not None:
         image_shape = _checked_shape(image_shape)
     if name not in _EMBEDDED_SETS:
-        return _load_tfds(name, split, image_shape, data_dir, download)
+        return _load_tfds(name, split, image_shape, data_dir, download, feature)
+    if feature is not None:
+        raise ValueError(f"{name} has a single image in an example: no feature {feature!r}")
     images, attributes = _read_embedded(name, split)
     if image_shape in (None, images.shape[1:]):
         return Dataset(name, images, attributes, notes=())
@@ -394,6 +402,7 @@ def _load_tfds(
     image_shape: tuple[int, int, int] | None,
     data_dir: str | Path | None,
     download: bool,
+    feature: str | None,
 ) -> Dataset:
     """`load` for any set but the embedded one."""
     parts = _NAME.fullmatch(name)
@@ -414,13 +423,13 @@ def _load_tfds(
         if not download:
             where = data_dir or "the default folder of TensorFlow Datasets"
             raise FileNotFoundError(f"{name} is not in {where}; to download it: {fetch}")
-        folder = _prepare(tfds, name, data_dir)
+        folder = _prepare(tfds, name, data_dir, feature)
         builder = _find_prepared(name, data_dir)
         if builder is None:
             raise OSError(
                 f"{folder} is there but holds no prepared {name}: remove it, then {fetch}"
             )
-    image_key, features = _image_and_attributes(tfds, name, builder.info)
+    image_key, features = _image_and_attributes(tfds, name, builder.info, feature)
     try:
         info = builder.info.splits[split]
     except (KeyError, ValueError, AssertionError):
@@ -543,7 +552,7 @@ def _near(word: str, known: Iterable[str]) -> str:
     return f": did you mean {' or '.join(matches)}?" if matches else ""
 
 
-def _prepare(tfds: ModuleType, name: str, data_dir: str | None) -> str:
+def _prepare(tfds: ModuleType, name: str, data_dir: str | None, feature: str | None) -> str:
     """Downloads and prepares a set; gives the folder that it is in."""
     # Only looked for, as importing it takes seconds: that comes when the network is known to live.
     if importlib.util.find_spec("tensorflow") is None:
@@ -552,7 +561,7 @@ def _prepare(tfds: ModuleType, name: str, data_dir: str | None) -> str:
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:
         raise ValueError(f"TensorFlow Datasets cannot make {name}: {_line(error)}") from error
-    _image_and_attributes(tfds, name, builder.info)
+    _image_and_attributes(tfds, name, builder.info, feature)
     # Records in this format can be read without TensorFlow; it is not there for all systems.
     random_access = importlib.util.find_spec("array_record") is not None
     try:
@@ -641,7 +650,7 @@ class _Feature(NamedTuple):
 
 
 def _image_and_attributes(
-    tfds: ModuleType, name: str, info: Any
+    tfds: ModuleType, name: str, info: Any, wanted: str | None
 ) -> tuple[str, dict[str, _Feature]]:
     """Which of a set's features holds the image, and which its attributes, by name.
 
@@ -662,6 +671,11 @@ def _image_and_attributes(
         return _YES_OR_NO if is_bool and feature.shape == () else ()
 
     image_key = next(filter(is_image, [*supervised, "image", *features]), None)
+    if wanted is not None:
+        if not is_image(wanted):
+            images = ", ".join(filter(is_image, features)) or "none"
+            raise ValueError(f"{name} has no images {wanted!r}: it has {images}")
+        image_key = wanted
     if image_key is None:
         raise ValueError(f"{name} has no 8-bit images: its features are {', '.join(features)}")
     attributes = {}

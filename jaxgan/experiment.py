@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from jaxgan import checkpoints, data, game, processes, training
+from jaxgan import checkpoints, game, processes, training
 from jaxgan.config import RunConfig, flag
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
@@ -94,12 +94,7 @@ class Experiment:
                 check_holds_seeds(config.workdir)
             for workdir, each in zip(workdirs, configs, strict=True):
                 workdir.check(each)
-        self._dataset = data.load(
-            config.dataset,
-            image_shape=config.image_shape,
-            data_dir=config.data_dir,
-            download=config.download,
-        )
+        self._dataset = config.load_dataset()
         self._config = config = config.of_dataset(self._dataset)
         configs = config.of_each_seed()
         self._gan = config.gan()

@@ -165,14 +165,8 @@ def latent_gan(
             else:
                 is_due = state.step % penalty_interval == 0
                 value += jax.lax.cond(is_due, penalties, lambda: jnp.zeros(()))
-        d_real, d_fake = adversarial.probability(real_logits), adversarial.probability(fake_logits)
-        told_right = jnp.concatenate([d_real > 0.5, d_fake < 0.5])
-        metrics = {
-            "discriminator_loss": value,
-            "d_real": jnp.mean(d_real),
-            "d_fake": jnp.mean(d_fake),
-            "d_accuracy": jnp.mean(told_right.astype(jnp.float32)),
-        }
+        metrics = losses.judgement(adversarial, real_logits, fake_logits)
+        metrics["discriminator_loss"] = value
         return value, (metrics, collections)
 
     def generator_loss(

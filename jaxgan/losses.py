@@ -128,6 +128,25 @@ ADVERSARIAL_LOSSES: Mapping[str, AdversarialLoss] = MappingProxyType(
 )
 
 
+def judgement(
+    loss: AdversarialLoss, real_logits: jax.Array, fake_logits: jax.Array
+) -> dict[str, jax.Array]:
+    """What the discriminator believes, by the names that metrics have.
+
+    Returns:
+        Scalars: d_real, the mean D(x), d_fake, the mean D(G(z)), and d_accuracy, the share of real
+        and fake together that it tells right.
+    """
+    _check_logits(real_logits, fake_logits)
+    d_real, d_fake = loss.probability(real_logits), loss.probability(fake_logits)
+    told_right = jnp.concatenate([d_real > 0.5, d_fake < 0.5])
+    return {
+        "d_real": jnp.mean(d_real),
+        "d_fake": jnp.mean(d_fake),
+        "d_accuracy": jnp.mean(told_right.astype(jnp.float32)),
+    }
+
+
 def squared_gradient_norm(
     discriminator: Callable[[jax.Array], jax.Array], images: jax.Array
 ) -> jax.Array:

@@ -53,9 +53,9 @@ def sample(
         num_samples = 64 if labels is None else _length(labels)
     _check_count("num_samples", num_samples, least=1)
     check_noise(noise)
-    _check_params(params, generator)
+    check_params(params, generator, *_inputs(generator))
     labels = _checked_labels(labels, int(num_samples), generator)
-    return _sample(params, _as_typed_key(key), labels, int(num_samples), noise, generator)
+    return _sample(params, as_typed_key(key), labels, int(num_samples), noise, generator)
 
 
 def generate(
@@ -79,7 +79,7 @@ def generate(
     Raises:
         ValueError: params of another network, latents of another shape, or labels as in `sample`.
     """
-    _check_params(params, generator)
+    check_params(params, generator, *_inputs(generator))
     latents = jnp.asarray(latents)
     if latents.ndim != 2 or latents.shape[1] != generator.latent_size:
         raise ValueError(
@@ -198,7 +198,16 @@ def _checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) 
     return jnp.asarray(given, jnp.int32)
 
 
-def _as_typed_key(key: jax.Array) -> jax.Array:
+def _inputs(generator: nn.Module) -> list[jax.ShapeDtypeStruct]:
+    """What a generator of images from latents is called with, for one image."""
+    latents = jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32)
+    num_classes = _num_classes(generator)
+    labels = [jax.ShapeDtypeStruct((1, len(num_classes)), jnp.int32)] if num_classes else []
+    return [latents, *labels]
+
+
+def as_typed_key(key: jax.Array) -> jax.Array:
+    """A PRNG key as a typed one; a ValueError if it is none."""
     dtype = getattr(key, "dtype", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if typed and key.shape == ():
@@ -218,16 +227,10 @@ def _check_count(name: str, count: int, *, least: int) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _expected_shapes(generator: nn.Module) -> dict[str, tuple[int, ...]]:
-    num_classes = _num_classes(generator)
-    labels = [jax.ShapeDtypeStruct((1, len(num_classes)), jnp.int32)] if num_classes else []
-    variables = jax.eval_shape(
-        generator.init,
-        jax.random.key(0),
-        jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32),
-        *labels,
-    )
-    return _shapes(variables)
+def _expected_shapes(
+    generator: nn.Module, inputs: tuple[jax.ShapeDtypeStruct, ...]
+) -> dict[str, tuple[int, ...]]:
+    return _shapes(jax.eval_shape(generator.init, jax.random.key(0), *inputs))
 
 
 def _shapes(variables: PyTree) -> dict[str, tuple[int, ...]]:
@@ -238,8 +241,15 @@ def _shapes(variables: PyTree) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _check_params(params: PyTree, generator: nn.Module) -> None:
-    expected, given = _expected_shapes(generator), _shapes(params)
+def check_params(params: PyTree, generator: nn.Module, *inputs: jax.ShapeDtypeStruct) -> None:
+    """Raises a ValueError, of the first shape that is wrong, if params are another network's.
+
+    Args:
+        params: what `generator.apply` should take.
+        generator: the module.
+        inputs: what it is called with.
+    """
+    expected, given = _expected_shapes(generator, inputs), _shapes(params)
     for name, shape in expected.items():
         if name not in given:
             raise ValueError(

@@ -10,7 +10,8 @@ import pytest
 
 from jaxgan import game
 from jaxgan.config import FILE_NAME, MAY_CHANGE, RunConfig
-from jaxgan.mlp_gan import ADAM_EPSILON, RECIPES, MLPGANConfig
+from jaxgan.latent_config import ADAM_EPSILON
+from jaxgan.mlp_gan import RECIPES, MLPGANConfig
 from jaxgan.networks import mlp
 
 LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
@@ -472,7 +473,8 @@ def test_draw_is_of_the_averaged_generator(noise):
     state, _, _ = small_inputs()
     rng = np.random.default_rng(0)
     average = jax.tree.map(lambda x: rng.normal(size=x.shape).astype("f4"), state.ema_params)
-    drawn = config.draw(state.replace(ema_params=average), jax.random.key(1), 6)
+    variables = state.replace(ema_params=average).ema_variables
+    drawn = config.draw(variables, jax.random.key(1), 6, None)
     if noise == "normal":
         latents = np.float64(jax.random.normal(jax.random.key(1), (6, 3)))
     else:

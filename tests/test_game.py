@@ -18,13 +18,13 @@ BATCH = 8
 STEPS = 3
 
 
-def generator_loss(params, state, batch, noise):
+def generator_loss(params, state, batch, noise, axis_name):
     g, d = params["w"], state.discriminator.params["w"]
     value = g * jnp.mean(batch["x"] + noise["z"]) + d * g**2 / 2
     return value, ({"generator_loss": value}, {})
 
 
-def discriminator_loss(params, state, batch, noise):
+def discriminator_loss(params, state, batch, noise, axis_name):
     d, g = params["w"], state.generator.params["w"]
     value = d * jnp.mean(batch["x"] * noise["z"]) + g * d**2 / 2
     return value, ({"discriminator_loss": value, "d_real": d}, {})
@@ -65,6 +65,7 @@ def a_state(step=0):
         generator=player(0.7, 0.3, TOY.generator_optimizer),
         discriminator=player(-0.4, -0.2, TOY.discriminator_optimizer),
         ema_params={"w": jnp.float32(2.0)},
+        ema_collections={},
     )
 
 
@@ -287,7 +288,7 @@ def make_batch_norm_gan():
     def judge(variables, images):
         return discriminator.apply(variables, images, mutable=["batch_stats"])
 
-    def d_loss(params, state, batch, noise):
+    def d_loss(params, state, batch, noise, axis_name):
         variables = {"params": params, **state.discriminator.collections}
         real, collections = judge(variables, batch["images"])
         fake = generator.apply(state.generator.variables, noise)
@@ -295,7 +296,7 @@ def make_batch_norm_gan():
         value = jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
         return value, ({"discriminator_loss": value}, collections)
 
-    def g_loss(params, state, batch, noise):
+    def g_loss(params, state, batch, noise, axis_name):
         fake, _ = judge(state.discriminator.variables, generator.apply({"params": params}, noise))
         value = jnp.mean(jax.nn.softplus(-fake))
         return value, ({"generator_loss": value}, {})

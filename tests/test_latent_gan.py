@@ -42,6 +42,7 @@ def a_state(gan, step=0):
         generator=generator,
         discriminator=player(DISCRIMINATOR, (1, 2, 2, 1), gan.discriminator_optimizer),
         ema_params=generator.params,
+        ema_collections={},
     )
 
 

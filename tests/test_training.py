@@ -11,7 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgan import game, training
 from jaxgan.latent_gan import latent_gan
-from jaxgan.mlp_gan import ADAM_EPSILON, MLPGANConfig
+from jaxgan.latent_config import ADAM_EPSILON
+from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.networks import mlp
 
 BATCH = 32
@@ -251,12 +252,12 @@ def recording_gan(discriminator_steps=1):
         # The mean over devices of these says what the global batch held, whatever its order.
         return {f"power_{n}": jnp.mean(values**n) for n in (1, 2, 3)}
 
-    def discriminator_loss(params, state, batch, noise):
+    def discriminator_loss(params, state, batch, noise, axis_name):
         metrics = {f"row_{k}": v for k, v in mean_of_powers(batch["row"]).items()}
         metrics |= {"image": jnp.mean(batch["images"])}
         return 0.0 * params, (metrics, {})
 
-    def generator_loss(params, state, batch, noise):
+    def generator_loss(params, state, batch, noise, axis_name):
         metrics = {f"noise_{k}": v for k, v in mean_of_powers(noise).items()}
         return 0.0 * params, (metrics | {"last_row": jnp.mean(batch["row"])}, {})
 
@@ -391,7 +392,7 @@ def test_unreplicate_undoes_replicate():
 def spoilt(gan, at_step, spoil):
     """A GAN whose generator's loss is spoilt in one step."""
 
-    def generator_loss(params, state, batch, noise):
+    def generator_loss(params, state, batch, noise, axis_name):
         value, (metrics, collections) = gan.generator_loss(params, state, batch, noise)
         value = jax.lax.cond(state.step == at_step - 1, spoil, lambda value: value, value)
         return value, (metrics | {"generator_loss": value}, collections)

@@ -93,10 +93,9 @@ def convolved(x: jax.Array, kernel: jax.Array, stride: int, dtype: Any) -> jax.A
     patches = jnp.concatenate(
         [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)], axis=-1
     )
-    y = product(dtype)(
-        patches.reshape(-1, patches.shape[-1]), kernel.reshape(patches.shape[-1], -1)
-    )
-    return y.reshape(len(x), height, width, -1)
+    depth = patches.shape[-1]
+    y = product(dtype)(patches.reshape(-1, depth), kernel.reshape(depth, -1))
+    return y.reshape(len(x), height, width, kernel.shape[-1])
 
 
 def doubled(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
@@ -112,10 +111,11 @@ def doubled(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
     """
     batch, height, width, channels = x.shape
     chex.assert_shape(kernel, (_KERNEL, _KERNEL, channels, None))
+    features = kernel.shape[-1]
     # What each pixel puts into the 4x4 pixels that it reaches, which overlap by two.
     kernel = kernel[::-1, ::-1].transpose(2, 0, 1, 3)
     y = product(dtype)(x.reshape(-1, channels), kernel.reshape(channels, -1))
-    y = y.reshape(batch, height, width, 2, 2, 2, 2, -1)
+    y = y.reshape(batch, height, width, 2, 2, 2, 2, features)
     y = sum(
         jnp.pad(
             y[:, :, :, down, :, right],
@@ -124,7 +124,7 @@ def doubled(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
         for down in range(2)
         for right in range(2)
     )
-    y = y.swapaxes(2, 3).reshape(batch, 2 * height + 2, 2 * width + 2, -1)
+    y = y.swapaxes(2, 3).reshape(batch, 2 * height + 2, 2 * width + 2, features)
     return y[:, 1:-1, 1:-1]
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from jaxgan import game, training
-from jaxgan.mlp_gan import ADAM_EPSILON, MLPGANConfig
+from jaxgan.latent_config import ADAM_EPSILON
+from jaxgan.mlp_gan import MLPGANConfig
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
