@@ -4,15 +4,19 @@ python experiments/sample.py --workdir runs/mnist_gan --num 100 --seed 0 --out d
 """
 
 import dataclasses
+import math
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import checkpoints, flags, images
+from jaxgan.dcgan import DCGANConfig
 from jaxgan.files import written_whole
-from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.latent_config import LatentGANConfig
+from jaxgan.runs import load_run
 from jaxgan.sampling import sample
 
 ENDINGS = (".png", ".npz")
@@ -29,11 +33,12 @@ class SampleConfig:
     seed: int = 0
     """The same seed draws the same images."""
     labels: tuple[str, ...] = ()
-    """What the images are to show, of a conditional run: a class of its attribute (7), or of some
-    of its attributes (hair_colour=blond beard=none); what is not said is as in the data set. By
-    default a row, or ten images, of each class of the first attribute."""
+    """What all are to show, of a conditional run: a class of its attribute (7), or of some of its
+    attributes (hair_colour=blond beard=none). Without it each class of the first attribute has a
+    row. Attributes that are not asked for are drawn at random."""
     out: str = "digits.png"
-    """The file to write: .png for a grid, .npz for 'images', float32 in [0, 1], [num, H, W, C]."""
+    """The file to write: .png for a grid, .npz for 'images', float32 in [0, 1], [num, H, W, C], and
+    of a conditional run 'labels', int32 [num, k]."""
 
     def __post_init__(self):
         if self.num < 1:
@@ -44,24 +49,48 @@ class SampleConfig:
             raise ValueError(f"--out must end in {' or '.join(ENDINGS)}, not {self.out!r}")
 
 
+def labels_of(
+    run: LatentGANConfig, config: SampleConfig, key: jax.Array
+) -> tuple[jax.Array | None, int | None]:
+    """What the images are to show, None for nothing, and how many are in a row of the grid."""
+    if not isinstance(run, DCGANConfig) or not run.classes:
+        if config.labels:
+            raise ValueError(f"{config.workdir} is no conditional run: leave out --labels")
+        return None, None
+    labels = run.asked_for(config.labels, key, config.num)
+    if config.labels:
+        return labels, None
+    columns = math.ceil(config.num / run.num_classes[0])
+    return labels.at[:, 0].set(jnp.arange(config.num) // columns), columns
+
+
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(SampleConfig, sys.argv[1:], description=__doc__)
-        run = MLPGANConfig.load(config.workdir)
+        run = load_run(config.workdir)
+        if not isinstance(run, LatentGANConfig):
+            raise ValueError(
+                f"{config.workdir} makes images of images: python experiments/translate.py "
+                f"--workdir {config.workdir}"
+            )
+        key = jax.random.key(config.seed)
+        labels, columns = labels_of(run, config, jax.random.fold_in(key, 0))
         drawn = sample(
             checkpoints.load_params(config.workdir),
-            jax.random.key(config.seed),
+            key,
             num_samples=config.num,
+            labels=labels,
             noise=run.noise,
             generator=run.generator(),
         )
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".png":
-            images.write_png(out, images.grid(np.asarray(drawn)), scale=2)
+            images.write_png(out, images.grid(np.asarray(drawn), columns), scale=2)
         else:
+            arrays = {"images": drawn} if labels is None else {"images": drawn, "labels": labels}
             with written_whole(out) as beside:
-                np.savez_compressed(beside, images=np.asarray(drawn))
+                np.savez_compressed(beside, **jax.tree.map(np.asarray, arrays))
     print(f"{config.num} images in {out}")
 
 

@@ -1,7 +1,7 @@
 """The convolutional GAN (Radford et al. 2015), conditional if wanted, from its settings."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -140,6 +140,43 @@ class DCGANConfig(LatentGANConfig):
             return None
         rows = jax.random.randint(key, (num_images,), 0, len(dataset.images))
         return jnp.asarray(self._codes(dataset))[rows]
+
+    def asked_for(self, words: Sequence[str], key: jax.Array, num_images: int) -> jax.Array:
+        """The labels that somebody asks for by the names of classes.
+
+        Args:
+            words: "ATTRIBUTE=CLASS" each, or "CLASS" alone if there is a single attribute.
+            key: of the attributes that are not asked for, whose classes are drawn evenly.
+            num_images: how many are to be of these labels.
+
+        Returns:
+            int32 [num_images, k].
+
+        Raises:
+            ValueError: the run is not conditional, or no such attribute or class is there.
+        """
+        if not self.classes:
+            raise ValueError("this run is not conditional: there is nothing to ask for")
+        classes = dict(self.classes)
+        codes = {
+            name: jax.random.randint(jax.random.fold_in(key, i), (num_images,), 0, len(its))
+            for i, (name, its) in enumerate(classes.items())
+        }
+        for word in words:
+            name, _, wanted = word.rpartition("=")
+            if not name and len(classes) == 1:
+                name = next(iter(classes))
+            if name not in classes:
+                raise ValueError(
+                    f"{word!r} names no attribute that this run was told: give ATTRIBUTE=CLASS, of "
+                    f"{', '.join(classes)}"
+                )
+            if wanted not in classes[name]:
+                raise ValueError(
+                    f"{name} cannot be {wanted!r}: it is one of {', '.join(classes[name])}"
+                )
+            codes[name] = jnp.full(num_images, classes[name].index(wanted), jnp.int32)
+        return jnp.stack(list(codes.values()), axis=1)
 
     def picture(
         self, variables: PyTree, key: jax.Array, dataset: Dataset

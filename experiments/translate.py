@@ -1,0 +1,123 @@
+"""Makes an image of an image, with a run of pix2pix.
+
+python experiments/translate.py --workdir runs/pix2pix --in drawing.png --out face.png
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import simple_parsing
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from jaxgan import checkpoints, data, flags, images
+from jaxgan.pix2pix import PAIRS, Pix2PixConfig
+from jaxgan.runs import load_run
+from jaxgan.tasks import TASKS
+from jaxgan.translation import translate
+
+SCALE = 4
+# More than any camera's, and little enough for any machine.
+MOST_PIXELS = 200_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslateConfig:
+    """What to translate, and where to put it."""
+
+    workdir: str = "runs/pix2pix"
+    """The folder of the run to translate with."""
+    input: str = simple_parsing.field(default="drawing.png", alias=["--in"])
+    """The image, of any size and any format that Pillow reads: what the run's task makes images of
+    (of edges2face black lines on white)."""
+    from_photo: bool = simple_parsing.field(default=False, negative_prefix="--no-")
+    """The image is what should come out: do to it first what the run's task did to its images (of
+    edges2face find its edges)."""
+    seed: int = 0
+    """Of the noise: the same seed gives the same image."""
+    out: str = "face.png"
+    """The .png to write."""
+
+    def __post_init__(self):
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"--seed must be from 0 to below 2**32, not {self.seed}")
+        if Path(self.out).suffix.lower() != ".png":
+            raise ValueError(f"--out must end in .png, not {self.out!r}")
+
+
+def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
+    """Reads an image and brings it to a shape.
+
+    Returns:
+        (uint8 of this shape, what was done to it, in words).
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is no image, or too large a one.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"--in {path} is not there")
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValueError(f"--in {path} is too large: {picture.width}x{picture.height}")
+            done = [f"{picture.format}, {picture.width}x{picture.height}, {picture.mode}"]
+            if getattr(picture, "n_frames", 1) > 1:
+                done.append("its first frame")
+            turned = ImageOps.exif_transpose(picture)
+            if turned.size != picture.size:
+                done.append("turned as the camera was")
+            picture = turned
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                ground = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(ground, picture).convert("RGB")
+                done.append("put on white")
+            elif picture.mode.startswith("I") or picture.mode == "F":
+                # Of 16 bits and more: Pillow would cut off what is above 255.
+                values = np.asarray(picture, np.float64)
+                top = 65535 if picture.mode.startswith("I;16") else max(values.max(), 1)
+                picture = Image.fromarray(np.uint8(np.clip(values / top, 0, 1) * 255))
+                done.append("brought to 8 bits")
+            elif picture.mode not in ("L", "RGB"):
+                picture = picture.convert("L" if picture.mode == "1" else "RGB")
+            picture, fitted = data.fit(picture, image_shape)
+            done += fitted
+    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, EOFError) as error:
+        raise ValueError(f"--in {path} is not an image that Pillow reads: {error}") from error
+    except OSError as error:
+        raise ValueError(f"--in {path} cannot be read as an image: {error}") from error
+    return np.asarray(picture).reshape(image_shape), done
+
+
+def main() -> None:
+    with flags.user_errors():
+        config = flags.parse(TranslateConfig, sys.argv[1:], description=__doc__)
+        run = load_run(config.workdir)
+        if not isinstance(run, Pix2PixConfig):
+            raise ValueError(
+                f"{config.workdir} makes images of noise, not of images: python "
+                f"experiments/sample.py --workdir {config.workdir}"
+            )
+        height, width, channels = run.image_shape
+        if config.from_photo and run.task == PAIRS:
+            raise ValueError("--from-photo means nothing to a run of pairs: give its input")
+        shape = (height, width, channels if config.from_photo else run.input_channels)
+        image, done = read(Path(config.input), shape)
+        if config.from_photo:
+            image = TASKS[run.task].inputs(image[None])[0]
+            done.append(f"made {TASKS[run.task].about}")
+        params = checkpoints.load_params(config.workdir)
+        key = jax.random.key(config.seed)
+        made = translate(params, image[None], key, generator=run.generator())
+        out = Path(config.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        images.write_png(out, images.to_uint8(np.asarray(made[0])), SCALE)
+    print(f"{config.input}: {', '.join(done)}")
+    print(f"{height}x{width} in {out}, each pixel {SCALE}x{SCALE}")
+
+
+if __name__ == "__main__":
+    main()
