@@ -1,7 +1,7 @@
 """Trains the evaluator that samples of a data set are scored by, on its training set.
 
 python experiments/train_evaluator.py --dataset mnist --out jaxgan/embedded/evaluator.npz
-python experiments/train_evaluator.py --dataset toon_faces \\
+python experiments/train_evaluator.py --dataset toon_faces --epochs 12 --batch-size 64 \\
     --out jaxgan/embedded/evaluator-toon_faces.npz
 """
 
@@ -80,8 +80,8 @@ def distort_faces(key: jax.Array, images: jax.Array) -> jax.Array:
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         shift_key, blur_key, strength_key, size_key = jax.random.split(key, 4)
-        shift = jax.random.uniform(shift_key, (2,), minval=-2, maxval=2)
-        deviation = jax.random.uniform(blur_key, minval=0.3, maxval=0.8)
+        shift = jax.random.uniform(shift_key, (2,), minval=-1, maxval=1)
+        deviation = jax.random.uniform(blur_key, minval=0.25, maxval=0.6)
         # Each row, and each column, is a Gaussian average about where it was.
         places = jnp.arange(64.0)
         distances = places[None] - places[:, None] - shift[:, None, None]
@@ -89,7 +89,7 @@ def distort_faces(key: jax.Array, images: jax.Array) -> jax.Array:
         image = jnp.einsum("ij,jwc->iwc", vertical, image)
         image = jnp.einsum("ij,hjc->hic", horizontal, image)
         halved = image.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))[None]
-        strength = jax.random.uniform(strength_key, maxval=0.04)
+        strength = jax.random.uniform(strength_key, maxval=0.03)
         image = jnp.where(
             jax.random.bernoulli(size_key),
             image + strength * noise,
