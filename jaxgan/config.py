@@ -15,6 +15,7 @@ import typeguard
 from jaxgan.data import Dataset, load
 from jaxgan.files import written_whole
 from jaxgan.game import GAN
+from jaxgan.metrics.evaluator import check_evaluated
 
 PyTree = Any
 FILE_NAME = "config.json"
@@ -134,10 +135,11 @@ class RunConfig:
                 "--image-shape must be a height, a width and 1 or 3 channels, "
                 f"not {' '.join(map(str, shape))}"
             )
-        if self.eval_every and (self.dataset, shape) != ("mnist", (28, 28, 1)):
-            raise ValueError(
-                "--eval-every wants the data set mnist, of 28 28 1: the evaluator knows only digits"
-            )
+        if self.eval_every:
+            try:
+                check_evaluated(self.dataset, shape)
+            except ValueError as error:
+                raise ValueError(f"--eval-every cannot be kept: {error}") from None
         if self.coordinator is None and (self.num_processes, self.process_id) != (None, None):
             raise ValueError("--num-processes and --process-id want a --coordinator too")
 

@@ -138,7 +138,9 @@ class DCGANConfig(LatentGANConfig):
     def labels(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
         if not self.classes:
             return None
-        rows = jax.random.randint(key, (num_images,), 0, len(dataset.images))
+        # The key itself is that of the latents.
+        label_key = jax.random.fold_in(key, 0)
+        rows = jax.random.randint(label_key, (num_images,), 0, len(dataset.images))
         return jnp.asarray(self._codes(dataset))[rows]
 
     def asked_for(self, words: Sequence[str], key: jax.Array, num_images: int) -> jax.Array:
@@ -184,10 +186,9 @@ class DCGANConfig(LatentGANConfig):
         if not self.classes:
             return super().picture(variables, key, dataset)
         # A row for each class of the first attribute; in a column all else is the same.
-        latent_key, label_key = jax.random.split(key)
         rows = self.num_classes[0]
-        latents = NOISES[self.noise](latent_key, (GRID_COLUMNS, self.latent_size))
-        labels = self.labels(dataset, label_key, GRID_COLUMNS)
+        latents = NOISES[self.noise](key, (GRID_COLUMNS, self.latent_size))
+        labels = self.labels(dataset, key, GRID_COLUMNS)
         labels = jnp.tile(labels, (rows, 1))
         labels = labels.at[:, 0].set(jnp.repeat(jnp.arange(rows), GRID_COLUMNS))
         latents = jnp.tile(latents, (rows, 1))

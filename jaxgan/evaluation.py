@@ -1,4 +1,4 @@
-"""How good a generator of digits is, from its images: scores, classes, copies. Pure."""
+"""How good a generator is, from its images: scores, classes, copies. Pure."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgan.metrics.agreement import Agreement
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.memorisation import Memorisation, memorisation
 from jaxgan.metrics.modes import class_shares
@@ -17,10 +18,12 @@ class Scored(NamedTuple):
     """What images score against the training set.
 
     Attributes:
+        num_images: how many there are.
         scores: what `metrics.scoring.score` gives.
         class_shares: float64 [classes], each class's share of the images, as the evaluator sees it.
     """
 
+    num_images: int
     scores: dict[str, float]
     class_shares: np.ndarray
 
@@ -56,6 +59,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         embedding: what the evaluator sees in them.
+        num_images: as in `Scored`.
         scores: as in `Scored`.
         class_shares: as in `Scored`.
         in_features: whether they are copies of training images, by the evaluator's features.
@@ -63,6 +67,7 @@ class Evaluation(NamedTuple):
     """
 
     embedding: Embedding
+    num_images: int
     scores: dict[str, float]
     class_shares: np.ndarray
     in_features: Memorisation
@@ -82,11 +87,13 @@ def reference(
     Args:
         training_images: [t, height, width, channels], t at least 6: float in [0, 1], or uint8.
         held_out_images: [h, height, width, channels], h at least 100, that nobody trained on.
-        num_samples: how many held-out and noise images are scored, 10 or more, at most all; as many
-            as will be of each generator's, since most scores depend on it.
+        num_samples: how many held-out and noise images are scored, 10 or more; all held-out ones
+            if there are fewer. As many as will be of each generator's, since most scores depend on
+            it.
         seed: of which held-out images are scored, of the noise, and for the draws of every score.
         evaluator: images float32 -> features and probabilities of the classes, as in
-            `metrics.scoring.embed`; None for that of digits, whose images are [28, 28, 1].
+            `metrics.scoring.embed`; None for that of digits, whose images are [28, 28, 1]. That of
+            faces is `metrics.evaluator.load_evaluator("toon_faces")`.
 
     Raises:
         ValueError: images of another shape or range, or too few.
@@ -183,6 +190,7 @@ def to_json(evaluation: Evaluation, reference: Reference) -> dict[str, Any]:
     shares["training"] = reference.class_shares
     spaces = {"features": evaluation.in_features, "pixels": evaluation.in_pixels}
     return {
+        "num_images": {name: column.num_images for name, column in columns.items()},
         "scores": {name: column.scores for name, column in columns.items()},
         "class_shares": {name: list(map(float, array)) for name, array in shares.items()},
         "memorisation": {
@@ -200,7 +208,7 @@ _ROWS = (
     ("FID, lower is better", "fid", ".3f"),
     ("KID, lower is better", "kid", ".5f"),
     ("  its standard error", "kid_standard_error", ".5f"),
-    ("inception score, 1 to 10, higher is better", "inception_score", ".2f"),
+    ("inception score, 1 to {}, higher is better", "inception_score", ".2f"),
     ("precision, 0 to 1, higher is better", "precision", ".3f"),
     ("recall, 0 to 1, higher is better", "recall", ".3f"),
     ("density, about 1 for real images", "density", ".3f"),
@@ -217,8 +225,12 @@ def table(evaluation: Evaluation, reference: Reference) -> str:
     """
     columns = (evaluation, reference.floor, reference.ceiling)
     lines = [("", "samples", "held-out", "noise")]
+    lines += [("images: most scores depend on how many", *(f"{x.num_images:,}" for x in columns))]
     lines += [
-        (label, *(format(column.scores[name], form) for column in columns))
+        (
+            label.format(len(reference.class_shares)),
+            *(format(column.scores[name], form) for column in columns),
+        )
         for label, name, form in _ROWS
     ]
     lines += [
@@ -237,8 +249,25 @@ def table(evaluation: Evaluation, reference: Reference) -> str:
     )
 
 
+def agreement_table(samples: Agreement, held_out: Agreement) -> str:
+    """Lines that go on a `table` of a conditional generator: what shows what it was asked for.
+
+    Args:
+        samples: of the generator's images.
+        held_out: of real images, with what they are: what the evaluator's own mistakes leave.
+    """
+    lines = [
+        (f"shows the {name} asked for", share, held_out.shares[name])
+        for name, share in samples.shares.items()
+    ]
+    if len(lines) > 1:
+        lines.append(("shows all that is asked for", samples.together, held_out.together))
+    return "\n".join(f"{label:44}{a:>12.2%}{b:>12.2%}" for label, a, b in lines)
+
+
 def _scored(embedding: Embedding, training: Embedding, seed: int) -> Scored:
-    return Scored(score(embedding, training, seed=seed), _class_shares(embedding))
+    scores = score(embedding, training, seed=seed)
+    return Scored(len(embedding.features), scores, _class_shares(embedding))
 
 
 def _class_shares(embedding: Embedding) -> np.ndarray:

@@ -254,7 +254,7 @@ class Experiment:
         return beyond == 0 and epoch % self._config.eval_every == 0
 
     def _fid(self, run: _Run) -> float:
-        evaluator = load_evaluator()
+        evaluator = load_evaluator(self._config.dataset)
         if self._reference is None:
             self._reference = moments(embed(self._dataset.images, evaluator).features)
         key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)

@@ -169,19 +169,21 @@ class LatentGANConfig(RunConfig):
         )
 
     def labels(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
-        """Labels as they go together in a data set, int32 [num_images, k]; None for no labels."""
+        """What `draw` asks for: labels as they go together in the data set.
+
+        Returns:
+            int32 [num_images, k]; None for no labels.
+        """
         return None
 
     def draw(
         self, variables: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
     ) -> jax.Array:
-        # Whether or not there are labels, a key draws the latents that `sample` draws.
-        label_key = jax.random.fold_in(key, 0)
         return sample(
             variables,
             key,
             num_samples=num_samples,
-            labels=self.labels(dataset, label_key, num_samples),
+            labels=self.labels(dataset, key, num_samples),
             noise=self.noise,
             generator=self.generator(),
         )

@@ -62,6 +62,7 @@ def plot_evaluation(
     *,
     neighbours: Mapping[str, np.ndarray],
     class_shares: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
 ) -> None:
     """Draws samples by the judge's confidence, samples beside training images, and class shares.
 
@@ -73,6 +74,7 @@ def plot_evaluation(
         neighbours: under the name of each kind, samples and the k training images nearest to each,
             float [r, 1 + k, height, width, channels] in [0, 1].
         class_shares: by whose they are, float [classes] each.
+        class_names: of the classes.
     """
     figure = Figure(figsize=(10, 8.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -80,7 +82,7 @@ def plot_evaluation(
     _show_confidence(figure.add_subplot(cells[0, :]), samples, probabilities.max(axis=1))
     for column, (kind, shown) in enumerate(neighbours.items()):
         _show_neighbours(figure.add_subplot(cells[1, column]), kind, shown)
-    _show_shares(figure.add_subplot(cells[2, :]), class_shares)
+    _show_shares(figure.add_subplot(cells[2, :]), class_shares, class_names)
     with written_whole(path) as beside:
         figure.savefig(beside, dpi=120)
 
@@ -92,7 +94,7 @@ def _show_confidence(axes: Axes, samples: np.ndarray, confidence: np.ndarray) ->
     labels = [f"{confidence[row]:.1%}" for row in order[::columns]]
     _show(axes, images.grid(samples[order], columns), labels)
     axes.set_title(
-        f"{len(order)} of {len(samples):,} samples, from the surest digit to the least sure",
+        f"{len(order)} of {len(samples):,} samples, from the surest class to the least sure",
         fontsize=11,
     )
     axes.set_ylabel("evaluator's confidence\n(leftmost of each row)", fontsize=9)
@@ -106,14 +108,16 @@ def _show_neighbours(axes: Axes, kind: str, shown: np.ndarray) -> None:
     axes.set_title(f"{kind}, and the training images nearest to each", fontsize=10)
 
 
-def _show_shares(axes: Axes, class_shares: Mapping[str, np.ndarray]) -> None:
+def _show_shares(
+    axes: Axes, class_shares: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> None:
     width = 0.8 / len(class_shares)
     for number, (whose, shares) in enumerate(class_shares.items()):
         left = np.arange(len(shares)) - 0.4 + number * width
         axes.bar(left, shares * 100, width, align="edge", label=whose)
     axes.set_title("What the evaluator takes them for", fontsize=11)
     axes.set(xlabel="class", ylabel="share of the images in %")
-    axes.set_xticks(np.arange(len(shares)))
+    axes.set_xticks(np.arange(len(class_names)), class_names)
     axes.legend(fontsize=8)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)

@@ -72,7 +72,7 @@ def field_names(config_class=MLPGANConfig):
 
 
 def test_other_differs_everywhere():
-    # The hinge loss has no labels to smooth, and only digits are evaluated.
+    # The hinge loss has no labels to smooth, and not all images are evaluated.
     default = MLPGANConfig()
     same = [name for name in field_names() if getattr(default, name) == getattr(OTHER, name)]
     assert same == ["eval_every", "label_smoothing"]
@@ -183,10 +183,30 @@ def test_an_unknown_recipe_is_refused():
         MLPGANConfig(recipe="book")
 
 
-@pytest.mark.parametrize("settings", [{"dataset": "kmnist"}, {"image_shape": (32, 32, 1)}])
-def test_only_digits_are_evaluated(settings):
-    with pytest.raises(ValueError, match="--eval-every wants the data set mnist"):
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"dataset": "kmnist"}, "there is no evaluator of kmnist, only of mnist and toon_faces"),
+        (
+            {"image_shape": (32, 32, 1)},
+            "the evaluator of mnist knows images of 28x28x1 only, not of 32x32x1",
+        ),
+        (
+            {"dataset": "toon_faces"},
+            "the evaluator of toon_faces knows images of 32x32x3 or 64x64x3 only, not of 28x28x1",
+        ),
+    ],
+)
+def test_only_what_an_evaluator_knows_is_evaluated(settings, why):
+    with pytest.raises(ValueError) as told:
         MLPGANConfig(**settings, eval_every=1)
+    assert str(told.value) == f"--eval-every cannot be kept: {why}"
+    MLPGANConfig(**settings)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_faces_are_evaluated(size):
+    MLPGANConfig(dataset="toon_faces", image_shape=(size, size, 3), eval_every=1)
 
 
 def test_load_says_where_there_is_no_run(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxgan import data, evaluation
-from jaxgan.metrics.evaluator import load_evaluator
+from jaxgan.metrics.agreement import Agreement
+from jaxgan.metrics.evaluator import EVALUATED, load_evaluator
 from jaxgan.metrics.memorisation import memorisation
 from jaxgan.metrics.scoring import Embedding, embed, score
 
@@ -137,6 +138,7 @@ def test_any_evaluator_of_any_images():
 
 def test_json_holds_every_number(reference, of_real):
     values = json.loads(json.dumps(evaluation.to_json(of_real, reference), allow_nan=False))
+    assert values["num_images"] == {"samples": 1000, "held_out": 1000, "noise": 1000}
     assert values["scores"] == {
         "samples": of_real.scores,
         "held_out": reference.floor.scores,
@@ -174,8 +176,57 @@ def test_the_table_has_a_line_for_each_score_within_80_columns(reference, of_rea
     shares = (of_real, reference.floor, reference.ceiling)
     assert cells("largest") == [f"{max(column.class_shares):.2%}" for column in shares]
     assert cells("near-copies by pixels") == [f"{of_real.in_pixels.near_share:.2%}", "", ""]
-    # Besides the heading, a line for each score, two of class shares, four of memorisation.
-    assert len(lines) == 1 + len(of_real.scores) + 2 + 4
+    assert cells("images") == ["1,000", "1,000", "1,000"]
+    assert cells("inception score, 1 to 10,")[0] == f"{of_real.scores['inception_score']:.2f}"
+    # Besides heading and number, a line for each score, two of class shares, four of memorisation.
+    assert len(lines) == 2 + len(of_real.scores) + 2 + 4
+
+
+def test_the_number_of_images_is_told_where_there_are_fewer_held_out(reference, training):
+    few = evaluation.reference(training[:1000], training[1000:1200], num_samples=500)
+    found = evaluation.evaluate(noise(500), few)
+    assert (found.num_images, few.floor.num_images, few.ceiling.num_images) == (500, 200, 200)
+    (line,) = (x for x in evaluation.table(found, few).splitlines() if x.startswith("images"))
+    assert line.split()[-3:] == ["500", "200", "200"]
+
+
+def test_what_was_asked_for_has_a_line_each():
+    columns = (
+        Agreement({"beard": 0.5, "clothes_colour": 0.25}, together=0.125),
+        Agreement({"beard": 1.0, "clothes_colour": 0.75}, together=0.75),
+    )
+    lines = evaluation.agreement_table(*columns).splitlines()
+    assert [line.split()[-2:] for line in lines] == [
+        ["50.00%", "100.00%"],
+        ["25.00%", "75.00%"],
+        ["12.50%", "75.00%"],
+    ]
+    assert "beard" in lines[0] and "clothes_colour" in lines[1] and "all" in lines[2]
+    # Under the columns of the table.
+    assert {len(line) for line in lines} == {44 + 12 + 12}
+    (line,) = evaluation.agreement_table(*[Agreement({"label": 0.5}, 0.5)] * 2).splitlines()
+    assert "label" in line
+
+
+@pytest.mark.parametrize("shape", EVALUATED["toon_faces"])
+def test_faces_are_judged_as_digits_are(shape):
+    faces = [data.load("toon_faces", split=x, image_shape=shape).images for x in ("train", "test")]
+    training, held_out, others = faces[0][:3000], faces[1][:1000], faces[1][1000:]
+    reference = evaluation.reference(
+        training, held_out, num_samples=1000, evaluator=load_evaluator("toon_faces")
+    )
+    found = evaluation.evaluate(others, reference)
+    floor, ceiling = reference.floor.scores, reference.ceiling.scores
+    for name in ("precision", "recall", "density", "coverage"):
+        assert found.scores[name] == pytest.approx(floor[name], abs=0.1), name
+        assert ceiling[name] < 0.05 < 0.7 < floor[name], name
+    assert found.scores["fid"] == pytest.approx(floor["fid"], rel=0.3)
+    assert ceiling["fid"] > 50 * floor["fid"]
+    assert found.scores["modes"] == floor["modes"] == 6
+    assert floor["inception_score"] > 5
+    assert not found.in_features.copies and not found.in_pixels.copies
+    copied = evaluation.evaluate(np.concatenate([training[:50], others[:150]]), reference)
+    assert copied.in_features.copies and copied.in_pixels.copies
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def evaluation_picture(path, **changed):
         "probabilities": np.full((300, 4), 0.25),
         "neighbours": {"Some": np.zeros((3, 4, 28, 28, 1)), "Others": np.zeros((2, 4, 28, 28, 1))},
         "class_shares": {"samples": np.full(4, 0.25), "training set": np.full(4, 0.25)},
+        "class_names": tuple("abcd"),
     } | changed
     plot_evaluation(path, **given)
     with Image.open(path) as picture:
@@ -146,6 +147,7 @@ def test_a_larger_share_has_a_taller_bar_beside_the_other_set(tmp_path):
     picture = evaluation_picture(
         tmp_path / "a.png",
         class_shares={"samples": np.array([0.1, 0.9]), "training set": np.array([0.6, 0.4])},
+        class_names=("a", "b"),
     )
 
     def bars(colour):

@@ -1,57 +1,70 @@
-"""The judge of digits: a small convolutional classifier, trained on MNIST, that ships with us."""
+"""The judges of digits and of toon faces: small convolutional classifiers that ship with us."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import chex
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxgan import weights
 from jaxgan.metrics.scoring import Embedding
 
-NUM_CLASSES = 10
 NUM_FEATURES = 128
-WEIGHTS = "evaluator.npz"
 
 
 class Evaluator(nn.Module):
-    """Tells digits apart; what it sees just before it decides is what samples are compared by.
+    """Tells the attributes of images; what it sees before it decides is what they are compared by.
 
-    images [batch, 28, 28, 1] -> each 2x2 pixels to 4 channels -> conv 32 -> conv 64 -> largest of
-    2x2 -> conv 64 -> Dense 128 = features -> Dense 10 = logits. Convolutions are 3x3; each of them,
-    and the features, are batch-normalised and go through a ReLU.
+    images -> each 2x2 pixels to one of four times the channels -> the convolutions of each stage,
+    the largest of 2x2 between two stages -> Dense 128 = features -> a Dense for each attribute =
+    logits. Convolutions are 3x3; each of them, and the features, are batch-normalised and go
+    through a ReLU.
+
+    Attributes:
+        image_shape: height, width and channels of the images.
+        widths: the channels of each convolution of each stage.
+        num_classes: of each attribute.
     """
 
+    image_shape: tuple[int, int, int]
+    widths: tuple[tuple[int, ...], ...]
+    num_classes: tuple[int, ...]
+
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, images: jax.Array, train: bool = False
+    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """Looks at images.
 
         Args:
-            images: float32 [batch, 28, 28, 1] in [0, 1].
+            images: float32 [batch, *image_shape] in [0, 1].
             train: normalise by this batch's statistics, and update the running ones.
 
         Returns:
-            (features float32 [batch, 128] at least 0, logits float32 [batch, 10]).
+            (features float32 [batch, 128] at least 0, logits float32 [batch, classes] of each
+            attribute).
 
         Raises:
             AssertionError: images have another shape (from chex).
         """
-        chex.assert_shape(images, (None, 28, 28, 1))
+        chex.assert_shape(images, (None, *self.image_shape))
 
         def activate(x: jax.Array) -> jax.Array:
             return nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.99)(x))
 
-        def convolve(x: jax.Array, channels: int) -> jax.Array:
-            return activate(nn.Conv(channels, (3, 3), use_bias=False)(x))
-
         # Written as reshapes, which a CPU takes back much faster than strided convolutions and
         # `nn.max_pool`.
-        x = _blocks(2 * images - 1).reshape(-1, 14, 14, 4)
-        x = convolve(convolve(x, 32), 64)
-        x = convolve(_blocks(x).max(axis=3), 64)
+        x = _blocks(2 * images - 1)
+        x = x.reshape(*x.shape[:3], -1)
+        for number, stage in enumerate(self.widths):
+            x = _blocks(x).max(axis=3) if number else x
+            for width in stage:
+                x = activate(nn.Conv(width, (3, 3), use_bias=False)(x))
         features = activate(nn.Dense(NUM_FEATURES, use_bias=False)(x.reshape(len(x), -1)))
-        return features, nn.Dense(NUM_CLASSES)(features)
+        return features, tuple(nn.Dense(count)(features) for count in self.num_classes)
 
 
 def _blocks(x: jax.Array) -> jax.Array:
@@ -61,19 +74,134 @@ def _blocks(x: jax.Array) -> jax.Array:
     return x.reshape(batch, height // 2, width // 2, 4, channels)
 
 
-@functools.cache
-def load_evaluator() -> Callable[[jax.Array], Embedding]:
-    """The trained evaluator that ships with the package, jitted.
+# By data set: the shapes of image that can be judged, the last as the evaluator sees them, and
+# those half as high and wide with each pixel four times.
+EVALUATED: Mapping[str, tuple[tuple[int, int, int], ...]] = MappingProxyType(
+    {"mnist": ((28, 28, 1),), "toon_faces": ((32, 32, 3), (64, 64, 3))}
+)
+# And how many classes each attribute has. Images are of the classes of the first where they are to
+# be of one: all of them are seen in every image, evenly.
+ATTRIBUTES: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "mnist": MappingProxyType({"label": 10}),
+        "toon_faces": MappingProxyType(
+            {
+                "hair_colour": 6,
+                "hair": 4,
+                "rear_hair": 5,
+                "beard": 6,
+                "skin": 5,
+                "eyes": 5,
+                "mouth": 5,
+                "eyebrows": 5,
+                "clothes": 5,
+                "clothes_colour": 10,
+            }
+        ),
+    }
+)
+WEIGHTS: Mapping[str, str] = MappingProxyType(
+    {"mnist": "evaluator.npz", "toon_faces": "evaluator-toon_faces.npz"}
+)
+_WIDTHS = {"mnist": ((32, 64), (64,)), "toon_faces": ((32,), (48,), (64,), (64,))}
+
+
+def check_evaluated(dataset: str, image_shape: tuple[int, int, int] | None = None) -> None:
+    """Makes sure that images can be judged.
+
+    Raises:
+        ValueError: there is no evaluator of this data set, or not for images of this shape.
+    """
+    if dataset not in EVALUATED:
+        raise ValueError(f"there is no evaluator of {dataset}, only of {' and '.join(EVALUATED)}")
+    if image_shape is not None and tuple(image_shape) not in EVALUATED[dataset]:
+        shapes = " or ".join("x".join(map(str, shape)) for shape in EVALUATED[dataset])
+        raise ValueError(
+            f"the evaluator of {dataset} knows images of {shapes} only, not of "
+            f"{'x'.join(map(str, image_shape))}"
+        )
+
+
+def evaluator(dataset: str) -> Evaluator:
+    """The module that judges a data set's images, untrained.
+
+    Raises:
+        ValueError: there is none of this data set.
+    """
+    check_evaluated(dataset)
+    return Evaluator(EVALUATED[dataset][-1], _WIDTHS[dataset], tuple(ATTRIBUTES[dataset].values()))
+
+
+def enlarge(images: jax.Array, image_shape: tuple[int, int, int]) -> jax.Array:
+    """Images as an evaluator sees them: as they are, or each pixel four times.
+
+    Args:
+        images: [batch, height, width, channels].
+        image_shape: that the evaluator wants, as it is or twice as high and wide.
 
     Returns:
-        images float32 [n, 28, 28, 1] in [0, 1] -> `Embedding`: features [n, 128], probabilities
-        [n, 10] of the digits 0 to 9. What `scoring.embed` takes. Compiled anew for each n.
+        [batch, *image_shape].
     """
-    variables = weights.read_embedded(WEIGHTS)
+    if images.shape[1:] != image_shape:
+        images = jnp.repeat(jnp.repeat(images, 2, axis=1), 2, axis=2)
+    return images
+
+
+def load_evaluator(dataset: str = "mnist") -> Callable[[jax.Array], Embedding]:
+    """The trained evaluator of a data set that ships with the package, jitted.
+
+    Args:
+        dataset: "mnist" or "toon_faces".
+
+    Returns:
+        images float32 [n, *shape] in [0, 1], of one of the shapes in `EVALUATED` -> `Embedding`:
+        features [n, 128], probabilities [n, classes] of the digits 0 to 9, or of the six colours of
+        hair. What `scoring.embed` takes. Compiled anew for each n and shape. The images of any
+        other shape are an AssertionError (from chex).
+
+    Raises:
+        ValueError: there is none of this data set.
+    """
+    return _load(dataset)[0]
+
+
+def load_attribute_classifier(
+    dataset: str = "toon_faces",
+) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """The same evaluator, asked for everything it knows of an image, jitted.
+
+    Args:
+        dataset: as in `load_evaluator`.
+
+    Returns:
+        images as in `load_evaluator` -> by attribute, in the order of `ATTRIBUTES`, the
+        probabilities of its classes, float32 [n, classes]: "hair_colour", "beard", "eyes" ...; of
+        digits only "label".
+
+    Raises:
+        ValueError: there is none of this data set.
+    """
+    return _load(dataset)[1]
+
+
+@functools.cache
+def _load(dataset: str) -> tuple[Callable, Callable]:
+    module = evaluator(dataset)
+    variables = weights.read_embedded(WEIGHTS[dataset])
+
+    def look(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        if images.shape[1:] in EVALUATED[dataset]:
+            images = enlarge(images, module.image_shape)
+        features, logits = module.apply(variables, images)
+        return features, tuple(map(jax.nn.softmax, logits))
 
     @jax.jit
     def evaluate(images: jax.Array) -> Embedding:
-        features, logits = Evaluator().apply(variables, images)
-        return Embedding(features, jax.nn.softmax(logits))
+        features, probabilities = look(images)
+        return Embedding(features, probabilities[0])
 
-    return evaluate
+    @jax.jit
+    def classify(images: jax.Array) -> dict[str, jax.Array]:
+        return dict(zip(ATTRIBUTES[dataset], look(images)[1], strict=True))
+
+    return evaluate, classify

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,40 +18,59 @@ from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.scoring import embed, score
 from jaxgan.mlp_gan import MLPGANConfig
 
+SCRIPT = Path(__file__).parents[2] / "experiments" / "evaluate.py"
+
 
 @pytest.fixture
-def trained(tmp_path):
-    """A work dir with a checkpoint of small networks, trained on uniform noise for no steps."""
-    config = MLPGANConfig(
-        workdir=str(tmp_path / "run"),
-        noise="uniform",
-        latent_size=5,
-        generator_widths=(16,),
-        discriminator_widths=(16,),
-    )
-    workdir = tmp_path / "run"
+def make_run(tmp_path):
+    """(**settings) -> the configuration of a work dir with a checkpoint of small networks, trained
+    on uniform noise for no steps."""
+
+    def make(**settings):
+        config = MLPGANConfig(
+            workdir=str(tmp_path / "run"),
+            noise="uniform",
+            latent_size=5,
+            generator_widths=(16,),
+            discriminator_widths=(16,),
+            **settings,
+        )
+        save(config, tmp_path / "run")
+        return config
+
+    return make
+
+
+@pytest.fixture
+def trained(make_run):
+    return make_run()
+
+
+def save(config, workdir):
     workdir.mkdir()
     config.save(workdir)
     checkpoints = Checkpoints(workdir / "checkpoints")
     state = training.on_host(game.init(config.gan(), jax.random.key(3)))
     checkpoints.save(state.replace(step=np.int32(12)), config.to_json())
     checkpoints.close()
-    return config
 
 
 @pytest.fixture
-def fewer_digits(monkeypatch):
-    """Has the script see every 20th image of MNIST, of which it is quick."""
+def fewer_images(monkeypatch):
+    """Has the script see every 20th image of a set, of which it is quick."""
     load = data.load
 
     def load_some(*args, **kwargs):
         whole = load(*args, **kwargs)
-        return dataclasses.replace(whole, images=whole.images[::20], labels=whole.labels[::20])
+        attributes = {
+            name: each._replace(codes=each.codes[::20]) for name, each in whole.attributes.items()
+        }
+        return dataclasses.replace(whole, images=whole.images[::20], attributes=attributes)
 
     monkeypatch.setattr(data, "load", load_some)
 
 
-def test_it_prints_and_writes_what_the_library_finds(call_script, trained, fewer_digits, tmp_path):
+def test_it_prints_and_writes_what_the_library_finds(call_script, trained, fewer_images, tmp_path):
     done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 40, "--seed", 4)
     assert done.returncode == 0, done.stderr
 
@@ -82,7 +104,78 @@ def test_it_prints_and_writes_what_the_library_finds(call_script, trained, fewer
     )
 
 
-def test_the_same_command_writes_the_same_bytes(call_script, trained, fewer_digits, tmp_path):
+@pytest.mark.parametrize("size", [32, 64])
+def test_a_run_of_faces_is_judged_beside_as_many_held_out_ones(
+    call_script, make_run, fewer_images, tmp_path, size
+):
+    shape = (size, size, 3)
+    run = make_run(dataset="toon_faces", image_shape=shape)
+    done = call_script("evaluate.py", "--workdir", "run")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "100 samples of run, step 12"
+    assert lines[2].split()[-3:] == ["100", "100", "100"]
+    assert lines[-1] == "evaluation.json and evaluation.png in run"
+
+    faces, held_out = (
+        data.load("toon_faces", split=split, image_shape=shape).images
+        for split in ("train", "test")
+    )
+    drawn = jaxgan.sample(
+        jaxgan.load_params(run.workdir),
+        jax.random.key(0),
+        num_samples=100,
+        noise="uniform",
+        generator=run.generator(),
+    )
+    evaluator = load_evaluator("toon_faces")
+    reference = evaluation.reference(faces, held_out, num_samples=100, evaluator=evaluator)
+    values = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert values == {
+        "evaluator": "evaluator-toon_faces.npz",
+        "num_samples": 100,
+        "seed": 0,
+        "newest_checkpoint": 12,
+        **evaluation.to_json(evaluation.evaluate(drawn, reference), reference),
+    }
+
+
+def test_more_samples_than_are_held_out_are_told(call_script, make_run, fewer_images):
+    make_run(dataset="toon_faces", image_shape=(32, 32, 3))
+    done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[2].split()[-3:] == ["120", "100", "100"]
+    assert lines[-2].endswith("for scores to compare with those, --num-samples 100")
+
+
+def test_what_a_conditional_run_was_asked_for_is_compared(
+    monkeypatch, capsys, fewer_images, tmp_path
+):
+    """Of a run whose samples are held-out faces, for some of which something else was asked."""
+    script = runpy.run_path(str(SCRIPT))
+    test = data.load("toon_faces", split="test")
+    asked = {name: test.attributes[name].codes.copy() for name in ("hair_colour", "clothes")}
+    asked["hair_colour"][:10] = (asked["hair_colour"][:10] + 1) % 6
+    asked["clothes"][5:25] = (asked["clothes"][5:25] + 1) % 5
+    run = script["Run"]("toon_faces", (64, 64, 3), 7, lambda key, n, dataset: (test.images, asked))
+    monkeypatch.setitem(script["main"].__globals__, "read_run", lambda workdir: run)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--workdir", "it", "--out", str(tmp_path)])
+    script["main"]()
+    agreement = json.loads((tmp_path / "evaluation.json").read_text())["agreement"]
+    held_out = agreement["held_out"]
+    assert min(*held_out["shares"].values(), held_out["together"]) >= 0.96
+    samples = agreement["samples"]
+    assert samples["shares"]["hair_colour"] == pytest.approx(0.9, abs=0.03)
+    assert samples["shares"]["clothes"] == pytest.approx(0.8, abs=0.03)
+    assert samples["together"] == pytest.approx(0.75, abs=0.04)
+    printed = capsys.readouterr().out
+    (line,) = (line for line in printed.splitlines() if "hair_colour" in line)
+    shares = (x["shares"]["hair_colour"] for x in (samples, held_out))
+    assert line.split()[-2:] == [f"{share:.2%}" for share in shares]
+
+
+def test_the_same_command_writes_the_same_bytes(call_script, trained, fewer_images, tmp_path):
     written = []
     for out in ("a", "new/b"):
         arguments = ("--workdir", "run", "--num-samples", 10, "--out", out)
@@ -117,17 +210,19 @@ def test_mistakes_end_in_one_line_and_write_nothing(
 
 
 @pytest.mark.parametrize(
-    ("changed", "shown"),
+    ("changed", "why"),
     [
-        ({"dataset": "fashion_mnist"}, "fashion_mnist, 28x28x1"),
-        ({"image_shape": (32, 32, 1)}, "mnist, 32x32x1"),
+        ({"dataset": "fashion_mnist"}, "no evaluator of fashion_mnist, only of mnist and toon_"),
+        ({"image_shape": (32, 32, 1)}, "of mnist knows images of 28x28x1 only, not of 32x32x1"),
+        ({"dataset": "toon_faces"}, "32x32x3 or 64x64x3 only, not of 28x28x1"),
     ],
 )
-def test_runs_of_anything_but_digits_are_refused(call_script, trained, tmp_path, changed, shown):
+def test_runs_that_no_evaluator_knows_are_refused(call_script, trained, tmp_path, changed, why):
     dataclasses.replace(trained, **changed).save(tmp_path / "run")
     before = sorted(tmp_path.rglob("*"))
     done = call_script("evaluate.py", "--workdir", "run")
-    assert_refused(done, f"only runs on mnist, 28x28x1, can be judged: run is one on {shown}")
+    assert_refused(done, "run cannot be judged: ")
+    assert why in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -137,7 +232,7 @@ def test_a_run_without_a_checkpoint_is_refused(call_script, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_a_run_that_went_to_nan_is_refused(call_script, trained, fewer_digits, tmp_path):
+def test_a_run_that_went_to_nan_is_refused(call_script, trained, fewer_images, tmp_path):
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
     state = training.on_host(game.init(trained.gan(), jax.random.key(3)))
     ema_params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), state.ema_params)

@@ -4,15 +4,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from jaxgan import data
-from jaxgan.metrics.evaluator import WEIGHTS, Evaluator, load_evaluator
+from jaxgan.metrics.agreement import agreement, classify
+from jaxgan.metrics.evaluator import (
+    ATTRIBUTES,
+    EVALUATED,
+    WEIGHTS,
+    check_evaluated,
+    enlarge,
+    evaluator,
+    load_attribute_classifier,
+    load_evaluator,
+)
+from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.scoring import embed
 
+SHAPES = EVALUATED["toon_faces"]
+# How many convolutions each stage has.
+STAGES = {"mnist": (2, 1), "toon_faces": (1, 1, 1, 1)}
 
-def in_float64(images):
-    """The shipped network written out in NumPy: features and logits."""
-    with resources.files("jaxgan").joinpath("embedded", WEIGHTS).open("rb") as file:
+
+def in_float64(dataset, images):
+    """The shipped network written out in NumPy: features, and logits of each attribute."""
+    with resources.files("jaxgan").joinpath("embedded", WEIGHTS[dataset]).open("rb") as file:
         stored = dict(np.load(file, allow_pickle=False))
     weights = {name: value.astype(np.float64) for name, value in stored.items()}
 
@@ -33,24 +49,42 @@ def in_float64(images):
     def blocks(x):
         return [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
 
-    x = np.concatenate(blocks(2 * images - 1), axis=-1)
-    x = convolved(convolved(x, 0), 1)
-    x = convolved(np.max(blocks(x), axis=0), 2)
-    features = normalised(x.reshape(len(x), -1) @ weights["params/Dense_0/kernel"], 3)
-    dense = (weights[f"params/Dense_1/{name}"] for name in ("kernel", "bias"))
-    kernel, bias = dense
-    return features, features @ kernel + bias
+    x, which = np.concatenate(blocks(2 * images - 1), axis=-1), 0
+    for stage, count in enumerate(STAGES[dataset]):
+        x = np.max(blocks(x), axis=0) if stage else x
+        for _ in range(count):
+            x, which = convolved(x, which), which + 1
+    features = normalised(x.reshape(len(x), -1) @ weights["params/Dense_0/kernel"], which)
+    heads = range(1, 1 + len(ATTRIBUTES[dataset]))
+    kernels, biases = (
+        [weights[f"params/Dense_{head}/{name}"] for head in heads] for name in ("kernel", "bias")
+    )
+    return features, [features @ a + b for a, b in zip(kernels, biases, strict=True)]
 
 
-def test_what_ships_is_the_network_that_is_described():
-    images = data.load("mnist", split="test").images[:20] / np.float64(255)
-    features, logits = in_float64(images)
-    seen = load_evaluator()(images.astype(np.float32))
+def softmax(logits):
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dataset", EVALUATED)
+def test_what_ships_is_the_network_that_is_described(dataset):
+    images = data.load(dataset, split="test").images[:20] / np.float64(255)
+    features, logits = in_float64(dataset, images)
+    seen = load_evaluator(dataset)(images.astype(np.float32))
     assert seen.features.shape == (20, 128)
     np.testing.assert_allclose(seen.features, features, rtol=1e-4, atol=1e-4)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    expected = odds / odds.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(seen.probabilities, expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(seen.probabilities, softmax(logits[0]), rtol=1e-3, atol=1e-6)
+    told = load_attribute_classifier(dataset)(images.astype(np.float32))
+    assert list(told) == list(ATTRIBUTES[dataset])
+    for each, its_logits in zip(told.values(), logits, strict=True):
+        np.testing.assert_allclose(each, softmax(its_logits), rtol=1e-3, atol=1e-6)
+
+
+def test_digits_are_what_is_judged_unless_told_otherwise():
+    images = data.load(split="test").images[:20] / np.float32(255)
+    ours, theirs = load_evaluator()(images), load_evaluator("mnist")(images)
+    np.testing.assert_array_equal(ours.features, theirs.features)
 
 
 def test_it_tells_the_test_set_as_well_as_is_claimed():
@@ -60,13 +94,22 @@ def test_it_tells_the_test_set_as_well_as_is_claimed():
     assert right == pytest.approx(0.9964, abs=1e-4)
 
 
-def test_its_weights_are_small():
-    assert len(resources.files("jaxgan").joinpath("embedded", WEIGHTS).read_bytes()) < 2e6
+@pytest.mark.parametrize("dataset", EVALUATED)
+def test_its_attributes_are_those_of_the_data(dataset):
+    attributes = data.load(dataset, split="test").attributes
+    counts = {name: len(attribute.classes) for name, attribute in attributes.items()}
+    assert list(ATTRIBUTES[dataset].items()) == list(counts.items())
 
 
-def test_images_do_not_depend_on_each_other_unless_in_training():
-    images = jax.random.uniform(jax.random.key(0), (6, 28, 28, 1))
-    model = Evaluator()
+@pytest.mark.parametrize(("dataset", "size"), [("mnist", 2e6), ("toon_faces", 1e6)])
+def test_its_weights_are_small(dataset, size):
+    assert len(resources.files("jaxgan").joinpath("embedded", WEIGHTS[dataset]).read_bytes()) < size
+
+
+@pytest.mark.parametrize("dataset", EVALUATED)
+def test_images_do_not_depend_on_each_other_unless_in_training(dataset):
+    images = jax.random.uniform(jax.random.key(0), (6, *EVALUATED[dataset][-1]))
+    model = evaluator(dataset)
     variables = model.init(jax.random.key(1), images)
     alone = model.apply(variables, images[:1])
     together = model.apply(variables, images)
@@ -77,6 +120,67 @@ def test_images_do_not_depend_on_each_other_unless_in_training():
     assert not np.allclose(moved, variables["batch_stats"]["BatchNorm_0"]["mean"])
 
 
-def test_other_images_are_refused():
+@pytest.mark.parametrize(
+    ("dataset", "shape"),
+    [("mnist", (32, 32, 1)), ("mnist", (14, 14, 1)), ("toon_faces", (16, 16, 3))],
+)
+def test_other_images_are_refused(dataset, shape):
     with pytest.raises(AssertionError):
-        load_evaluator()(jnp.zeros((3, 32, 32, 1)))
+        load_evaluator(dataset)(jnp.zeros((3, *shape)))
+    with pytest.raises(ValueError, match=f"the evaluator of {dataset} knows images of"):
+        check_evaluated(dataset, shape)
+
+
+def test_a_data_set_without_an_evaluator_is_told():
+    for load in (load_evaluator, load_attribute_classifier, evaluator, check_evaluated):
+        with pytest.raises(ValueError, match="no evaluator of cifar10, only of mnist and toon_f"):
+            load("cifar10")
+
+
+# --- Toon faces ---
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """The test set, by shape."""
+    return {shape: data.load("toon_faces", split="test", image_shape=shape) for shape in SHAPES}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_it_tells_the_attributes_of_faces_as_well_as_is_claimed(faces, shape):
+    test = faces[shape]
+    told = classify(test.images, load_attribute_classifier())
+    found = agreement(told, {name: each.codes for name, each in test.attributes.items()})
+    shares = dict(zip(found.shares, np.round(list(found.shares.values()), 4), strict=True))
+    assert shares == pytest.approx(RIGHT[shape], abs=1e-3)
+
+
+def test_small_faces_are_seen_with_each_pixel_four_times(faces):
+    small = faces[SHAPES[0]].images[:8] / np.float32(255)
+    large = np.kron(small, np.ones((1, 2, 2, 1), np.float32))
+    np.testing.assert_array_equal(enlarge(jnp.asarray(small), SHAPES[1]), large)
+    ours, theirs = (load_evaluator("toon_faces")(images) for images in (small, large))
+    np.testing.assert_allclose(ours.features, theirs.features, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_distance_of_faces_grows_with_what_is_done_to_them(faces, shape):
+    images = faces[shape].images / np.float32(255)
+    known, held_out = np.split(images[np.random.default_rng(0).permutation(len(images))], 2)
+
+    def distance(images):
+        seen = [embed(x, load_evaluator("toon_faces")).features for x in (known, images)]
+        return frechet_distance(*map(moments, seen))
+
+    def blurred(deviation):
+        return scipy.ndimage.gaussian_filter(held_out, (0, deviation, deviation, 0))
+
+    pixels = np.random.default_rng(1).permuted(held_out.reshape(len(held_out), -1, 3), axis=1)
+    scale = shape[0] / 64
+    distances = [
+        distance(held_out),
+        *(distance(blurred(scale * deviation)) for deviation in (1, 2, 4)),
+        distance(pixels.reshape(held_out.shape)),
+    ]
+    steps = np.array(distances[1:]) / distances[:-1]
+    assert distances[0] < NEAR and steps.min() > 1.5, distances
