@@ -24,19 +24,19 @@ GRID_COLUMNS = 10
 RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
-            "epochs": 20,
+            "epochs": 12,
             "batch_size": 64,
             "generator_learning_rate": 4e-4,
             "discriminator_learning_rate": 2e-4,
-            "decay_after_kimg": 400.0,
-            "generator_half_life_kimg": 200.0,
-            "discriminator_half_life_kimg": 200.0,
+            "decay_after_kimg": 300.0,
+            "generator_half_life_kimg": 120.0,
+            "discriminator_half_life_kimg": 240.0,
             "beta1": 0.0,
             "beta2": 0.99,
-            "r1": 0.0,
-            "penalty_interval": 1,
-            "translation": 0,
-            "ema_decay": 0.999,
+            "r1": 0.1,
+            "penalty_interval": 4,
+            "translation": 2,
+            "ema_decay": 0.9995,
         },
         "textbook": {
             "epochs": 20,

@@ -42,7 +42,7 @@ class Pix2PixConfig(RunConfig):
     """Height, width and channels that images are brought to: powers of two, 16 or more."""
     workdir: str = "runs/pix2pix"
     """The folder that the run leaves everything in, and goes on from."""
-    epochs: int = 8
+    epochs: int = 3
     """Passes over the data set, in all: a run that has been stopped goes on to this many."""
     batch_size: int = 16
     """Images a step, over all devices together; a multiple of their number."""

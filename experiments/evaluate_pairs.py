@@ -1,0 +1,118 @@
+"""Judges runs of pix2pix on held-out images: a table, and a picture of input, outputs and truth.
+
+python experiments/evaluate_pairs.py --workdirs runs/pix2pix
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxgan import checkpoints, flags, images
+from jaxgan.files import written_whole
+from jaxgan.metrics.evaluator import check_evaluated, load_evaluator
+from jaxgan.metrics.frechet import frechet_distance, moments
+from jaxgan.metrics.pairs import similarity
+from jaxgan.metrics.scoring import embed
+from jaxgan.pix2pix import Pix2PixConfig
+from jaxgan.runs import load_run
+
+SHOWN = 8
+SCORES = {"l1": ".4f", "psnr": ".2f", "ssim": ".3f", "fid": ".2f"}
+HEADER = ("objective", "L1, lower is better", "PSNR in dB, higher", "SSIM, higher", "FID, lower")
+
+
+@dataclasses.dataclass(frozen=True)
+class PairsConfig:
+    """What to judge, and where to put it."""
+
+    workdirs: tuple[str, ...] = ("runs/pix2pix",)
+    """The folders of the runs, all of one task, data set and shape; a row each."""
+    seed: int = 0
+    """Of the noise."""
+    out: str | None = None
+    """The folder to write pairs.json and pairs.png into; None: the first work dir."""
+
+    def __post_init__(self):
+        if not self.workdirs:
+            raise ValueError("--workdirs wants one or more")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"--seed must be from 0 to below 2**32, not {self.seed}")
+
+
+def load_runs(workdirs: Sequence[str]) -> list[Pix2PixConfig]:
+    """The settings of runs that can be compared.
+
+    Raises:
+        ValueError: one is no run of pix2pix, or they are of different tasks.
+        FileNotFoundError: one is not there.
+    """
+    runs = []
+    for workdir in workdirs:
+        run = load_run(workdir)
+        if not isinstance(run, Pix2PixConfig):
+            raise ValueError(f"{workdir} is no run of pix2pix: python experiments/evaluate.py")
+        runs.append(run)
+        for name in ("task", "dataset", "image_shape", "input_feature", "output_feature"):
+            mine, first = getattr(run, name), getattr(runs[0], name)
+            if mine != first:
+                raise ValueError(f"{workdir} has {name} {mine}, {workdirs[0]} {first}: not alike")
+    return runs
+
+
+def objective(run: Pix2PixConfig) -> str:
+    """What a run minimises, as the paper's table calls it."""
+    parts = [("L1", run.l1_weight), ("cGAN", run.adversarial_weight)]
+    return " + ".join(name for name, weight in parts if weight)
+
+
+def main() -> None:
+    with flags.user_errors():
+        config = flags.parse(PairsConfig, sys.argv[1:], description=__doc__)
+        runs = load_runs(config.workdirs)
+        players = [checkpoints.load_params(workdir) for workdir in config.workdirs]
+        check_evaluated(runs[0].dataset, runs[0].image_shape)
+        training, held_out = (runs[0].load_dataset(split) for split in ("train", "test"))
+        out = Path(config.workdirs[0] if config.out is None else config.out)
+        out.mkdir(parents=True, exist_ok=True)
+        evaluator = load_evaluator(runs[0].dataset)
+        real = moments(embed(training.images, evaluator).features)
+        truth = held_out.images / np.float32(255)
+
+        def scores(made: np.ndarray) -> dict[str, float]:
+            fid = frechet_distance(real, moments(embed(made, evaluator).features))
+            return {**similarity(made, truth), "fid": fid}
+
+        rows, shown = {}, []
+        for workdir, run, params in zip(config.workdirs, runs, players, strict=True):
+            key = jax.random.key(config.seed)
+            made = np.asarray(run.draw(params, key, len(held_out.images), held_out))
+            rows[workdir] = {"objective": objective(run), **scores(made)}
+            shown.append(made[:SHOWN])
+        floor = scores(truth)["fid"]
+        lines = [HEADER, ["---"] * len(HEADER)]
+        lines += [
+            [row["objective"], *(f"{row[name]:{form}}" for name, form in SCORES.items())]
+            for row in rows.values()
+        ]
+        lines.append(["the true images", "0", "", "1", f"{floor:.2f}"])
+        print(f"{len(truth)} held-out images of {runs[0].dataset}, {runs[0].task}")
+        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        with written_whole(out / "pairs.json") as beside:
+            values = {"runs": rows, "fid_of_true_images": floor}
+            beside.write_text(json.dumps(values, indent=2) + "\n")
+        inputs = np.broadcast_to(
+            held_out.inputs[:SHOWN] / np.float32(255), (SHOWN, *runs[0].image_shape)
+        )
+        cells = np.concatenate([inputs, *shown, truth[:SHOWN]])
+        images.write_png(out / "pairs.png", images.grid(cells, SHOWN), 2)
+    names = ["input", *(row["objective"] for row in rows.values()), "truth"]
+    print(f"pairs.json and pairs.png in {out}; its rows: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()

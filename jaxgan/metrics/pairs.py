@@ -1,0 +1,41 @@
+"""How near images are to the ones that they should be."""
+
+import numpy as np
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+# Of images that are the same it is infinite, which no mean can be taken of.
+_MOST_PSNR = 100.0
+
+
+def similarity(images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Compares images with the true ones, pixel by pixel and window by window.
+
+    Args:
+        images: float [n, height, width, channels] in [0, 1], n at least 1, 7 pixels or more high
+            and wide.
+        truth: the same.
+
+    Returns:
+        Means over the images: "l1", the mean absolute difference, in [0, 1]; "psnr", the peak
+        signal-to-noise ratio in decibels, of images that differ nowhere 100; "ssim", the structural
+        similarity (Wang et al. 2004, 10.1109/TIP.2003.819861; windows of 7x7), in [-1, 1].
+
+    Raises:
+        ValueError: they are of different shapes, or none.
+    """
+    if images.shape != truth.shape or images.ndim != 4 or not len(images):
+        raise ValueError(
+            f"images and truth must have one shape (n, height, width, channels), "
+            f"not {images.shape} and {truth.shape}"
+        )
+    found = []
+    for image, true in zip(np.float64(images), np.float64(truth), strict=True):
+        is_same = np.array_equal(image, true)
+        found.append(
+            (
+                np.abs(image - true).mean(),
+                _MOST_PSNR if is_same else peak_signal_noise_ratio(true, image, data_range=1),
+                structural_similarity(true, image, data_range=1, channel_axis=-1),
+            )
+        )
+    return dict(zip(("l1", "psnr", "ssim"), map(float, np.mean(found, axis=0)), strict=True))
