@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from jaxgan.data import Attribute, Dataset, load
     from jaxgan.dcgan import DCGANConfig
     from jaxgan.game import GAN, init, train_step, update_discriminator, update_generator
-    from jaxgan.latent_gan import latent_gan
+    from jaxgan.latent_game import latent_gan
     from jaxgan.mlp_gan import MLPGANConfig
-    from jaxgan.paired_gan import paired_gan
+    from jaxgan.paired_game import paired_gan
     from jaxgan.pix2pix import Pix2PixConfig
     from jaxgan.runs import load_run
     from jaxgan.sampling import generate, interpolate, sample
@@ -56,12 +56,12 @@ _HOMES = {
     "dcgan": ["DCGANConfig"],
     "game": ["GAN", "init", "train_step", "update_discriminator", "update_generator"],
     "mlp_gan": ["MLPGANConfig"],
-    "paired_gan": ["paired_gan"],
+    "paired_game": ["paired_gan"],
     "pix2pix": ["Pix2PixConfig"],
     "runs": ["load_run"],
     "sampling": ["generate", "interpolate", "sample"],
     "state": ["Player", "TrainState"],
-    "latent_gan": ["latent_gan"],
+    "latent_game": ["latent_gan"],
     "translation": ["translate"],
     "weights": ["pretrained"],
 }

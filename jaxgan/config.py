@@ -225,6 +225,14 @@ class RunConfig:
         """What the system is trained on: arrays [N, ...], what its batches are taken out of."""
         return {"images": dataset.images}
 
+    def command_for_images(self, workdir: str) -> str:
+        """What somebody types to have images of a run."""
+        return f"python experiments/sample.py --workdir {workdir} --num 100 --out samples.png"
+
+    def command_for_scores(self, workdir: str) -> str:
+        """What somebody types to know how good a run is."""
+        return f"python experiments/evaluate.py --workdir {workdir}"
+
     def draw(
         self, variables: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
     ) -> jax.Array:

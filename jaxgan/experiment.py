@@ -337,9 +337,8 @@ class Experiment:
             f"Pictures:  {first.samples}{os.sep} (grids), "
             f"{first.training_gif}, {first.losses_png}\n"
             f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
-            f"Samples:   python experiments/sample.py --workdir {workdir} --num 100 --seed 0 "
-            "--out digits.png\n"
-            f"Scores:    python experiments/evaluate.py --workdir {workdir}"
+            f"Images:    {self._config.command_for_images(workdir)}\n"
+            f"Scores:    {self._config.command_for_scores(workdir)}"
         )
 
     def _progress_bar(self, first_step: int, last_step: int) -> tqdm:

@@ -12,7 +12,7 @@ import optax
 from jaxgan.config import Precision, RunConfig
 from jaxgan.data import Dataset
 from jaxgan.game import GAN
-from jaxgan.latent_gan import latent_gan
+from jaxgan.latent_game import latent_gan
 from jaxgan.sampling import sample
 
 PyTree = Any

@@ -13,7 +13,7 @@ from jaxgan.data import Dataset, load
 from jaxgan.game import GAN
 from jaxgan.latent_config import ADAM_EPSILON, LossName
 from jaxgan.networks import pix2pix
-from jaxgan.paired_gan import paired_gan
+from jaxgan.paired_game import paired_gan
 from jaxgan.tasks import TASKS
 from jaxgan.translation import translate
 
@@ -96,6 +96,14 @@ class Pix2PixConfig(RunConfig):
     @classmethod
     def experiment_name(cls) -> str:
         return "pix2pix"
+
+    def command_for_images(self, workdir: str) -> str:
+        return (
+            f"python experiments/translate.py --workdir {workdir} --in drawing.png --out face.png"
+        )
+
+    def command_for_scores(self, workdir: str) -> str:
+        return f"python experiments/evaluate_pairs.py --workdirs {workdir}"
 
     def load_dataset(self, split: str = "train") -> Dataset:
         def feature(name: str | None, channels: int) -> Dataset:

@@ -12,7 +12,7 @@ import pytest
 import jaxgan
 from jaxgan import game, training
 from jaxgan.checkpoints import Checkpoints, restore_newest
-from jaxgan.latent_gan import latent_gan
+from jaxgan.latent_game import latent_gan
 from jaxgan.networks import mlp
 
 CONFIG = {"seed": 7, "noise": "uniform"}

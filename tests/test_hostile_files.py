@@ -30,7 +30,7 @@ import jaxgan
 from jaxgan import data, game, training, weights
 from jaxgan.checkpoints import Checkpoints, restore_newest
 from jaxgan.config import FILE_NAME
-from jaxgan.latent_gan import latent_gan
+from jaxgan.latent_game import latent_gan
 from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.networks import mlp
 

@@ -21,7 +21,7 @@ HOMES = {
     "pretrained": "jaxgan.weights",
     "sample": "jaxgan.sampling",
     "train_step": "jaxgan.game",
-    "latent_gan": "jaxgan.latent_gan",
+    "latent_gan": "jaxgan.latent_game",
     "update_discriminator": "jaxgan.game",
     "update_generator": "jaxgan.game",
 }

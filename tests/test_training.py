@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgan import game, training
 from jaxgan.latent_config import ADAM_EPSILON
-from jaxgan.latent_gan import latent_gan
+from jaxgan.latent_game import latent_gan
 from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.networks import mlp
 

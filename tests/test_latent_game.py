@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxgan import game
-from jaxgan.latent_gan import latent_gan
+from jaxgan.latent_game import latent_gan
 from jaxgan.networks import mlp
 from jaxgan.state import Player, TrainState
 
