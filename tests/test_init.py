@@ -8,6 +8,8 @@ import pytest
 import jaxgan
 
 HOMES = {
+    "Attribute": "jaxgan.data",
+    "DCGANConfig": "jaxgan.dcgan",
     "GAN": "jaxgan.game",
     "MLPGANConfig": "jaxgan.mlp_gan",
     "Dataset": "jaxgan.data",
@@ -18,6 +20,10 @@ HOMES = {
     "interpolate": "jaxgan.sampling",
     "load": "jaxgan.data",
     "load_params": "jaxgan.checkpoints",
+    "load_run": "jaxgan.runs",
+    "paired_gan": "jaxgan.paired_game",
+    "Pix2PixConfig": "jaxgan.pix2pix",
+    "translate": "jaxgan.translation",
     "pretrained": "jaxgan.weights",
     "sample": "jaxgan.sampling",
     "train_step": "jaxgan.game",
