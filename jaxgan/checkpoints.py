@@ -58,7 +58,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, keep: int = 3):
-        """Opens a directory of checkpoints; it is made at the first save.
+        """Takes a directory of checkpoints, which is made when it is first opened.
 
         Args:
             directory: where they are.
@@ -77,6 +77,16 @@ class Checkpoints:
             for entry in self.directory.iterdir()
             if entry.name.isdecimal() and entry.name == str(int(entry.name))
         )
+
+    def open(self) -> None:
+        """Makes ready for saving, as else the first `save` does.
+
+        Raises:
+            OSError: the directory cannot be made or read.
+            ValueError: Orbax cannot read what else is in it.
+        """
+        with self._writing():
+            self._manager()
 
     def save(self, state: TrainState, config: Mapping[str, Any]) -> None:
         """Saves a state. Returns when it has been copied; the writing goes on in the background.
@@ -189,8 +199,9 @@ class Checkpoints:
             # It reads what lies beside the items of every step, whosever it is.
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 raise ValueError(
-                    f"Orbax cannot open {self.directory} ({_first_line(error)}): take another "
-                    "--workdir"
+                    f"Orbax cannot open {self.directory} ({_first_line(error)}): remove a damaged "
+                    "_CHECKPOINT_METADATA or metrics from the folder of a step there, take another "
+                    "--workdir, or --no-resume to start anew in its place"
                 ) from error
         return self._open
 

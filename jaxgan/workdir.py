@@ -89,7 +89,8 @@ class Workdir:
 
         Raises:
             OSError: it cannot be written to.
-            ValueError: its versions.json is damaged.
+            ValueError: there is something among its checkpoints that hinders saving, and all is
+                left as it was; or its versions.json is damaged.
         """
         devices = training.select_devices(config.devices)
         try:
@@ -98,6 +99,8 @@ class Workdir:
                 raise PermissionError(13, "Permission denied")
             if step == 0:
                 self._clear()
+            else:
+                self.checkpoints.open()
             # First of all files: by it, a folder left by a process that was killed is known as a
             # run's.
             config.save(self.path)
