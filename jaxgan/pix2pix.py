@@ -21,6 +21,7 @@ PyTree = Any
 PAIRS = "pairs"
 TaskName = Literal["edges2face", "grey2colour", "mask2face", "pairs"]
 PICTURED = 12
+_MOST_LABELS = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +121,13 @@ class Pix2PixConfig(RunConfig):
         if self.task != PAIRS:
             return dataclasses.replace(dataset, inputs=TASKS[self.task].inputs(dataset.images))
         of = feature(self.input_feature, self.input_channels)
-        notes = tuple(dict.fromkeys((*dataset.notes, *of.notes)))
-        return dataclasses.replace(dataset, inputs=of.images, notes=notes)
+        inputs, notes = of.images, [*dataset.notes, *of.notes]
+        # Maps of labels count from 0 or 1: as grey they would all be black.
+        top = int(inputs.max())
+        if 0 < top <= _MOST_LABELS:
+            inputs = inputs * np.uint8(255 // top)
+            notes.append(f"{self.input_feature}: labels up to {top} spread from black to white")
+        return dataclasses.replace(dataset, inputs=inputs, notes=tuple(dict.fromkeys(notes)))
 
     def generator(self) -> pix2pix.UNet:
         """The module that translates."""
