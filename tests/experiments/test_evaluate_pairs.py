@@ -1,0 +1,75 @@
+"""The table of runs of pix2pix, from checkpoints of networks that have learnt nothing yet."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import checkpoints, game, training
+from jaxgan.metrics.pairs import similarity
+from jaxgan.pix2pix import Pix2PixConfig
+from jaxgan.translation import translate
+
+CONFIG = Pix2PixConfig(task="grey2colour", image_shape=(32, 32, 3), width=2, l1_weight=0.0)
+
+
+def a_run(workdir, config):
+    config = dataclasses.replace(config, workdir=str(workdir))
+    workdir.mkdir()
+    config.save(workdir)
+    state = training.on_host(jax.jit(lambda: game.init(config.gan(), jax.random.key(3)))())
+    held = checkpoints.Checkpoints(workdir / "checkpoints")
+    held.save(state, config.to_json())
+    held.close()
+    return workdir, state
+
+
+def test_the_table_the_file_and_the_picture(call_script, tmp_path):
+    workdir, state = a_run(tmp_path / "cgan", CONFIG)
+    other, _ = a_run(
+        tmp_path / "l1", dataclasses.replace(CONFIG, adversarial_weight=0.0, l1_weight=1.0)
+    )
+    done = call_script("evaluate_pairs.py", "--workdirs", workdir, other)
+    assert done.returncode == 0, done.stderr
+    table = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line[0] == "|"]
+    assert [row[0] for row in table[2:]] == ["cGAN", "L1", "the true images"]
+    values = json.loads((workdir / "pairs.json").read_text())
+    held_out = CONFIG.load_dataset("test")
+    made = translate(
+        state.ema_variables, held_out.inputs, jax.random.key(0), generator=CONFIG.generator()
+    )
+    expected = similarity(np.asarray(made), held_out.images / np.float32(255))
+    scores = values["runs"][str(workdir)]
+    for name, value in expected.items():
+        np.testing.assert_allclose(scores[name], value, rtol=1e-5)
+    assert table[2][1] == f"{expected['l1']:.4f}"
+    # Nothing learnt: far from the faces, which are near themselves.
+    assert scores["fid"] > 20 * values["fid_of_true_images"] > 0
+    with Image.open(workdir / "pairs.png") as picture:
+        shown = np.asarray(picture)[::2, ::2]
+    assert shown.shape == (4 * 34 - 2, 8 * 34 - 2, 3)
+    grey = held_out.inputs[0]
+    np.testing.assert_array_equal(shown[:32, :32], np.broadcast_to(grey, (32, 32, 3)))
+    np.testing.assert_array_equal(shown[-32:, :32], held_out.images[0])
+
+
+def test_runs_that_cannot_be_compared(call_script, tmp_path):
+    workdir, _ = a_run(tmp_path / "grey", CONFIG)
+    other, _ = a_run(
+        tmp_path / "edges", dataclasses.replace(CONFIG, task="edges2face", input_channels=None)
+    )
+    done = call_script("evaluate_pairs.py", "--workdirs", workdir, other)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "task edges2face" in done.stderr and "not alike" in done.stderr
+    done = call_script("evaluate_pairs.py", "--workdirs", tmp_path / "none")
+    assert done.returncode == 2 and "there is no run in" in done.stderr
+    assert not list(workdir.glob("pairs*"))
+
+
+@pytest.mark.parametrize("flags", [("--workdirs",), ("--seed", "-1")])
+def test_bad_flags(call_script, flags):
+    done = call_script("evaluate_pairs.py", *flags)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
