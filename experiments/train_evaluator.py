@@ -1,7 +1,7 @@
 """Trains the evaluator that samples of a data set are scored by, on its training set.
 
 python experiments/train_evaluator.py --dataset mnist --out jaxgan/embedded/evaluator.npz
-python experiments/train_evaluator.py --dataset toon_faces --epochs 12 --batch-size 64 \\
+python experiments/train_evaluator.py --dataset toon_faces --epochs 20 --batch-size 64 \\
     --out jaxgan/embedded/evaluator-toon_faces.npz
 """
 
@@ -89,7 +89,7 @@ def distort_faces(key: jax.Array, images: jax.Array) -> jax.Array:
         image = jnp.einsum("ij,jwc->iwc", vertical, image)
         image = jnp.einsum("ij,hjc->hic", horizontal, image)
         halved = image.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))[None]
-        strength = jax.random.uniform(strength_key, maxval=0.03)
+        strength = jax.random.uniform(strength_key, maxval=0.015)
         image = jnp.where(
             jax.random.bernoulli(size_key),
             image + strength * noise,

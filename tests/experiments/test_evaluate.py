@@ -141,7 +141,7 @@ def test_a_run_of_faces_is_judged_beside_as_many_held_out_ones(
 
 
 def test_more_samples_than_are_held_out_are_told(call_script, make_run, fewer_images):
-    make_run(dataset="toon_faces", image_shape=(32, 32, 3))
+    make_run(dataset="toon_faces", image_shape=(64, 64, 3))
     done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 120)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
