@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,25 +25,27 @@ def make_gan(**settings):
     return latent_gan(GENERATOR, DISCRIMINATOR, optax.sgd(1.0), optax.sgd(1.0), **settings)
 
 
-def a_state(gan, step=0):
+def a_state(gan, step=0, labels=()):
     """A state whose weights are larger than a new network's and whose biases are not 0."""
     rng = np.random.default_rng(0)
 
     def player(module, inputs, optimizer):
-        shapes = jax.eval_shape(module.init, jax.random.key(0), np.zeros(inputs, np.float32))
-        params = jax.tree.map(
-            lambda x: rng.normal(scale=0.8, size=x.shape).astype(np.float32), shapes["params"]
+        inputs = np.zeros(inputs, np.float32), *labels
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+        variables = jax.tree.map(
+            lambda x: rng.normal(scale=0.8, size=x.shape).astype(np.float32), shapes
         )
-        return Player(params, {}, optimizer.init(params))
+        params = variables.pop("params")
+        return Player(params, variables, optimizer.init(params))
 
-    generator = player(GENERATOR, (1, 3), gan.generator_optimizer)
+    generator = player(gan.generator, (1, 3), gan.generator_optimizer)
     return TrainState(
         step=np.int32(step),
         key=jax.random.key(0),
         generator=generator,
-        discriminator=player(DISCRIMINATOR, (1, 2, 2, 1), gan.discriminator_optimizer),
+        discriminator=player(gan.discriminator, (1, 2, 2, 1), gan.discriminator_optimizer),
         ema_params=generator.params,
-        ema_collections={},
+        ema_collections=generator.collections,
     )
 
 
@@ -123,7 +126,8 @@ def adversarial_generator(loss, fake):
 
 def discriminator_loss(params, real, fake, mix, settings, weight=1):
     def norms(images):
-        return np.linalg.norm(input_gradients(params, images), axis=1)
+        # Not of the labels, which stand behind the pixels.
+        return np.linalg.norm(input_gradients(params, images)[:, :4], axis=1)
 
     adversarial = adversarial_discriminator(
         settings.get("loss", "non_saturating"),
@@ -352,3 +356,227 @@ def test_wrong_settings_are_refused_by_name(settings, named):
         make_gan(**settings)
     for name in named:
         assert name in str(error.value)
+
+
+class ConditionalGenerator(nn.Module):
+    latent_size: int = 3
+    image_shape: tuple[int, int, int] = (2, 2, 1)
+    num_classes: tuple[int, ...] = (2,)
+
+    @nn.compact
+    def __call__(self, latents, labels):
+        x = jnp.concatenate([latents, jax.nn.one_hot(labels[:, 0], 2)], axis=1)
+        x = nn.leaky_relu(nn.Dense(4)(x), 0.2)
+        return jnp.tanh(nn.Dense(4)(x)).reshape(-1, 2, 2, 1)
+
+
+class ConditionalDiscriminator(nn.Module):
+    @nn.compact
+    def __call__(self, images, labels):
+        x = images.reshape(len(images), -1)
+        x = jnp.concatenate([x, jax.nn.one_hot(labels[:, 0], 2)], axis=1)
+        x = nn.leaky_relu(nn.Dense(5)(x), 0.2)
+        return nn.Dense(1)(x)[:, 0]
+
+
+LABELS = np.array([[0], [1], [1], [0], [1], [1]], np.int32)
+
+
+def conditional_game(**settings):
+    """(gan, a state, a batch of labelled images, a noise)."""
+    gan = latent_gan(
+        ConditionalGenerator(),
+        ConditionalDiscriminator(),
+        *(optax.sgd(1.0), optax.sgd(1.0)),
+        **settings,
+    )
+    return gan, a_state(gan, labels=[LABELS[:1]]), a_batch() | {"labels": LABELS}, a_noise()
+
+
+def labelled(inputs):
+    return np.concatenate([inputs, np.eye(2)[LABELS[:, 0]]], axis=1)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"loss": "hinge", "r1": 0.5, "r2": 2.0, "gradient_penalty": 1.5}], ids=str
+)
+def test_a_conditional_discriminator_judges_both_by_the_labels_of_the_real(settings):
+    gan, state, batch, noise = conditional_game(**settings)
+    after, metrics = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
+        state, batch, noise
+    )
+    real = in_float64(batch["images"]).reshape(BATCH, 4)
+    latents = labelled(in_float64(noise["latent"]))
+    fake = generated(in_float64(state.generator.params), latents)
+
+    def loss(params):
+        both = labelled(real), labelled(fake)
+        return discriminator_loss(params, *both, in_float64(noise["mix"]), settings)
+
+    params = in_float64(state.discriminator.params)
+    assert_trees_close(
+        difference(state.discriminator.params, after.discriminator.params),
+        finite_differences(loss, params),
+    )
+    np.testing.assert_allclose(metrics["discriminator_loss"], loss(params), rtol=1e-5)
+    d_fake = np.mean(sigmoid(judged(params, labelled(fake))))
+    np.testing.assert_allclose(metrics["d_fake"], d_fake, rtol=1e-5)
+
+
+def test_a_conditional_generator_is_judged_by_the_labels_that_it_was_given():
+    gan, state, batch, noise = conditional_game()
+    after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(state, batch, noise)
+    police = in_float64(state.discriminator.params)
+    latents = labelled(in_float64(noise["latent"]))
+
+    def value(params):
+        return -np.mean(np.log(sigmoid(judged(police, labelled(generated(params, latents))))))
+
+    params = in_float64(state.generator.params)
+    assert_trees_close(
+        difference(state.generator.params, after.generator.params),
+        finite_differences(value, params),
+    )
+    np.testing.assert_allclose(metrics["generator_loss"], value(params), rtol=1e-5)
+
+
+def test_init_of_conditional_networks():
+    gan, _, batch, noise = conditional_game()
+    state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(0))
+    assert state.generator.params["Dense_0"]["kernel"].shape == (3 + 2, 4)
+    assert state.discriminator.params["Dense_0"]["kernel"].shape == (4 + 2, 5)
+
+
+class Normalised(nn.Module):
+    """Two layers, between them the statistics of a batch."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train=False, axis_name=None):
+        x = nn.Dense(5)(x.reshape(len(x), -1))
+        x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, axis_name=axis_name)(x)
+        return nn.Dense(self.width)(nn.leaky_relu(x, 0.2))
+
+
+class NormalisedGenerator(nn.Module):
+    latent_size: int = 3
+    image_shape: tuple[int, int, int] = (2, 2, 1)
+
+    @nn.compact
+    def __call__(self, latents, train=False, axis_name=None):
+        x = Normalised(4, name="layers")(latents, train, axis_name)
+        return jnp.tanh(x).reshape(-1, 2, 2, 1)
+
+
+class NormalisedDiscriminator(nn.Module):
+    @nn.compact
+    def __call__(self, images, train=False, axis_name=None):
+        return Normalised(1, name="layers")(images, train, axis_name)[:, 0]
+
+
+def by_hand(params, x):
+    """(what `Normalised` makes in training of [batch, n], its batch's statistics)."""
+    layers = params["layers"]
+    x = x @ layers["Dense_0"]["kernel"] + layers["Dense_0"]["bias"]
+    mean, var = jnp.mean(x, axis=0), jnp.mean((x - jnp.mean(x, axis=0)) ** 2, axis=0)
+    norm = layers["BatchNorm_0"]
+    x = (x - mean) / jnp.sqrt(var + 1e-5) * norm["scale"] + norm["bias"]
+    x = jnp.where(x >= 0, x, 0.2 * x)
+    out = x @ layers["Dense_1"]["kernel"] + layers["Dense_1"]["bias"]
+    return out, {"mean": mean, "var": var}
+
+
+def moved_by(running, *batches):
+    """Running statistics after those of some batches, one after the other."""
+    running = running["batch_stats"]["layers"]["BatchNorm_0"]
+    for batch in batches:
+        running = {name: 0.9 * running[name] + 0.1 * batch[name] for name in running}
+    return {"batch_stats": {"layers": {"BatchNorm_0": running}}}
+
+
+def normalised_game(**settings):
+    gan = latent_gan(
+        NormalisedGenerator(),
+        NormalisedDiscriminator(),
+        *(optax.sgd(1.0), optax.sgd(1.0)),
+        **settings,
+    )
+    state = a_state(gan, step=5)
+    averaged = jax.tree.map(lambda x: x + 1, state.ema_collections)
+    return gan, state.replace(ema_collections=averaged), a_batch(), a_noise()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"r1": 0.5}, {"r2": 0.5}, {"gradient_penalty": 1.5}, {"r1": 0.5, "penalty_interval": 3}],
+    ids=str,
+)
+def test_with_collections_real_and_generated_images_are_judged_apart(settings):
+    gan, state, batch, noise = normalised_game(**settings)
+    with jax.enable_x64(True):
+        after, _ = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
+            *in_x64((state, batch, noise))
+        )
+        params, of_generator = in_x64((state.discriminator.params, state.generator.params))
+        real = batch["images"].reshape(BATCH, 4).astype(np.float64)
+        latents = noise["latent"].astype(np.float64)
+        fake = jnp.tanh(by_hand(of_generator, latents)[0])
+        mix = noise["mix"][:, None].astype(np.float64)
+        between = mix * real + (1 - mix) * fake
+
+        def norms(params, images):
+            logits = jax.grad(lambda images: jnp.sum(by_hand(params, images)[0]))(images)
+            return jnp.sqrt(jnp.sum(logits**2, axis=1))
+
+        def value(params):
+            value = jnp.mean(jax.nn.softplus(-by_hand(params, real)[0]))
+            value += jnp.mean(jax.nn.softplus(by_hand(params, fake)[0]))
+            if "penalty_interval" in settings:
+                return value  # Not in step 5.
+            value += settings.get("r1", 0) / 2 * jnp.mean(norms(params, real) ** 2)
+            value += settings.get("r2", 0) / 2 * jnp.mean(norms(params, fake) ** 2)
+            penalty = jnp.mean((norms(params, between) - 1) ** 2)
+            return value + settings.get("gradient_penalty", 0) * penalty
+
+        expected = jax.grad(value)(params)
+        # First by the real images, then by the generated ones, and by no penalty.
+        statistics = moved_by(
+            state.discriminator.collections,
+            *(by_hand(params, images)[1] for images in (real, fake)),
+        )
+    assert_trees_close(difference(params, after.discriminator.params), in_float64(expected))
+    assert_trees_close(after.discriminator.collections, statistics)
+    jax.tree.map(np.testing.assert_allclose, after.generator, state.generator)
+    jax.tree.map(np.testing.assert_allclose, after.ema_collections, state.ema_collections)
+
+
+def in_x64(tree):
+    """float32 leaves as float64: a gradient of statistics loses digits."""
+    return jax.tree.map(
+        lambda x: x.astype(np.float64) if getattr(x, "dtype", None) == np.float32 else x,
+        tree,
+    )
+
+
+def test_the_generators_own_collections_move_in_its_turn_and_their_average_follows():
+    gan, state, batch, noise = normalised_game()
+    after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(state, batch, noise)
+    params, police = state.generator.params, state.discriminator.params
+
+    def value(params):
+        fake = jnp.tanh(by_hand(params, noise["latent"])[0])
+        return jnp.mean(jax.nn.softplus(-by_hand(police, fake)[0]))
+
+    assert_trees_close(
+        difference(params, after.generator.params), in_float64(jax.grad(value)(params)), rtol=1e-3
+    )
+    statistics = moved_by(state.generator.collections, by_hand(params, noise["latent"])[1])
+    assert_trees_close(after.generator.collections, statistics)
+    # Warm-up: 6 / 15 after step 5.
+    averaged = jax.tree.map(
+        lambda old, new: 0.4 * old + 0.6 * new, state.ema_collections, statistics
+    )
+    assert_trees_close(after.ema_collections, averaged)
+    assert after.ema_variables.keys() == {"params", "batch_stats"}
+    jax.tree.map(np.testing.assert_array_equal, after.discriminator, state.discriminator)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.networks import mlp
+from jaxgan import sampling
+from jaxgan.networks import dcgan, mlp
 from jaxgan.sampling import generate, interpolate, sample
 
 SMALL = mlp.Generator(3, (4, 5), (2, 3, 1))
@@ -64,7 +65,9 @@ def test_sample_by_default_draws_64_digits():
 
 @pytest.mark.parametrize("noise", ["normal", "uniform"])
 @pytest.mark.parametrize("num_samples", [1, 7, 1000, 2300])
-def test_sample_is_the_generator_at_latents_of_the_noise(noise, num_samples):
+def test_sample_is_the_generator_at_latents_of_the_noise(noise, num_samples, monkeypatch):
+    # A thousand images at a time.
+    monkeypatch.setattr(sampling, "BLOCK", 6000)
     images = sample_small(PARAMS, jax.random.key(5), num_samples=num_samples, noise=noise)
     shape = (num_samples, 3)
     if noise == "normal":
@@ -242,7 +245,7 @@ def test_params_of_another_network_are_refused_by_name(function, params, named):
         assert part in str(error.value)
 
 
-@pytest.mark.parametrize("count", [0, -1, True, 2.5, 3.0, "4", None])
+@pytest.mark.parametrize("count", [0, -1, True, 2.5, 3.0, "4"])
 @pytest.mark.parametrize("name", ["num_samples", "num_steps"])
 def test_counts_that_are_none_are_refused(name, count):
     with pytest.raises(ValueError, match=f"{name} must be a whole number .* not {count!r}"):
@@ -308,3 +311,75 @@ def test_ends_of_another_shape_are_refused(name, shape):
         interpolate_small(PARAMS, **ends)
     assert "(3,)" in str(error.value)
     assert str(shape) in str(error.value)
+
+
+CONDITIONAL = dcgan.Generator(3, 2, (8, 8, 1), (4, 2))
+LABELS = np.array([[0, 1], [3, 0], [2, 1], [3, 1], [1, 0]])
+
+
+@functools.cache
+def conditional_params():
+    latents, labels = jnp.zeros((1, 3)), jnp.zeros((1, 2), jnp.int32)
+    shapes = jax.eval_shape(CONDITIONAL.init, jax.random.key(0), latents, labels)
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: rng.uniform(0.2, 1, leaf.shape).astype("f4"), shapes)
+
+
+def test_images_of_labels(monkeypatch):
+    # Two at a time, and one beyond them.
+    monkeypatch.setattr(sampling, "BLOCK", 128)
+    params, key = conditional_params(), jax.random.key(0)
+    latents = jax.random.normal(key, (5, 3))
+    images = sample(params, key, labels=LABELS.tolist(), generator=CONDITIONAL)
+    expected = (CONDITIONAL.apply(params, latents, jnp.asarray(LABELS)) + 1) / 2
+    assert_images(images, expected)
+    of_latents = generate(params, latents, labels=LABELS, generator=CONDITIONAL)
+    assert_images(of_latents, expected)
+    same = np.repeat(LABELS[:1], 5, axis=0)
+    other = sample(params, key, labels=same, generator=CONDITIONAL)
+    np.testing.assert_allclose(other[0], images[0], atol=1e-6)
+    assert np.abs(other[1:] - images[1:]).reshape(4, -1).max(axis=1).min() > 1e-3
+    walk = interpolate(
+        params, latents[0], latents[1], num_steps=5, labels=same, generator=CONDITIONAL
+    )
+    assert_images(walk[0], expected[0])
+
+
+def test_a_single_label_needs_no_second_axis():
+    generator = dcgan.Generator(3, 2, (8, 8, 1), (4,))
+    shapes = jax.eval_shape(
+        generator.init, jax.random.key(0), jnp.zeros((1, 3)), jnp.zeros((1, 1), jnp.int32)
+    )
+    params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+    draw = functools.partial(sample, params, jax.random.key(0), generator=generator)
+    np.testing.assert_array_equal(draw(labels=[3, 0]), draw(labels=[[3], [0]]))
+
+
+def test_labels_inside_a_callers_jit():
+    def draw(labels):
+        return sample(conditional_params(), jax.random.key(0), labels=labels, generator=CONDITIONAL)
+
+    assert_images(jax.jit(draw)(LABELS), draw(LABELS))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"conditional: give labels=, int32 \[64, 2\], each below 4, 2"),
+        ({"labels": LABELS, "num_samples": 4}, r"of the shape \(4, 2\), not int64 of \(5, 2\)"),
+        ({"labels": LABELS[:, 0]}, r"of the shape \(5, 2\), not int64 of \(5,\)"),
+        ({"labels": LABELS / 2}, "must be integers .* not float64"),
+        ({"labels": LABELS + [[1, 0]]}, "from 0 to below 4 in column 0, not 1 to 4"),
+        ({"labels": LABELS - [[0, 1]]}, "from 0 to below 2 in column 1, not -1 to 0"),
+        ({"labels": 3}, "num_samples must be a whole number of 1 or more, not 0"),
+        ({"labels": []}, "num_samples must be a whole number of 1 or more, not 0"),
+    ],
+)
+def test_labels_that_the_generator_does_not_take(options, message):
+    with pytest.raises(ValueError, match=message):
+        sample(conditional_params(), jax.random.key(0), generator=CONDITIONAL, **options)
+
+
+def test_labels_for_a_generator_that_takes_none():
+    with pytest.raises(ValueError, match="takes no labels: it is not conditional"):
+        sample_small(PARAMS, jax.random.key(0), labels=[1])

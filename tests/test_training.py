@@ -393,7 +393,7 @@ def spoilt(gan, at_step, spoil):
     """A GAN whose generator's loss is spoilt in one step."""
 
     def generator_loss(params, state, batch, noise, axis_name):
-        value, (metrics, collections) = gan.generator_loss(params, state, batch, noise)
+        value, (metrics, collections) = gan.generator_loss(params, state, batch, noise, axis_name)
         value = jax.lax.cond(state.step == at_step - 1, spoil, lambda value: value, value)
         return value, (metrics | {"generator_loss": value}, collections)
 

@@ -25,8 +25,10 @@ def spoilt(monkeypatch):
     def gan(self):
         gan = whole(self)
 
-        def discriminator_loss(params, state, batch, noise):
-            value, (metrics, collections) = gan.discriminator_loss(params, state, batch, noise)
+        def discriminator_loss(params, state, batch, noise, axis_name):
+            value, (metrics, collections) = gan.discriminator_loss(
+                params, state, batch, noise, axis_name
+            )
             value = jax.lax.cond(
                 state.step == BAD_STEP - 1,
                 lambda value: jnp.log(-1 - value),
