@@ -152,16 +152,16 @@ class Workdir:
         self._events.add_image("samples", canvas, step)
         # Whoever looks on sees an epoch at its end.
         self._events.flush()
-        for other, grid in self._grids().items():
+        for other, grid in self.grids().items():
             if other != epoch and other % grid_interval(epoch):
                 grid.unlink()
         return path
 
     def draw_summary(self) -> None:
         """Writes losses.png, and training.gif from the grids there are, at most `MOST_FRAMES`."""
-        if rows := self._read_rows():
+        if rows := self.rows():
             plots.plot_losses(self.losses_png, rows)
-        grids = list(self._grids().values())
+        grids = list(self.grids().values())
         if len(grids) > MOST_FRAMES:
             grids = [
                 grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)
@@ -220,7 +220,7 @@ class Workdir:
             else:
                 path.unlink(missing_ok=True)
 
-    def _grids(self) -> dict[int, Path]:
+    def grids(self) -> dict[int, Path]:
         """The grids by their epochs, in order."""
         grids = {
             int(number): path
@@ -229,7 +229,7 @@ class Workdir:
         }
         return dict(sorted(grids.items()))
 
-    def _read_rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[dict[str, float]]:
         """What metrics.csv holds; a row lacks what was not measured."""
         if not self.metrics_csv.exists():
             return []
