@@ -61,7 +61,8 @@ function cell(image, label, caption, onPick) {
 
 function judgedCell(image, probability, number, onPick) {
   const shown = percent(probability);
-  const caption = [make("span", "belief", `${word(probability)} ${shown}`), scale(probability)];
+  const mark = isReal(probability) ? "✓" : "✗";
+  const caption = [make("span", "belief", `${shown} ${mark}`), scale(probability)];
   return cell(image, say("imageLabel", { number: number + 1, percent: shown }), caption, onPick);
 }
 
@@ -89,7 +90,7 @@ function svg(parent, name, attributes, text = "") {
 // An empty chart with its axes. x and y give pixels of values; yTicks are [value, text].
 function chart(container, { label, height, xRange, yRange, xTicks, yTicks, xName, yName }) {
   const width = Math.max(container.clientWidth, 260);
-  const [left, right, top, bottom] = [46, 10, 10, 40];
+  const [left, right, top, bottom] = [56, 24, 24, 42];
   const x = (value) =>
     left + ((value - xRange[0]) / (xRange[1] - xRange[0])) * (width - left - right);
   const y = (value) =>
@@ -118,7 +119,7 @@ function ticks(low, high, about) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= raw * 0.999);
   const values = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) values.push(i * step);
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) values.push(i * step || 0);
   return values;
 }
 

@@ -1,6 +1,6 @@
 // Part 2: real and generated images side by side, judged; and the beliefs about all of them.
 
-const SHOWN = 20;
+const SHOWN = 24;
 const BINS = 20;
 // Images judged at a time, so that the page stays at hand meanwhile.
 const CROWD_BLOCK = 20;
@@ -62,7 +62,7 @@ function startPolice() {
     const most = Math.max(...counts.flat());
     const yTicks = ticks(-most, most, 4).map((value) => [value, String(Math.abs(value))]);
     const { root, x, y, top, bottom } = chart(byId("crowd"), {
-      label: say("crowdLabel"), height: 240, xRange: [0, 1], yRange: [-most * 1.05, most * 1.05],
+      label: say("crowdLabel"), height: 260, xRange: [0, 1], yRange: [-most * 1.05, most * 1.05],
       xTicks: [0, 0.25, 0.5, 0.75, 1].map((value) => [value, percent(value)]), yTicks,
       xName: say("crowdAxis"), yName: say("howMany"),
     });
@@ -80,7 +80,7 @@ function startPolice() {
     }));
     svg(root, "line", { class: "zero", x1: x(0), x2: x(1), y1: y(0), y2: y(0) });
     svg(root, "line", { class: "half", x1: x(0.5), x2: x(0.5), y1: top, y2: bottom });
-    svg(root, "text", { class: "half-text", x: x(0.5) + 5, y: top + 10 }, say("equilibrium"));
+    svg(root, "text", { class: "half-text", x: x(0.5), y: top - 8, "text-anchor": "middle" }, say("equilibrium"));
   }
 
   byId("others").addEventListener("click", others);

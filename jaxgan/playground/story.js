@@ -2,6 +2,7 @@
 
 const FRAME_PIXELS = 6 * 30 - 2;
 const PLAY_MILLISECONDS = 450;
+const BELIEF_TICKS = [[0, "0"], [0.25, "1/4"], [0.5, "1/2"], [0.75, "3/4"], [1, "1"]];
 
 function startStory() {
   if (FACTS.story === null) {
@@ -44,15 +45,14 @@ function startStory() {
   function drawCurves(id, names, { label, yName, yRange, yDigits, isBelief }) {
     const xEnd = lastEpoch || 1;
     const drawn = chart(byId(id), {
-      label, height: 190, xRange: [0, xEnd], yRange, xName: say("epochWord"), yName,
+      label, height: 210, xRange: [0, xEnd], yRange, xName: say("epochWord"), yName,
       xTicks: ticks(0, xEnd, 6).map((value) => [value, decimals(value, value % 1 ? 1 : 0)]),
-      yTicks: ticks(...yRange, 4).map((value) => [value, decimals(value, yDigits)]),
+      yTicks: isBelief ? BELIEF_TICKS : ticks(...yRange, 6).map((value) => [value, decimals(value, yDigits)]),
     });
     const { root, x, y, left, right, top, bottom } = drawn;
     const inside = (value) => Math.min(Math.max(value, yRange[0]), yRange[1]);
     if (isBelief) {
       svg(root, "line", { class: "half", x1: left, x2: right, y1: y(0.5), y2: y(0.5) });
-      svg(root, "text", { class: "half-text", x: right, y: y(0.5) - 6, "text-anchor": "end" }, say("equilibrium"));
     }
     names.forEach((name, i) => {
       const points = curves[name].map((value, row) => `${x(curves.epoch[row])},${y(inside(value))}`);
@@ -86,7 +86,7 @@ function startStory() {
     if (hasFrames) drawFrame(stop);
     if (!hasCurves) return;
     drawCurves("beliefs", ["d_real", "d_fake"], {
-      label: say("beliefsLabel"), yName: say("probabilityAxis"), yRange: [0, 1], yDigits: 2, isBelief: true,
+      label: say("beliefsLabel"), yName: say("probabilityAxis"), yRange: [0, 1], isBelief: true,
     });
     const yRange = lossRange();
     drawCurves("losses", ["discriminator_loss", "generator_loss"], {
