@@ -36,7 +36,7 @@ const WORDS = {
     police: "The police",
     policeAbout:
       "The discriminator looks at an image and says how probable it is that the image is real. At " +
-      "1/2 it cannot tell: that is what the counterfeiter is after.",
+      "1/2 it cannot tell: that is what the counterfeiter is after. ✓ passes for real, ✗ does not.",
     realTitle: "Real, from {dataset}",
     fakeTitle: "Fake, made just now",
     others: "Other {digits}",
@@ -147,7 +147,7 @@ const WORDS = {
     police: "Cảnh sát",
     policeAbout:
       "Bộ phân biệt nhìn một ảnh rồi cho biết xác suất ảnh đó là thật. Ở mức 1/2, nó không phân biệt " +
-      "nổi: đó là điều kẻ làm giả nhắm tới.",
+      "nổi: đó là điều kẻ làm giả nhắm tới. ✓ là lọt, ✗ là bị bắt.",
     realTitle: "Thật, từ {dataset}",
     fakeTitle: "Giả, vừa làm xong",
     others: "Loạt khác",
