@@ -34,7 +34,7 @@ MOST_ROWS = 400
 CURVES = ("generator_loss", "discriminator_loss", "d_real", "d_fake")
 # In this order: each may use what those before it define.
 _SCRIPTS = ("words", "networks", "drawing", "counterfeiter", "police", "you", "story", "main")
-_MEASURED = 256  # latents
+_MEASURED = 200  # latents
 
 
 class Story(NamedTuple):

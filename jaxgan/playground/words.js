@@ -46,7 +46,7 @@ const WORDS = {
     crowdText:
       "The police believe {real} of {count} real {digits} and fall for {fake} of {count} fakes. " +
       "They are right {right} of the time; a coin is right half of the time.",
-    crowdAxis: "probability of being real, according to the police",
+    crowdAxis: "how probably real, say the police",
     crowdLabel: "Histogram of beliefs: real {digits} upwards, fakes downwards.",
     howMany: "how many",
     realOnes: "real ones",

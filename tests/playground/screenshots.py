@@ -1,4 +1,4 @@
-"""Pictures of a playground for people to look at: whole, at desktop and phone width, both languages.
+"""Pictures of a whole playground for people to look at, wide and on a phone, in both languages.
 
 python tests/playground/screenshots.py runs/mnist_gan/playground.html pictures/
 """

@@ -20,9 +20,11 @@ def network(scale=1.0):
 
 def largest_error(variables):
     def error(rounded):
-        return max(
-            np.abs(rounded["params"][name]["kernel"] - layer["kernel"]).max()
-            for name, layer in variables["params"].items()
+        return np.max(
+            [
+                np.abs(rounded["params"][name]["kernel"] - layer["kernel"]).max()
+                for name, layer in variables["params"].items()
+            ]
         )
 
     return error

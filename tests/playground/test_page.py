@@ -9,23 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import game, training
-from jaxgan.checkpoints import Checkpoints
 from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.playground import page
 from jaxgan.workdir import Workdir
-
-SMALL = {"generator_widths": (16,), "discriminator_widths": (16,), "latent_size": 9}
-
-
-def make_run(workdir, **settings):
-    config = MLPGANConfig(workdir=str(workdir), **{**SMALL, **settings})
-    workdir.mkdir(parents=True)
-    config.save(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    checkpoints.save(training.on_host(game.init(config.gan(), jax.random.key(3))), config.to_json())
-    checkpoints.close()
-    return config
 
 
 def write_history(workdir, frames, rows=3):
@@ -81,7 +67,7 @@ def test_directions_of_the_trained_pair_change_images_more_than_others_do():
     assert min(map(change, directions)) > 1.5 * max(map(change, random))
 
 
-def test_a_run_and_its_story(tmp_path):
+def test_a_run_and_its_story(make_run, tmp_path):
     make_run(tmp_path / "run", noise="uniform")
     write_history(tmp_path / "run", frames=3)
     pair = page.of_run(tmp_path / "run")
@@ -94,16 +80,16 @@ def test_a_run_and_its_story(tmp_path):
     assert page.assemble(pair) == page.assemble(page.of_run(tmp_path / "run"))
 
 
-def test_a_long_story_is_told_in_so_many_frames_and_rows(tmp_path):
+def test_a_long_story_is_told_in_so_many_frames_and_rows(make_run, tmp_path):
     make_run(tmp_path / "run")
-    write_history(tmp_path / "run", frames=40, rows=900)
+    write_history(tmp_path / "run", frames=34, rows=900)
     story = page.of_run(tmp_path / "run").story
     assert len(story.epochs) == len(story.frames) == page.MOST_FRAMES
-    assert (story.epochs[0], story.epochs[-1]) == (0, 39)
+    assert (story.epochs[0], story.epochs[-1]) == (0, 33)
     assert len(story.rows) == page.MOST_ROWS and story.rows[-1]["epoch"] == 450
 
 
-def test_a_run_without_a_history_has_no_story(tmp_path):
+def test_a_run_without_a_history_has_no_story(make_run, tmp_path):
     make_run(tmp_path / "run")
     assert page.of_run(tmp_path / "run").story is None
 
@@ -118,9 +104,10 @@ def test_the_page_of_the_chapters_networks_is_below_five_megabytes():
     assert 4e6 < len(page.assemble(pair._replace(story=story)).encode()) < 5e6
 
 
-def test_names_are_escaped_and_nothing_that_is_put_in_is_looked_at_again():
+def test_names_are_escaped_and_nothing_that_is_put_in_is_looked_at_again(make_run, tmp_path):
+    make_run(tmp_path / "run")
     name = "</script><b>{{pack}}&\"'"
-    content = page.assemble(page.of_package()._replace(name=name))
+    content = page.assemble(page.of_run(tmp_path / "run")._replace(name=name))
     assert "</script><b>" not in content and "<b>" not in content
     shown = "&lt;/script&gt;&lt;b&gt;{{pack}}&amp;&quot;&#x27;"
     assert f"<title>Fool the police: {shown}</title>" in content
@@ -134,7 +121,7 @@ def test_there_is_no_run(tmp_path):
 
 
 def test_a_run_without_a_checkpoint(tmp_path):
-    MLPGANConfig(**SMALL).save(tmp_path)
+    MLPGANConfig().save(tmp_path)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         page.of_run(tmp_path)
 
@@ -145,14 +132,14 @@ def test_a_run_of_other_networks(tmp_path):
         page.of_run(tmp_path)
 
 
-def test_a_run_on_other_images(tmp_path):
+def test_a_run_on_other_images(make_run, tmp_path):
     make_run(tmp_path / "run", image_shape=(8, 10, 3))
     with pytest.raises(ValueError, match="images of 28x28x1; .*run is a run on 8x10x3"):
         page.of_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize("content", ["step,epoch,d_real\n1,one,2\n", "\0\0"])
-def test_damaged_metrics(tmp_path, content):
+def test_damaged_metrics(make_run, tmp_path, content):
     make_run(tmp_path / "run")
     (tmp_path / "run" / "metrics.csv").write_text(content)
     if content.startswith("step"):
@@ -163,7 +150,7 @@ def test_damaged_metrics(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", b"\x89PNG\r\n\x1a\n half"])
-def test_a_damaged_grid(tmp_path, content):
+def test_a_damaged_grid(make_run, tmp_path, content):
     make_run(tmp_path / "run")
     (tmp_path / "run" / "samples").mkdir()
     (tmp_path / "run" / "samples" / "epoch_0001.png").write_bytes(content)
@@ -171,7 +158,7 @@ def test_a_damaged_grid(tmp_path, content):
         page.of_run(tmp_path / "run")
 
 
-def test_a_picture_that_is_no_grid_of_the_run(tmp_path):
+def test_a_picture_that_is_no_grid_of_the_run(make_run, tmp_path):
     make_run(tmp_path / "run")
     held = Workdir(tmp_path / "run", 3)
     (tmp_path / "run" / "samples").mkdir()
@@ -182,14 +169,15 @@ def test_a_picture_that_is_no_grid_of_the_run(tmp_path):
         page.of_run(tmp_path / "run")
 
 
-def test_weights_that_are_no_numbers(tmp_path):
-    pair = page.of_package()
+def test_weights_that_are_no_numbers(make_run, tmp_path):
+    make_run(tmp_path / "run")
+    pair = page.of_run(tmp_path / "run")
     broken = jax.tree.map(lambda x: x * np.nan, pair.discriminator)
     with pytest.raises(ValueError, match="the discriminator cannot be shown"):
         page.assemble(pair._replace(discriminator=broken))
 
 
-def test_rows_written_by_hand_are_read(tmp_path):
+def test_rows_written_by_hand_are_read(make_run, tmp_path):
     make_run(tmp_path / "run")
     with open(tmp_path / "run" / "metrics.csv", "w", newline="") as file:
         writer = csv.writer(file)
