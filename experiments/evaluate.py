@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxgan import checkpoints, data, evaluation, flags, plots
+from jaxgan import checkpoints, data, evaluation, flags, plots, report
 from jaxgan.files import written_whole
 from jaxgan.metrics import evaluator
 from jaxgan.mlp_gan import MLPGANConfig
@@ -93,6 +93,8 @@ def main() -> None:
             },
             class_shares={"samples": found.class_shares, "training set": reference.class_shares},
         )
+        if config.out is None:
+            report.write(out)
     print(f"evaluation.json and evaluation.png in {out}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan import images, plots, training, versions
+from jaxgan import images, plots, report, training, versions
 from jaxgan.checkpoints import Checkpoints
 from jaxgan.config import FILE_NAME, RunConfig
 from jaxgan.events import EventFile
@@ -158,16 +158,20 @@ class Workdir:
         return path
 
     def draw_summary(self) -> None:
-        """Writes losses.png, and training.gif from the grids there are, at most `MOST_FRAMES`."""
+        """Writes losses.png, training.gif of at most `MOST_FRAMES` grids there are, report.html."""
         if rows := self.rows():
             plots.plot_losses(self.losses_png, rows)
-        grids = list(self.grids().values())
+        grids = list(self.grids().items())
         if len(grids) > MOST_FRAMES:
             grids = [
                 grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)
             ]
         if grids:
-            images.write_gif(self.training_gif, [images.read_png(grid) for grid in grids])
+            frames = [
+                images.captioned(images.read_png(grid), f"epoch {epoch}") for epoch, grid in grids
+            ]
+            images.write_gif(self.training_gif, frames)
+        report.write(self.path)
 
     def flush(self) -> None:
         """Puts all rows on disk, as must be before a checkpoint that is later than they are.
@@ -211,6 +215,7 @@ class Workdir:
         names = ("samples", "checkpoints", "tensorboard")
         files = [self.path / versions.FILE_NAME]
         files += [self.metrics_csv, self.training_gif, self.losses_png]
+        files += [self.path / report.FILE_NAME]
         return [self.path / name for name in names] + files
 
     def _clear(self) -> None:
