@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxgan import checkpoints, data, evaluation, flags, plots
+from jaxgan import checkpoints, data, evaluation, flags, plots, report
 from jaxgan.files import written_whole
 from jaxgan.latent_config import LatentGANConfig
 from jaxgan.metrics import evaluator
@@ -157,6 +157,8 @@ def main() -> None:
             class_shares={"samples": found.class_shares, "training set": reference.class_shares},
             class_names=training.attributes[shown].classes,
         )
+        if config.out is None:
+            report.write(out)
     print(f"evaluation.json and evaluation.png in {out}")
 
 

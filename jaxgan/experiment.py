@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from jaxgan import checkpoints, game, processes, training
+from jaxgan import checkpoints, game, processes, report, training
 from jaxgan.config import RunConfig, flag
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
@@ -336,6 +336,8 @@ class Experiment:
         self._say(
             f"Pictures:  {first.samples}{os.sep} (grids), "
             f"{first.training_gif}, {first.losses_png}\n"
+            f"Report:    {first.path / report.FILE_NAME}\n"
+            f"Play:      python experiments/playground.py --workdir {workdir}\n"
             f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
             f"Images:    {self._config.command_for_images(workdir)}\n"
             f"Scores:    {self._config.command_for_scores(workdir)}"

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import chex
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from jaxgan.files import written_whole
+
+CAPTION_HEIGHT = 24
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -56,6 +58,24 @@ def read_png(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         array = np.asarray(picture)
     return array[..., None] if array.ndim == 2 else array
+
+
+def captioned(canvas: np.ndarray, caption: str) -> np.ndarray:
+    """A picture with a line of black words on white above it.
+
+    Args:
+        canvas: uint8 [height, width, 1 or 3].
+        caption: what is longer than the picture is wide is cut off.
+
+    Returns:
+        uint8 [height + CAPTION_HEIGHT, width, 1 or 3].
+    """
+    _, width, channels = canvas.shape
+    strip = Image.new("L", (width, CAPTION_HEIGHT), 255)
+    font = ImageFont.load_default(CAPTION_HEIGHT * 2 // 3)
+    ImageDraw.Draw(strip).text((4, CAPTION_HEIGHT // 2), caption, 0, font, anchor="lm")
+    words = np.repeat(np.asarray(strip)[..., None], channels, axis=-1)
+    return np.concatenate([words, canvas])
 
 
 def write_gif(

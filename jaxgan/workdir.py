@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan import images, plots, training, versions
+from jaxgan import images, plots, report, training, versions
 from jaxgan.checkpoints import Checkpoints
 from jaxgan.config import FILE_NAME, RunConfig
 from jaxgan.events import EventFile
@@ -158,22 +158,26 @@ class Workdir:
         self._events.add_image("samples", canvas, step)
         # Whoever looks on sees an epoch at its end.
         self._events.flush()
-        for other, grid in self._grids().items():
+        for other, grid in self.grids().items():
             if other != epoch and other % grid_interval(epoch):
                 grid.unlink()
         return path
 
     def draw_summary(self) -> None:
-        """Writes losses.png, and training.gif from the grids there are, at most `MOST_FRAMES`."""
-        if rows := self._read_rows():
+        """Writes losses.png, training.gif of at most `MOST_FRAMES` grids there are, report.html."""
+        if rows := self.rows():
             plots.plot_losses(self.losses_png, rows)
-        grids = list(self._grids().values())
+        grids = list(self.grids().items())
         if len(grids) > MOST_FRAMES:
             grids = [
                 grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)
             ]
         if grids:
-            images.write_gif(self.training_gif, [images.read_png(grid) for grid in grids])
+            frames = [
+                images.captioned(images.read_png(grid), f"epoch {epoch}") for epoch, grid in grids
+            ]
+            images.write_gif(self.training_gif, frames)
+        report.write(self.path)
 
     def flush(self) -> None:
         """Puts all rows on disk, as must be before a checkpoint that is later than they are.
@@ -217,6 +221,7 @@ class Workdir:
         names = ("samples", "checkpoints", "tensorboard")
         files = [self.path / versions.FILE_NAME]
         files += [self.metrics_csv, self.training_gif, self.losses_png]
+        files += [self.path / report.FILE_NAME]
         return [self.path / name for name in names] + files
 
     def _clear(self) -> None:
@@ -226,7 +231,7 @@ class Workdir:
             else:
                 path.unlink(missing_ok=True)
 
-    def _grids(self) -> dict[int, Path]:
+    def grids(self) -> dict[int, Path]:
         """The grids by their epochs, in order."""
         grids = {
             int(number): path
@@ -235,7 +240,7 @@ class Workdir:
         }
         return dict(sorted(grids.items()))
 
-    def _read_rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[dict[str, float]]:
         """What metrics.csv holds; a row lacks what was not measured."""
         if not self.metrics_csv.exists():
             return []

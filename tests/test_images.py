@@ -126,6 +126,25 @@ def test_gif_refuses_frames_of_two_shapes(tmp_path):
         )
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_caption_stands_above_the_picture(channels):
+    canvas = RNG.integers(0, 256, (9, 120, channels), np.uint8)
+    first, second = (images.captioned(canvas, f"epoch {n}") for n in (7, 12))
+    assert first.shape == (images.CAPTION_HEIGHT + 9, 120, channels) and first.dtype == np.uint8
+    np.testing.assert_array_equal(first[images.CAPTION_HEIGHT :], canvas)
+    words, others = (each[: images.CAPTION_HEIGHT] for each in (first, second))
+    assert words.min() < 64 and words.max() == 255 and np.ptp(words, axis=-1).max() == 0
+    # The word is the same, the number, to the right of it, is not and is longer.
+    np.testing.assert_array_equal(words[:, :45], others[:, :45])
+    ends = [np.nonzero((each < 128).any(axis=(0, 2)))[0][-1] for each in (words, others)]
+    assert 45 < ends[0] < ends[1] < 119
+    np.testing.assert_array_equal(images.captioned(canvas, "epoch 7"), first)
+
+
+def test_a_caption_of_a_narrow_picture_is_cut_off():
+    assert images.captioned(np.zeros((3, 8, 1), np.uint8), "epoch 1000").shape == (27, 8, 1)
+
+
 def test_a_png_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "grid.png"
     canvas = np.full((2, 2, 1), 9, np.uint8)

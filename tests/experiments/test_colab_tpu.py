@@ -2,8 +2,10 @@
 
 import base64
 import csv
+import html
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +139,15 @@ def test_shows_the_pictures_of_the_run(ran, folder):
         assert shown == path.read_bytes(), cell_id
     with picture_of(ran, "training", "image/gif") as movie:
         assert movie.n_frames == 2
+
+
+def test_shows_the_playground_inside_itself(ran, folder):
+    shown = output_of(ran, "playground", "text/html")
+    (source,) = re.findall(r'<iframe srcdoc="([^"]*)"', shown)
+    page = (folder / "runs" / "small" / "playground.html").read_text(encoding="utf-8")
+    assert html.unescape(source) == page
+    assert "<title>Fool the police: runs/small</title>" in page
+    assert "open it in a browser" in printed_by(ran, "playground")
 
 
 def test_samples_are_images_and_the_same_again(results):

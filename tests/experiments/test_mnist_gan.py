@@ -50,6 +50,7 @@ def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
         "config.json",
         "losses.png",
         "metrics.csv",
+        "report.html",
         "samples",
         "tensorboard",
         "training.gif",

@@ -1,0 +1,51 @@
+"""Puts a trained pair into one page to play with: playground.html, which opens in any browser.
+
+python experiments/playground.py --workdir runs/mnist_gan
+
+It needs neither a server nor a network, and can be sent to others. Without --workdir, it is the
+trained pair that ships with the package, whose story was not kept.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from jaxgan import flags
+from jaxgan.files import written_whole
+from jaxgan.playground import page
+
+FILE_NAME = "playground.html"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaygroundConfig:
+    """Whose page, and where to put it."""
+
+    workdir: str | None = None
+    """The folder of the run to play with, such as runs/mnist_gan; None: the pair that ships with
+    the package, without the story of its training."""
+    out: str | None = None
+    """The file to write, which ends in .html; None: playground.html in the work dir, or, without
+    one, here."""
+
+    def __post_init__(self):
+        if self.out is not None and Path(self.out).suffix != ".html":
+            raise ValueError(f"--out must end in .html, not {self.out!r}")
+
+
+def main() -> None:
+    with flags.user_errors():
+        config = flags.parse(PlaygroundConfig, sys.argv[1:], description=__doc__)
+        pair = page.of_package() if config.workdir is None else page.of_run(config.workdir)
+        out = Path(config.out or Path(config.workdir or "") / FILE_NAME)
+        content = page.assemble(pair).encode()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(out) as beside:
+            beside.write_bytes(content)
+    if config.workdir is not None and pair.story is None:
+        print(f"{config.workdir} has no metrics.csv and no samples/: the story is left out")
+    print(f"{out} ({len(content) / 1e6:.1f} MB): open it in a browser")
+
+
+if __name__ == "__main__":
+    main()

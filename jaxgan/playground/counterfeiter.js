@@ -1,0 +1,122 @@
+// Part 1: a grid of fresh images; the picked ones bent by sliders, and a walk between two.
+
+const FRESH = 24;
+const WALK = 9;
+// How far a slider goes, in standard deviations of a latent's numbers.
+const REACH = 3;
+
+function startCounterfeiter() {
+  const spread = FACTS.noise === "uniform" ? 1 / Math.sqrt(3) : 1;
+  const [grid, strip, walk] = [byId("fresh-grid"), byId("walk-strip"), byId("walk")];
+  let latents, images, beliefs;
+  // The last two picks, each {index, latent}: a latent that the sliders have moved is a copy.
+  let picks = [];
+  const sliders = directions.map((direction, i) => makeSlider(i));
+
+  function makeSlider(i) {
+    const row = byId("sliders").appendChild(make("div", "slider"));
+    const [low, high] = [make("canvas", "paper"), make("canvas", "paper")];
+    const input = make("input");
+    Object.assign(input, { type: "range", min: -REACH, max: REACH, step: 0.05 });
+    for (const canvas of [low, high]) canvas.width = canvas.height = 28;
+    row.append(low, input, high);
+    input.addEventListener("input", () => {
+      bend(i, Number(input.value));
+      showLater();
+    });
+    return { low, input, high };
+  }
+
+  function fresh() {
+    latents = Array.from({ length: FRESH }, drawLatent);
+    images = generate(latents);
+    beliefs = judge(images);
+    picks = [0, 1].map((index) => ({ index, latent: latents[index] }));
+    walk.value = 100;
+    showGrid();
+    showAll();
+  }
+
+  function pick(index) {
+    const last = picks[1];
+    if (last.index !== index) picks = [last, { index, latent: latents[index] }];
+    walk.value = 100;
+    markPicks();
+    showAll();
+  }
+
+  function along(latent, i) {
+    return latent.reduce((sum, value, at) => sum + value * directions[i][at], 0) / spread;
+  }
+
+  function moved(latent, i, to) {
+    const by = (to - along(latent, i)) * spread;
+    const limit = FACTS.noise === "uniform" ? 1 : Infinity;
+    return latent.map((value, at) =>
+      Math.min(Math.max(value + by * directions[i][at], -limit), limit));
+  }
+
+  function bend(i, to) {
+    picks[1].latent = moved(picks[1].latent, i, to);
+    walk.value = 100;
+  }
+
+  function showGrid() {
+    const hadFocus = [...grid.children].indexOf(document.activeElement);
+    grid.replaceChildren(...images.map((image, i) => judgedCell(image, beliefs[i], i, () => pick(i))));
+    [...grid.children].forEach((button, i) => (button.tabIndex = i === Math.max(hadFocus, 0) ? 0 : -1));
+    if (hadFocus >= 0) grid.children[hadFocus].focus();
+    markPicks();
+  }
+
+  function markPicks() {
+    [...grid.children].forEach((button, i) => {
+      const order = picks.map((each) => each.index).lastIndexOf(i);
+      button.setAttribute("aria-pressed", String(order >= 0));
+      button.querySelector(".badge")?.remove();
+      if (order >= 0) button.append(make("span", "badge", "①②"[order]));
+    });
+  }
+
+  function showBig() {
+    const latent = between(picks[0].latent, picks[1].latent, walk.value / 100);
+    const [image] = generate([latent]);
+    paint(byId("big"), image);
+    byId("big").setAttribute("aria-label", say("bigLabel"));
+    showVerdict(byId("big-verdict"), judge([image])[0]);
+    walk.setAttribute("aria-valuetext", percent(walk.value / 100));
+  }
+
+  function showAll() {
+    showBig();
+    const { latent } = picks[1];
+    const ends = sliders.flatMap((_, i) => [moved(latent, i, -REACH), moved(latent, i, REACH)]);
+    const shown = generate(ends);
+    sliders.forEach(({ low, input, high }, i) => {
+      paint(low, shown[2 * i]);
+      paint(high, shown[2 * i + 1]);
+      const value = along(latent, i);
+      input.value = value;
+      input.setAttribute("aria-label", say("slider", { number: i + 1 }));
+      input.setAttribute("aria-valuetext", decimals(value, 1));
+    });
+    const steps = Array.from({ length: WALK }, (_, i) =>
+      between(picks[0].latent, picks[1].latent, i / (WALK - 1)));
+    strip.replaceChildren(...generate(steps).map((image) => cell(image, "", [])));
+  }
+
+  const showLater = atNextFrame(showAll);
+  byId("fresh").addEventListener("click", fresh);
+  byId("as-drawn").addEventListener("click", () => {
+    for (const each of picks) each.latent = latents[each.index];
+    walk.value = 100;
+    showAll();
+  });
+  walk.addEventListener("input", atNextFrame(showBig));
+  moveByArrows(grid);
+  fresh();
+  redraws.push(() => {
+    showGrid();
+    showAll();
+  });
+}

@@ -1,0 +1,137 @@
+// Images and curves on the screen.
+
+const INK = [22, 32, 46];
+const SVG = "http://www.w3.org/2000/svg";
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+function make(name, className = "", text = "") {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  if (text) element.textContent = text;
+  return element;
+}
+
+// Ink on paper: the brighter a pixel, the more ink.
+function paint(canvas, image, width = 28) {
+  const pixels = new ImageData(width, image.length / width);
+  image.forEach((value, i) => pixels.data.set([...INK, Math.round(255 * value)], 4 * i));
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+function isReal(probability) {
+  return probability >= 0.5;
+}
+
+function word(probability) {
+  return say(isReal(probability) ? "real" : "fake");
+}
+
+// A bar from 0 to 1 with a mark at 1/2.
+function scale(probability) {
+  const bar = make("span", isReal(probability) ? "scale" : "scale fake");
+  const fill = bar.appendChild(make("span"));
+  fill.style.width = `${100 * probability}%`;
+  return bar;
+}
+
+function showVerdict(element, probability) {
+  const text = say("verdict", { percent: percent(probability), word: word(probability) });
+  element.replaceChildren(make("span", "", text), scale(probability));
+}
+
+// An image, and below it what `caption` (an array of elements) says. A button if it can be picked.
+function cell(image, label, caption, onPick) {
+  const element = make(onPick ? "button" : "div", "cell");
+  if (onPick) {
+    element.type = "button";
+    element.addEventListener("click", onPick);
+  } else {
+    element.setAttribute("role", "img");
+  }
+  element.setAttribute("aria-label", label);
+  const canvas = element.appendChild(make("canvas", "paper"));
+  canvas.width = canvas.height = 28;
+  paint(canvas, image);
+  element.append(...caption);
+  return element;
+}
+
+function judgedCell(image, probability, number, onPick) {
+  const shown = percent(probability);
+  const mark = isReal(probability) ? "✓" : "✗";
+  const caption = [make("span", "belief", `${shown} ${mark}`), scale(probability)];
+  return cell(image, say("imageLabel", { number: number + 1, percent: shown }), caption, onPick);
+}
+
+// In a grid of buttons, Tab goes to one, and the arrow keys from each to the next.
+function moveByArrows(grid) {
+  grid.addEventListener("keydown", (event) => {
+    const buttons = [...grid.querySelectorAll("button")];
+    const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const to = buttons[buttons.indexOf(document.activeElement) + steps[event.key]];
+    if (!to) return;
+    event.preventDefault();
+    for (const button of buttons) button.tabIndex = button === to ? 0 : -1;
+    to.focus();
+  });
+}
+
+function svg(parent, name, attributes, text = "") {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text) element.textContent = text;
+  return parent.appendChild(element);
+}
+
+// An empty chart with its axes. x and y give pixels of values; yTicks are [value, text].
+function chart(container, { label, height, xRange, yRange, xTicks, yTicks, xName, yName }) {
+  const width = Math.max(container.clientWidth, 260);
+  const [left, right, top, bottom] = [56, 24, 24, 42];
+  const x = (value) =>
+    left + ((value - xRange[0]) / (xRange[1] - xRange[0])) * (width - left - right);
+  const y = (value) =>
+    height - bottom - ((value - yRange[0]) / (yRange[1] - yRange[0])) * (height - top - bottom);
+  const root = document.createElementNS(SVG, "svg");
+  container.replaceChildren(root);
+  const box = { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label };
+  for (const [key, value] of Object.entries(box)) root.setAttribute(key, value);
+  for (const [value, text] of yTicks) {
+    svg(root, "line", { class: "rule", x1: left, x2: width - right, y1: y(value), y2: y(value) });
+    svg(root, "text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, text);
+  }
+  for (const [value, text] of xTicks) {
+    svg(root, "text", { x: x(value), y: height - bottom + 17, "text-anchor": "middle" }, text);
+  }
+  const middle = (left + width - right) / 2;
+  svg(root, "text", { class: "name", x: middle, y: height - 5, "text-anchor": "middle" }, xName);
+  const turned = `translate(11 ${(height - bottom + top) / 2}) rotate(-90)`;
+  svg(root, "text", { class: "name", transform: turned, "text-anchor": "middle" }, yName);
+  return { root, x, y, left, right: width - right, top, bottom: height - bottom };
+}
+
+// Round values, about so many, from within a range.
+function ticks(low, high, about) {
+  const raw = (high - low) / about || 1;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= raw * 0.999);
+  const values = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) values.push(i * step || 0);
+  return values;
+}
+
+// Calls a function when the browser is about to draw, once however often it was asked to.
+function atNextFrame(draw) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      draw();
+    });
+  };
+}
