@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import simple_parsing
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxgan import checkpoints, data, flags, images
 from jaxgan.pix2pix import PAIRS, Pix2PixConfig
@@ -19,8 +19,6 @@ from jaxgan.tasks import TASKS
 from jaxgan.translation import translate
 
 SCALE = 4
-# More than any camera's, and little enough for any machine.
-MOST_PIXELS = 200_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,15 +59,12 @@ def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
         raise FileNotFoundError(f"--in {path} is not there")
     try:
         with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(f"--in {path} is too large: {picture.width}x{picture.height}")
             done = [f"{picture.format}, {picture.width}x{picture.height}, {picture.mode}"]
             if getattr(picture, "n_frames", 1) > 1:
                 done.append("its first frame")
-            turned = ImageOps.exif_transpose(picture)
-            if turned.size != picture.size:
+            if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                picture = ImageOps.exif_transpose(picture)
                 done.append("turned as the camera was")
-            picture = turned
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")
                 ground = Image.new("RGBA", picture.size, "white")
@@ -79,13 +74,15 @@ def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
                 # Of 16 bits and more: Pillow would cut off what is above 255.
                 values = np.asarray(picture, np.float64)
                 top = 65535 if picture.mode.startswith("I;16") else max(values.max(), 1)
-                picture = Image.fromarray(np.uint8(np.clip(values / top, 0, 1) * 255))
+                picture = Image.fromarray(np.uint8(np.rint(np.clip(values / top, 0, 1) * 255)))
                 done.append("brought to 8 bits")
             elif picture.mode not in ("L", "RGB"):
                 picture = picture.convert("L" if picture.mode == "1" else "RGB")
             picture, fitted = data.fit(picture, image_shape)
             done += fitted
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, EOFError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"--in {path} is too large: {error}") from error
+    except (UnidentifiedImageError, SyntaxError, EOFError) as error:
         raise ValueError(f"--in {path} is not an image that Pillow reads: {error}") from error
     except OSError as error:
         raise ValueError(f"--in {path} cannot be read as an image: {error}") from error

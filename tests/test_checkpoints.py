@@ -7,6 +7,7 @@ import chex
 import jax
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 import jaxgan
@@ -77,6 +78,30 @@ def test_all_of_the_state_comes_back_bit_for_bit(tmp_path):
     restored = restore(Checkpoints(tmp_path), report=lines.append)
     assert_equal(restored, a_state(40))
     assert lines == []
+
+
+def test_a_state_without_collections_comes_back_too(tmp_path):
+    bare = a_state(10)
+    bare = bare.replace(generator=bare.generator.replace(collections={}), ema_collections={})
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(bare, CONFIG)
+    checkpoints.close()
+    like = bare.replace(step=np.int32(0))
+    assert_equal(restore(Checkpoints(tmp_path), like), bare)
+    assert saved_names(tmp_path / "10" / "generator") == {"params"}
+
+
+def test_a_state_of_other_collections_is_not_taken(tmp_path):
+    save(tmp_path, 10)
+    bare = a_state()
+    bare = bare.replace(generator=bare.generator.replace(collections={}), ema_collections={})
+    with pytest.raises(ValueError, match="none of the checkpoints .* can be read"):
+        restore(Checkpoints(tmp_path), bare)
+
+
+def saved_names(item):
+    with ocp.StandardCheckpointer() as checkpointer:
+        return set(checkpointer.restore(item.absolute()))
 
 
 def test_the_newest_are_kept(tmp_path):

@@ -269,6 +269,54 @@ def test_a_state_cannot_be_changed(name):
         setattr(a_state(), name, None)
 
 
+class Adds(nn.Module):
+    """What is given plus a number, seen so many times."""
+
+    @nn.compact
+    def __call__(self, x, train=False, axis_name=None):
+        seen = self.variable("seen", "times", lambda: jnp.zeros(()))
+        if train and not self.is_initializing():
+            seen.value += 1
+        return x + self.param("w", nn.initializers.ones, ())
+
+
+class AddsPlainly(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return x + self.param("w", nn.initializers.ones, ())
+
+
+def test_call_hands_collections_on_and_needs_none():
+    counting, plain = (module.init(jax.random.key(0), 0.0) for module in (Adds(), AddsPlainly()))
+    assert game.call(AddsPlainly(), plain, 2.0, axis_name="devices") == (3.0, {})
+    given, collections = game.call(Adds(), counting, 2.0, axis_name=None)
+    assert given == 3.0 and collections == {"seen": {"times": 1.0}}
+    assert counting["seen"] == {"times": 0.0}
+
+
+def test_the_average_of_collections_follows_as_that_of_the_weights_does():
+    def loss(params, state, batch, noise, axis_name):
+        variables = {"params": params, **state.generator.collections}
+        given, collections = game.call(Adds(), variables, batch, axis_name=axis_name)
+        return given, ({"generator_loss": given}, collections)
+
+    toy = dataclasses.replace(
+        make_toy(ema_decay=0.5),
+        init=lambda key: (Adds().init(key, 0.0), {"params": {"w": jnp.zeros(())}}),
+        generator_loss=loss,
+    )
+    state = jax.jit(lambda key: game.init(toy, key))(jax.random.key(0))
+    assert state.ema_collections == state.generator.collections == {"seen": {"times": 0.0}}
+    update = jax.jit(lambda state: game.update_generator(toy, state, jnp.float32(1.0), None))
+    expected = 0.0
+    for step in range(8):
+        state, _ = update(state)
+        assert state.generator.collections["seen"]["times"] == step + 1
+        expected = averaged(expected, step + 1, step, 0.5)
+        assert_close(state.ema_collections["seen"]["times"], expected)
+    assert state.ema_variables["seen"] == state.ema_collections["seen"]
+
+
 class BatchNormDiscriminator(nn.Module):
     @nn.compact
     def __call__(self, images):

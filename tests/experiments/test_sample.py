@@ -8,7 +8,44 @@ from PIL import Image
 import jaxgan
 from jaxgan import game, training
 from jaxgan.checkpoints import Checkpoints
+from jaxgan.dcgan import DCGANConfig
 from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.pix2pix import Pix2PixConfig
+
+CLASSES = (("hair", ("black", "blond", "grey")), ("eyes", ("wide", "bow")))
+
+
+def save_run(config, workdir):
+    workdir.mkdir()
+    config.save(workdir)
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    state = training.on_host(jax.jit(lambda key: game.init(config.gan(), key))(jax.random.key(3)))
+    checkpoints.save(state, config.to_json())
+    checkpoints.close()
+
+
+@pytest.fixture
+def conditional(tmp_path):
+    """A work dir of a conditional run of two attributes."""
+    config = DCGANConfig(
+        workdir=str(tmp_path / "run"),
+        dataset="toon_faces",
+        image_shape=(8, 8, 1),
+        latent_size=3,
+        width=2,
+        conditional=True,
+        classes=CLASSES,
+    )
+    save_run(config, tmp_path / "run")
+    return config
+
+
+def drawn_by(call_script, tmp_path, *arguments):
+    """What sample.py draws into an array: (images, labels)."""
+    done = call_script("sample.py", "--workdir", "run", *arguments, "--out", "a.npz")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        return arrays["images"], arrays["labels"]
 
 
 @pytest.fixture
@@ -22,13 +59,7 @@ def trained(tmp_path):
         discriminator_widths=(16,),
         image_shape=(8, 10, 3),
     )
-    workdir = tmp_path / "run"
-    workdir.mkdir()
-    config.save(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    state = training.on_host(game.init(config.gan(), jax.random.key(3)))
-    checkpoints.save(state, config.to_json())
-    checkpoints.close()
+    save_run(config, tmp_path / "run")
     return config
 
 
@@ -70,6 +101,7 @@ def test_a_picture_of_the_same(call_script, trained, tmp_path):
         (("--out", "digits.jpg"), "--out must end in .png or .npz, not 'digits.jpg'"),
         (("--workdir", "elsewhere"), "there is no run in elsewhere"),
         (("--out", "run/config.json/digits.png"), "config.json"),
+        (("--labels", 7), "run is no conditional run: leave out --labels"),
     ],
 )
 def test_mistakes_end_in_one_line_and_write_nothing(
@@ -81,3 +113,58 @@ def test_mistakes_end_in_one_line_and_write_nothing(
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("sample.py: error: ")
     assert message in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_labels_that_are_asked_for(call_script, conditional, tmp_path):
+    arguments = ("--num", 30, "--seed", 4, "--labels", "hair=grey")
+    images, labels = drawn_by(call_script, tmp_path, *arguments)
+    assert labels.shape == (30, 2) and labels.dtype == np.int32
+    assert (labels[:, 0] == 2).all() and set(labels[:, 1]) == {0, 1}
+    expected = jaxgan.sample(
+        jaxgan.load_params(conditional.workdir),
+        jax.random.key(4),
+        labels=labels,
+        generator=conditional.generator(),
+    )
+    assert images.shape == (30, 8, 8, 1)
+    np.testing.assert_array_equal(images, expected)
+    _, labels = drawn_by(call_script, tmp_path, "--num", 3, "--labels", "eyes=bow", "hair=black")
+    assert labels.tolist() == [[0, 1]] * 3
+
+
+@pytest.mark.parametrize(("num", "counts"), [(12, [4, 4, 4]), (10, [4, 4, 2]), (2, [1, 1, 0])])
+def test_without_labels_each_class_of_the_first_attribute_has_a_row(
+    call_script, conditional, tmp_path, num, counts
+):
+    _, labels = drawn_by(call_script, tmp_path, "--num", num)
+    assert np.bincount(labels[:, 0], minlength=3).tolist() == counts
+    assert (np.diff(labels[:, 0]) >= 0).all()
+    done = call_script("sample.py", "--workdir", "run", "--num", num, "--out", "a.png")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "a.png") as picture:
+        rows = sum(map(bool, counts))
+        assert picture.size == (2 * (10 * counts[0] - 2), 2 * (10 * rows - 2))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("hair=red",), "hair cannot be 'red': it is one of black, blond, grey"),
+        (("grey",), "'grey' names no attribute that this run was told"),
+        (("hat=red",), "give ATTRIBUTE=CLASS, of hair, eyes"),
+    ],
+)
+def test_labels_that_a_run_does_not_know(call_script, conditional, tmp_path, labels, message):
+    before = sorted(tmp_path.rglob("*"))
+    done = call_script("sample.py", "--workdir", "run", "--labels", *labels)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and message in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_that_makes_images_of_images(call_script, tmp_path):
+    save_run(Pix2PixConfig(workdir="run", image_shape=(16, 16, 3), width=2), tmp_path / "run")
+    done = call_script("sample.py", "--workdir", "run")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "run makes images of images: python experiments/translate.py" in done.stderr
