@@ -14,7 +14,7 @@ from jaxgan.latent_config import ADAM_EPSILON
 from jaxgan.latent_game import latent_gan
 from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.networks import dcgan, mlp, pix2pix
-from jaxgan.paired_gan import paired_gan
+from jaxgan.paired_game import paired_gan
 
 BATCH = 32
 STEPS = 20

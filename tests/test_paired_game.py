@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from jaxgan import game
-from jaxgan.paired_gan import paired_gan
+from jaxgan.paired_game import paired_gan
 from jaxgan.state import Player, TrainState
 
 BATCH = 4
