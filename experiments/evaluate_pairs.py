@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxgan import checkpoints, flags, images
+from jaxgan import checkpoints, flags, images, report
 from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated, load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
@@ -102,7 +102,7 @@ def main() -> None:
         lines.append(["the true images", "0", "", "1", f"{floor:.2f}"])
         print(f"{len(truth)} held-out images of {runs[0].dataset}, {runs[0].task}")
         print("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        with written_whole(out / "pairs.json") as beside:
+        with written_whole(out / report.PAIRS_FILE) as beside:
             values = {"runs": rows, "fid_of_true_images": floor}
             beside.write_text(json.dumps(values, indent=2) + "\n")
         inputs = np.broadcast_to(
@@ -110,6 +110,8 @@ def main() -> None:
         )
         cells = np.concatenate([inputs, *shown, truth[:SHOWN]])
         images.write_png(out / "pairs.png", images.grid(cells, SHOWN), 2)
+        if config.out is None:
+            report.write(out)
     names = ["input", *(row["objective"] for row in rows.values()), "truth"]
     print(f"pairs.json and pairs.png in {out}; its rows: {', '.join(names)}")
 

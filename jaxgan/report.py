@@ -14,6 +14,7 @@ from jaxgan.versions import FILE_NAME as VERSIONS_FILE
 
 FILE_NAME = "report.html"
 EVALUATION_FILE = "evaluation.json"
+PAIRS_FILE = "pairs.json"
 _GRIDS = 4
 # As evaluate.py prints them.
 _SCORES = {
@@ -48,7 +49,7 @@ def write(workdir: Path) -> Path:
     """Writes `report.html` into a run's work dir, whatever it trains.
 
     The file holds its pictures and needs nothing else: the newest numbers, the curves, samples from
-    the first to the last, the scores if `experiments/evaluate.py` has left some, the configuration,
+    the first to the last, the scores if one of the scripts that judge has left some, the configuration,
     what it was made with and the command that repeats it. The same work dir gives the same report.
 
     Args:
@@ -75,7 +76,7 @@ def write(workdir: Path) -> Path:
         f"{_text(settings.get('epochs'))} epochs, seed {_text(settings.get('seed'))}.</p>",
         *_curves(workdir),
         *_samples(workdir),
-        *_scores(workdir),
+        *(_pairs(workdir) if settings.get("experiment") == "pix2pix" else _scores(workdir)),
         *_repeat(workdir, settings),
         *_settings(settings),
         *_machine(workdir),
@@ -116,7 +117,7 @@ def _samples(workdir: Path) -> list[str]:
     figures = [_figure(grids[i][1], f"epoch {grids[i][0]}") for i in chosen]
     return [
         "<h2>Samples</h2>",
-        "<p>Always of the same latents; <code>training.gif</code> has all of it.</p>",
+        "<p>Always of the same latents or inputs; <code>training.gif</code> has all of it.</p>",
         '<div class="grids">',
         *figures,
         "</div>",
@@ -127,12 +128,7 @@ def _scores(workdir: Path) -> list[str]:
     held = workdir / EVALUATION_FILE
     heading = "<h2>Scores</h2>"
     if not held.is_file():
-        command = f"python experiments/evaluate.py --workdir {shlex.quote(str(workdir))}"
-        return [
-            heading,
-            "<p>None yet. To have it judged:</p>",
-            f"<pre>{html.escape(command)}</pre>",
-        ]
+        return [heading, *_to_be_judged("evaluate.py", "--workdir", workdir)]
     try:
         values = _read_json(held, dict)
         columns = [values["scores"][name] for name in ("samples", "held_out", "noise")]
@@ -150,6 +146,29 @@ def _scores(workdir: Path) -> list[str]:
     if (picture := workdir / "evaluation.png").is_file():
         parts.append(_figure(picture, "What the evaluator sees in the samples."))
     return parts
+
+
+def _pairs(workdir: Path) -> list[str]:
+    heading = "<h2>Scores</h2>"
+    held, picture = workdir / PAIRS_FILE, workdir / "pairs.png"
+    if not held.is_file() or not picture.is_file():
+        return [heading, *_to_be_judged("evaluate_pairs.py", "--workdirs", workdir)]
+    try:
+        runs = _read_json(held, dict)["runs"].values()
+        rows = [
+            (run["objective"], *(f"{run[name]:.4g}" for name in ("l1", "psnr", "ssim", "fid")))
+            for run in runs
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return [heading, f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
+    head = ("objective", "L1", "PSNR in dB", "SSIM", "FID")
+    names = ", ".join(["input", *(row[0] for row in rows), "truth"])
+    return [heading, _table(rows, head, numbers=True), _figure(picture, f"Rows: {names}.")]
+
+
+def _to_be_judged(script: str, flag: str, workdir: Path) -> list[str]:
+    command = shlex.join(["python", f"experiments/{script}", flag, str(workdir)])
+    return ["<p>None yet. To have it judged:</p>", f"<pre>{html.escape(command)}</pre>"]
 
 
 def _repeat(workdir: Path, settings: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import checkpoints, game, training
+from jaxgan import checkpoints, game, report, training
 from jaxgan.metrics.pairs import similarity
 from jaxgan.pix2pix import Pix2PixConfig
 from jaxgan.translation import translate
@@ -73,3 +73,17 @@ def test_runs_that_cannot_be_compared(call_script, tmp_path):
 def test_bad_flags(call_script, flags):
     done = call_script("evaluate_pairs.py", *flags)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_the_report_has_the_table_and_what_to_do_without(call_script, tmp_path):
+    workdir, _ = a_run(tmp_path / "a run", CONFIG)
+    report.write(workdir)
+    page = (workdir / "report.html").read_text()
+    assert f"evaluate_pairs.py --workdirs &#x27;{workdir}&#x27;" in page
+    assert call_script("evaluate_pairs.py", "--workdirs", workdir).returncode == 0
+    page = (workdir / "report.html").read_text()
+    score = json.loads((workdir / "pairs.json").read_text())["runs"][str(workdir)]["psnr"]
+    assert f"{score:.4g}" in page and "Rows: input, cGAN, truth." in page
+    (workdir / "pairs.json").write_text("[1]")
+    report.write(workdir)
+    assert "pairs.json is no table" in (workdir / "report.html").read_text()
