@@ -219,11 +219,11 @@ def test_faces_are_judged_as_digits_are(shape):
     floor, ceiling = reference.floor.scores, reference.ceiling.scores
     for name in ("precision", "recall", "density", "coverage"):
         assert found.scores[name] == pytest.approx(floor[name], abs=0.1), name
-        assert ceiling[name] < 0.05 < 0.7 < floor[name], name
+        assert ceiling[name] < 0.1 < 0.7 < floor[name], name
     assert found.scores["fid"] == pytest.approx(floor["fid"], rel=0.3)
     assert ceiling["fid"] > 50 * floor["fid"]
     assert found.scores["modes"] == floor["modes"] == 6
-    assert floor["inception_score"] > 5
+    assert ceiling["inception_score"] < 1.5 < 4 < floor["inception_score"]
     assert not found.in_features.copies and not found.in_pixels.copies
     copied = evaluation.evaluate(np.concatenate([training[:50], others[:150]]), reference)
     assert copied.in_features.copies and copied.in_pixels.copies
