@@ -5,7 +5,7 @@ import pytest
 
 from jaxgan import data, evaluation
 from jaxgan.metrics.agreement import Agreement
-from jaxgan.metrics.evaluator import EVALUATED, load_evaluator
+from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.memorisation import memorisation
 from jaxgan.metrics.scoring import Embedding, embed, score
 
@@ -208,8 +208,8 @@ def test_what_was_asked_for_has_a_line_each():
     assert "label" in line
 
 
-@pytest.mark.parametrize("shape", EVALUATED["toon_faces"])
-def test_faces_are_judged_as_digits_are(shape):
+def test_faces_are_judged_as_digits_are():
+    shape = (32, 32, 3)
     faces = [data.load("toon_faces", split=x, image_shape=shape).images for x in ("train", "test")]
     training, held_out, others = faces[0][:3000], faces[1][:1000], faces[1][1000:]
     reference = evaluation.reference(
