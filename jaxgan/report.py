@@ -49,8 +49,9 @@ def write(workdir: Path) -> Path:
     """Writes `report.html` into a run's work dir, whatever it trains.
 
     The file holds its pictures and needs nothing else: the newest numbers, the curves, samples from
-    the first to the last, the scores if one of the scripts that judge has left some, the configuration,
-    what it was made with and the command that repeats it. The same work dir gives the same report.
+    the first to the last, the scores if one of the scripts that judge has left some, the
+    configuration, what it was made with and the command that repeats it. The same work dir gives
+    the same report.
 
     Args:
         workdir: the run's folder.
