@@ -33,6 +33,7 @@ from jaxgan.config import FILE_NAME
 from jaxgan.latent_game import latent_gan
 from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.networks import mlp
+from jaxgan.workdir import Workdir
 
 
 def examples(count):
@@ -827,6 +828,33 @@ def test_what_lies_beside_the_items(workdir, file, content):
     else:
         checkpoints.close()
         assert checkpoints.steps() == [10, 20, 30]
+
+
+@pytest.mark.parametrize("file", ["_CHECKPOINT_METADATA", "metrics/metrics"])
+def test_what_hinders_saving_is_refused_before_anything_is_changed(workdir, file):
+    config = MLPGANConfig(workdir=str(workdir))
+    (workdir / "metrics.csv").write_text("step,epoch\n20,2.0\n30,3.")
+    # Of the older checkpoint: the newest is restored without a look at it.
+    junk = workdir / "checkpoints" / "10" / file
+    junk.parent.mkdir(exist_ok=True)
+    junk.write_text("[" * 100_000)
+
+    def contents():
+        return {path: path.is_file() and path.read_bytes() for path in workdir.rglob("*")}
+
+    before = contents()
+    with pytest.raises(ValueError) as error:
+        Workdir(workdir, 3).open(config, 20)
+    name = file.split("/")[0]
+    assert_one_line(error.value, f"Orbax cannot open {workdir / 'checkpoints'} (", name)
+    assert contents() == before
+    junk.unlink()
+    opened = Workdir(workdir, 3)
+    opened.open(config, 20)
+    opened.checkpoints.save(a_state(30), {})
+    opened.close()
+    assert opened.checkpoints.steps() == [10, 20, 30]
+    assert (workdir / "metrics.csv").read_text().split() == ["step,epoch", "20,2.0"]
 
 
 def test_a_checkpoint_under_two_names(workdir):
