@@ -60,6 +60,9 @@ def test_an_unconditional_run_is_told_nothing():
     config = dataclasses.replace(TINY, conditional=False)
     assert config.of_dataset(FACES) == config.of_dataset(BARE) == config
     assert config.generator().num_classes == ()
+    # Whatever it was told before.
+    unlearnt = dataclasses.replace(OF_FACES, conditional=False).of_dataset(FACES)
+    assert unlearnt.num_classes == ()
     assert config.examples(FACES).keys() == {"images"}
     assert config.labels(FACES, jax.random.key(0), 3) is None
 
