@@ -62,7 +62,7 @@ def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
             done = [f"{picture.format}, {picture.width}x{picture.height}, {picture.mode}"]
             if getattr(picture, "n_frames", 1) > 1:
                 done.append("its first frame")
-            if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            if picture.getexif().get(ExifTags.Base.Orientation) in range(2, 9):
                 picture = ImageOps.exif_transpose(picture)
                 done.append("turned as the camera was")
             if picture.has_transparency_data:

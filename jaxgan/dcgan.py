@@ -100,7 +100,7 @@ class DCGANConfig(LatentGANConfig):
 
     def of_dataset(self, dataset: Dataset) -> Self:
         if not self.conditional:
-            return self
+            return dataclasses.replace(self, classes=())
         if not dataset.attributes:
             raise ValueError(f"{dataset.name} has no attributes: leave out --conditional")
         names = self.attributes or (

@@ -60,6 +60,9 @@ def test_an_unconditional_run_is_told_nothing():
     config = dataclasses.replace(TINY, conditional=False)
     assert config.of_dataset(FACES) == config.of_dataset(BARE) == config
     assert config.generator().num_classes == ()
+    # Whatever it was told before.
+    unlearnt = dataclasses.replace(OF_FACES, conditional=False).of_dataset(FACES)
+    assert unlearnt.num_classes == ()
     assert config.examples(FACES).keys() == {"images"}
     assert config.labels(FACES, jax.random.key(0), 3) is None
 
@@ -91,7 +94,7 @@ def test_what_the_data_set_has_not(attributes, dataset, message):
         ({"image_shape": (4, 4, 3)}, "such as 28, 32 or 64, not 4x4"),
         ({"recipe": "best"}, "unknown recipe 'best': one of default, textbook"),
         ({"loss": "wgan"}, "unknown loss 'wgan'"),
-        ({"eval_every": 1, "dataset": "toon_faces"}, "--eval-every wants the data set mnist"),
+        ({"eval_every": 1, "image_shape": (16, 16, 1)}, "--eval-every"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):
@@ -213,7 +216,7 @@ def test_a_picture_has_a_row_for_each_class_and_a_column_for_each_of_all_else():
 
 def test_what_is_drawn_is_of_labels_as_in_the_data_set_and_the_latents_of_sample():
     variables, key = variables_of(OF_FACES), jax.random.key(2)
-    labels = OF_FACES.labels(FACES, jax.random.fold_in(key, 0), 6)
+    labels = OF_FACES.labels(FACES, key, 6)
     expected = sample(variables, key, labels=labels, generator=OF_FACES.generator())
     np.testing.assert_array_equal(OF_FACES.draw(variables, key, 6, FACES), expected)
 

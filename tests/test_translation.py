@@ -57,9 +57,9 @@ def test_the_same_key_gives_the_same_images():
 @pytest.mark.parametrize("images_at_a_time", [1, 2, 5])
 def test_how_many_are_translated_at_a_time_changes_nothing(images_at_a_time, monkeypatch):
     monkeypatch.setattr(translation, "BLOCK", images_at_a_time * 16 * 16 * 3)
-    jax.clear_caches()
+    translation._translate.clear_cache()
     assert_images(translate_small(params(), IMAGES, KEY), by_hand(IMAGES / 255))
-    jax.clear_caches()
+    translation._translate.clear_cache()
 
 
 def test_an_image_is_what_it_is_whatever_comes_after_it():

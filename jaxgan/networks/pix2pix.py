@@ -28,7 +28,7 @@ class UNet(nn.Module):
     Attributes:
         width: channels of the largest map; twice as many with each halving, up to 8 times.
         image_shape: (height, width, channels) of what comes out; height and width a power of two,
-            8 or more.
+            16 or more.
         input_channels: channels of what goes in.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
     """
