@@ -347,7 +347,9 @@ def batches_in_memory(
         for start in range(0, count - batch_size + 1, batch_size):
             rows = order[start : start + batch_size]
             yield {
-                name: as_images(x[rows], memory_format) if x.dtype == torch.uint8 else x[rows].long()
+                name: as_images(x[rows], memory_format)
+                if x.dtype == torch.uint8
+                else x[rows].long()
                 for name, x in tensors.items()
             }
 
