@@ -2,12 +2,14 @@
 
 python experiments/benchmark.py
 python experiments/benchmark.py --quick
+python experiments/benchmark.py --system dcgan
 
 Every row is a process of its own, which sleeps but for its turns; turns go round, so that whatever
 else the machine does, it does to all. Figures are medians over the rounds, ratios medians of the
 rounds' ratios. PyTorch's rows want `pip install -e ".[benchmark]"`.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import functools
@@ -27,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxgan import flags
 from jaxgan.config import Precision
@@ -149,6 +151,8 @@ QUICK_FIRST = [*QUICK, (PMAP_1, "float32"), (JIT, "float32"), (PMAP_1, "bfloat16
 class BenchmarkConfig:
     """What to measure, and for how long."""
 
+    system: Literal["mlp", "dcgan", "pix2pix"] = "mlp"
+    """Which GAN: the chapter's, or one that has flags of its own (--system dcgan --help)."""
     quick: bool = False
     """Under two minutes: fewer batch sizes, rows and rounds. Sets what is None."""
     batch_sizes: tuple[int, ...] | None = None
@@ -248,7 +252,7 @@ class Job(NamedTuple):
 class Worker:
     """A process, and its turns. It sleeps between them."""
 
-    def __init__(self, job: Job, log: Path):
+    def __init__(self, job: Job, log: Path, script: Path = Path(__file__)):
         self.contender = job.contender
         environment = dict(os.environ)
         # What is compiled is to be compiled, and a GPU's memory is for all.
@@ -267,7 +271,7 @@ class Worker:
         self._log = log
         with open(log, "w") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, WORKER, json.dumps(job)],
+                [sys.executable, script, WORKER, json.dumps(job)],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -301,7 +305,7 @@ class Worker:
         self._process.communicate()
 
 
-def work(job: Job) -> None:
+def work(job: Job, workers: Mapping[str, Callable[[Job, Report], None]]) -> None:
     """What a worker's process does: reports that it is ready, then on each turn what came of it."""
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -314,7 +318,7 @@ def work(job: Job) -> None:
         if not sys.stdin.readline():
             os._exit(0)
 
-    WORKERS[job.contender.worker](job, report)
+    workers[job.contender.worker](job, report)
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
@@ -779,7 +783,7 @@ def measure(config: BenchmarkConfig, scratch: Path) -> Results:
     if not has_torch:
         say(WITHOUT_PYTORCH)
     numbers = itertools.count()
-    started, busy_before, ours_before = time.perf_counter(), busy_seconds(), own_seconds()
+    others = watch_others()
     with contextlib.ExitStack() as everything:
 
         def start(contender: Contender, stack: contextlib.ExitStack, *, gpu: bool) -> Worker:
@@ -792,7 +796,9 @@ def measure(config: BenchmarkConfig, scratch: Path) -> Results:
         # What JAX runs on is asked of a process that ends, or it would take a part of the GPU.
         platform_name, device = ask_jax()
         gpu = platform_name == "gpu"
-        results = Results(describe(config, platform_name, device, has_torch))
+        about = describe(config.rounds, platform_name, device, has_torch)
+        about |= {"images": str(config.images), "num_samples": str(config.num_samples)}
+        results = Results(about)
         say(f"{results.about['machine']}; {results.about['versions']}")
         if config.starts:
             say("from the start of mnist_gan.py to its first step")
@@ -845,10 +851,24 @@ def measure(config: BenchmarkConfig, scratch: Path) -> Results:
             turn = sampler.take_turn()
             results.sampling.append({k: v for k, v in turn.items() if k.endswith("_seconds")})
     # All processes have ended, so that their time is known.
-    if busy_before is not None:
-        others = busy_seconds() - busy_before - (own_seconds() - ours_before)
-        results.others = max(0.0, others) / (time.perf_counter() - started) / os.cpu_count()
+    results.others = others()
     return results
+
+
+def watch_others() -> Callable[[], float | None]:
+    """A function that gives the share of the cores' time that other programs took since now.
+
+    It is None where that is not known.
+    """
+    started, busy_before, ours_before = time.perf_counter(), busy_seconds(), own_seconds()
+
+    def share() -> float | None:
+        if busy_before is None:
+            return None
+        others = busy_seconds() - busy_before - (own_seconds() - ours_before)
+        return max(0.0, others) / (time.perf_counter() - started) / os.cpu_count()
+
+    return share
 
 
 def busy_seconds() -> float | None:
@@ -907,9 +927,7 @@ def commit() -> str:
     return "unknown"
 
 
-def describe(
-    config: BenchmarkConfig, platform_name: str, device: str, has_torch: bool
-) -> dict[str, str]:
+def describe(rounds: int, platform_name: str, device: str, has_torch: bool) -> dict[str, str]:
     names = ["jax", "flax", "optax", "numpy", *(["torch"] * has_torch)]
     versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
     return {
@@ -918,9 +936,7 @@ def describe(
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit(),
         "command": shlex.join(["python", "experiments/benchmark.py", *sys.argv[1:]]),
-        "rounds": str(config.rounds),
-        "images": str(config.images),
-        "num_samples": str(config.num_samples),
+        "rounds": str(rounds),
         "pytorch": "" if has_torch else WITHOUT_PYTORCH,
     }
 
@@ -1100,6 +1116,19 @@ def optional(value: float | None, form: str, unit: str = "") -> str:
     return "" if value is None else f"{value:{form}}{unit}"
 
 
+def warnings_of(about: Mapping[str, str], others: float | None) -> list[str]:
+    """What a reader of the figures has to know first."""
+    lines = []
+    if others is not None and others > MOST_FOR_OTHERS:
+        lines.append(
+            f"**Other programs took {others:.0%} of this machine's cores meanwhile: no figure "
+            "below can be relied on.**"
+        )
+    if about["pytorch"]:
+        lines.append(f"{about['pytorch']}.")
+    return lines
+
+
 def report_of(results: Results) -> str:
     """Everything as Markdown."""
     found = Found(results)
@@ -1180,13 +1209,7 @@ def report_of(results: Results) -> str:
             f"Epochs of {int(about['images']):,} images instead of {NUM_IMAGES:,}: host work "
             "counts for more than it does."
         )
-    if results.others is not None and results.others > MOST_FOR_OTHERS:
-        lines.append(
-            f"**Other programs took {results.others:.0%} of this machine's cores meanwhile: no "
-            "figure below can be relied on.**"
-        )
-    if about["pytorch"]:
-        lines.append(f"{about['pytorch']}.")
+    lines += warnings_of(about, results.others)
     goals = [["", "target", "found", "met"], *(target.line for target in targets(found))]
     for title, table in (
         ("Training", training),
@@ -1201,7 +1224,14 @@ def report_of(results: Results) -> str:
 
 def main() -> None:
     if sys.argv[1:2] == [WORKER]:
-        work(Job.from_json(sys.argv[2]))
+        work(Job.from_json(sys.argv[2]), WORKERS)
+        return
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--system", nargs="?")
+    if parser.parse_known_args()[0].system in ("dcgan", "pix2pix"):
+        import benchmark_systems
+
+        benchmark_systems.main()
         return
     with flags.user_errors():
         config = flags.parse(BenchmarkConfig, sys.argv[1:], description=__doc__)
