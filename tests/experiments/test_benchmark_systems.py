@@ -11,9 +11,9 @@ import optax
 import pytest
 
 from jaxgan import game
-from jaxgan.latent_gan import latent_gan
+from jaxgan.latent_game import latent_gan
 from jaxgan.networks import dcgan, pix2pix
-from jaxgan.paired_gan import paired_gan
+from jaxgan.paired_game import paired_gan
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SGD = optax.sgd(1.0)
