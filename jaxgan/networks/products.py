@@ -46,9 +46,19 @@ def _float32_product_jvp(
     if not isinstance(x_tangent, jax.custom_derivatives.SymbolicZero):
         terms.append(x_tangent @ kernel)
     if not isinstance(kernel_tangent, jax.custom_derivatives.SymbolicZero):
-        # Written so that the kernel's gradient, the transpose of this, is a plain product.
-        terms.append(jax.lax.dot_general(_transposed(x), kernel_tangent, (((0,), (0,)), ((), ()))))
+        terms.append(_times_tangent(x, kernel_tangent))
     return x @ kernel, sum(terms[1:], terms[0]) if terms else tangents[0]
+
+
+def _times_tangent(x: jax.Array, tangent: jax.Array) -> jax.Array:
+    """The product, written so that the kernel's gradient, its transpose, is a plain product."""
+    (n, m), k = x.shape, tangent.shape[1]
+    if n * k + m * k < n * m:
+        # Of the gradient's two operands that of the output is the smaller: it is transposed, and
+        # then the product, instead of x. So it is in convolutions, whose x are many pixels' copies.
+        y = jax.lax.dot_general(_transposed(tangent), x, (((1,), (1,)), ((), ())))
+        return _transposed(y)
+    return jax.lax.dot_general(_transposed(x), tangent, (((0,), (0,)), ((), ())))
 
 
 _float32_product.defjvp(_float32_product_jvp, symbolic_zeros=True)
