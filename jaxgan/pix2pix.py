@@ -69,6 +69,8 @@ class Pix2PixConfig(RunConfig):
     """What matrix products are computed in. Parameters and optimiser stay float32."""
 
     def __post_init__(self):
+        if self.task != PAIRS and self.task not in TASKS:
+            raise ValueError(f"unknown task {self.task!r}: one of {', '.join(TASKS)}, {PAIRS}")
         if self.input_channels is None:
             own = 3 if self.task == PAIRS else TASKS[self.task].channels
             object.__setattr__(self, "input_channels", own or self.image_shape[-1])

@@ -30,7 +30,7 @@ DIGITS = dataclasses.replace(
     },
 )
 BARE = dataclasses.replace(FACES, attributes={})
-TINY = DCGANConfig(image_shape=(8, 8, 1), width=2, latent_size=3, conditional=True)
+TINY = DCGANConfig(image_shape=(8, 8, 1), width=4, latent_size=3, conditional=True)
 OF_FACES = TINY.of_dataset(FACES)
 
 
@@ -186,7 +186,12 @@ def variables_of(config, without=()):
     labels = [jnp.zeros((1, len(config.num_classes)), jnp.int32)] if config.num_classes else []
     shapes = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 3)), *labels)
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda x: rng.uniform(0.2, 1, x.shape).astype("f4"), shapes)
+    # Variances are above 0.
+    lows = {"params": -0.5, "batch_stats": 0.2}
+    variables = {
+        name: jax.tree.map(lambda x, n=name: rng.uniform(lows[n], 0.5, x.shape).astype("f4"), tree)
+        for name, tree in shapes.items()
+    }
     variables["params"]["Dense_0"]["kernel"][3 + np.array(without, int)] = 0
     return variables
 

@@ -102,7 +102,9 @@ def test_pairs_are_both_images_of_an_example(monkeypatch):
 
     def load(name, *, split, image_shape, data_dir, download, feature):
         asked.append((name, split, image_shape, feature))
-        return Dataset(name, np.full((3, *image_shape), len(asked), np.uint8), {}, ("resized",))
+        return Dataset(
+            name, np.full((3, *image_shape), 100 * len(asked), np.uint8), {}, ("resized",)
+        )
 
     monkeypatch.setattr("jaxgan.pix2pix.load", load)
     config = Pix2PixConfig(
@@ -118,7 +120,7 @@ def test_pairs_are_both_images_of_an_example(monkeypatch):
         ("maps", "test", (16, 32, 3), "photo"),
         ("maps", "test", (16, 32, 1), "map"),
     ]
-    assert (dataset.images == 1).all() and (dataset.inputs == 2).all()
+    assert (dataset.images == 100).all() and (dataset.inputs == 200).all()
     assert dataset.images.shape == (3, 16, 32, 3) and dataset.inputs.shape == (3, 16, 32, 1)
     assert dataset.notes == ("resized",)
 

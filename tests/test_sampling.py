@@ -313,7 +313,7 @@ def test_ends_of_another_shape_are_refused(name, shape):
     assert str(shape) in str(error.value)
 
 
-CONDITIONAL = dcgan.Generator(3, 2, (8, 8, 1), (4, 2))
+CONDITIONAL = dcgan.Generator(3, 4, (8, 8, 1), (4, 2))
 LABELS = np.array([[0, 1], [3, 0], [2, 1], [3, 1], [1, 0]])
 
 
@@ -322,7 +322,12 @@ def conditional_params():
     latents, labels = jnp.zeros((1, 3)), jnp.zeros((1, 2), jnp.int32)
     shapes = jax.eval_shape(CONDITIONAL.init, jax.random.key(0), latents, labels)
     rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: rng.uniform(0.2, 1, leaf.shape).astype("f4"), shapes)
+    # Variances are above 0.
+    lows = {"params": -0.5, "batch_stats": 0.2}
+    return {
+        name: jax.tree.map(lambda x, n=name: rng.uniform(lows[n], 0.5, x.shape).astype("f4"), tree)
+        for name, tree in shapes.items()
+    }
 
 
 def test_images_of_labels(monkeypatch):

@@ -17,7 +17,7 @@ from jaxgan.tasks import grey
 # Tiny networks, 18 steps an epoch.
 SMALL = (
     *("--task", "grey2colour", "--image-shape", 16, 16, 3, "--width", 4, "--batch-size", 1000),
-    *("--epochs", 4),
+    *("--epochs", 4, "--generator-learning-rate", 2e-3),
 )
 STEPS_PER_EPOCH = 18
 

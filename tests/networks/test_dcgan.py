@@ -263,7 +263,7 @@ def test_products_of_bfloat16_are_near_those_of_float32():
     given = module.apply(OF_GENERATOR, LATENTS, LABELS)
     difference = np.abs(given - GENERATOR.apply(OF_GENERATOR, LATENTS, LABELS))
     assert given.dtype == jnp.float32
-    assert 1e-5 < difference.max() < 0.1
+    assert 1e-5 < difference.max() < 0.2
 
 
 @pytest.mark.parametrize(
