@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-SECONDS = 60
+SECONDS = 300  # A machine may be busy with other things.
 KEYS = {
     "Enter": (13, "\r"),
     "Tab": (9, ""),
