@@ -205,6 +205,9 @@ class Page:
         return answer
 
     def _note(self, event: str | None, values: dict[str, Any]) -> None:
+        # What Chromium says of a canvas that a test reads again and again.
+        if "willReadFrequently" in json.dumps(values):
+            return
         if event == "Page.loadEventFired":
             self._loaded = True
         elif event == "Runtime.exceptionThrown":
