@@ -40,7 +40,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { text-align: left; padding: 3px 22px 3px 0; vertical-align: top; overflow-wrap: anywhere; }
 tr + tr > * { border-top: 1px solid #e6eaef; } thead th { border-bottom: 2px solid #16202e; }
 td.number, th.number { text-align: right; }
-pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; overflow-x: auto; }
+pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; white-space: pre-wrap; }
 .columns { columns: 2 320px; column-gap: 32px; } .columns tr { break-inside: avoid; }
 """
 

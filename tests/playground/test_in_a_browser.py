@@ -277,7 +277,8 @@ def test_the_beliefs_about_all_are_counted(shown, pair):
     latents = jax.random.normal(jax.random.key(9), (2000, 100))
     fooled = judged(pair, (mlp.Generator().apply(pair.generator, latents) + 1) / 2) >= 0.5
     assert fake / 300 == pytest.approx(fooled.mean(), abs=0.12)
-    assert f"right {round((real + 300 - fake) / 6)}%" in shown.text("#crowd-text")
+    right = percents(shown.text("#crowd-text"))[0]
+    assert right == pytest.approx((real + 300 - fake) / 600, abs=0.0051)
 
 
 # --- The pad ---
