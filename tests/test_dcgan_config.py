@@ -129,11 +129,11 @@ def test_a_conditional_run_is_gone_on_with(tmp_path):
     config = dataclasses.replace(TINY, workdir=str(tmp_path))
     config.of_dataset(FACES).save(tmp_path)
     # Its classes are known only once the data set is read.
-    Workdir(tmp_path).check(config)
+    Workdir(tmp_path, 3).check(config)
     with pytest.raises(ValueError, match="--conditional True, not False"):
-        Workdir(tmp_path).check(dataclasses.replace(config, conditional=False))
+        Workdir(tmp_path, 3).check(dataclasses.replace(config, conditional=False))
     with pytest.raises(ValueError, match="--attributes"):
-        Workdir(tmp_path).check(dataclasses.replace(config, attributes=("hair",)))
+        Workdir(tmp_path, 3).check(dataclasses.replace(config, attributes=("hair",)))
 
 
 def test_labels_go_together_as_in_the_data_set():
