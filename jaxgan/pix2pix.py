@@ -21,7 +21,7 @@ PyTree = Any
 PAIRS = "pairs"
 TaskName = Literal["edges2face", "grey2colour", "mask2face", "pairs"]
 PICTURED = 12
-_MOST_LABELS = 40
+_MOST_LABELS = 31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,11 +124,13 @@ class Pix2PixConfig(RunConfig):
             return dataclasses.replace(dataset, inputs=TASKS[self.task].inputs(dataset.images))
         of = feature(self.input_feature, self.input_channels)
         inputs, notes = of.images, [*dataset.notes, *of.notes]
-        # Maps of labels count from 0 or 1: as grey they would all be black.
+        # Maps of labels count from 0 or 1: as grey they would all be black. By a power of two, so
+        # that it is the same in a split that lacks the last of them.
         top = int(inputs.max())
         if 0 < top <= _MOST_LABELS:
-            inputs = inputs * np.uint8(255 // top)
-            notes.append(f"{self.input_feature}: labels up to {top} spread from black to white")
+            factor = 255 // (2 ** top.bit_length() - 1)
+            inputs = inputs * np.uint8(factor)
+            notes.append(f"{self.input_feature}: labels up to {top}, multiplied by {factor}")
         return dataclasses.replace(dataset, inputs=inputs, notes=tuple(dict.fromkeys(notes)))
 
     def generator(self) -> pix2pix.UNet:
