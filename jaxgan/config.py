@@ -76,11 +76,12 @@ class RunConfig:
     workdir: str = "runs/run"
     """The folder that the run leaves everything in, and goes on from."""
     dataset: str = "mnist"
-    """'mnist' is built in; any other name is one of TensorFlow Datasets (fashion_mnist ...)."""
+    """'mnist' and 'toon_faces' are built in; any other name is one of TensorFlow Datasets
+    (fashion_mnist ...)."""
     data_dir: str | None = None
     """Where TensorFlow Datasets keeps its data; None: where it does by itself."""
     download: bool = simple_parsing.field(default=False, negative_prefix="--no-")
-    """Download and prepare the data set if it is not there yet (not needed for 'mnist')."""
+    """Download and prepare the data set if it is not there yet (those built in always are)."""
     image_shape: tuple[int, int, int] = (28, 28, 1)
     """Height, width and channels that images are brought to."""
     eval_every: int = 0
