@@ -85,6 +85,8 @@ class Checkpoints:
             OSError: the directory cannot be made or read.
             ValueError: Orbax cannot read what else is in it.
         """
+        # Orbax does so too, in the background, and takes it ill if somebody else is faster.
+        self.remove_unfinished()
         with self._writing():
             self._manager()
 

@@ -108,7 +108,6 @@ class Workdir:
             self.samples.mkdir(exist_ok=True)
             self.checkpoints.directory.mkdir(exist_ok=True)
             remove_partial(self.path)
-            self.checkpoints.remove_unfinished()
             self._drop_rows_after(step)
             self._events = EventFile(self.path / "tensorboard", step)
         except OSError as error:
