@@ -59,11 +59,13 @@ function cell(image, label, caption, onPick) {
   return element;
 }
 
-function judgedCell(image, probability, number, onPick) {
+// name: of its classes, "" for a pair that is told none.
+function judgedCell(image, probability, number, name, onPick) {
   const shown = percent(probability);
   const mark = isReal(probability) ? "✓" : "✗";
   const caption = [make("span", "belief", `${shown} ${mark}`), scale(probability)];
-  return cell(image, say("imageLabel", { number: number + 1, percent: shown }), caption, onPick);
+  const values = { number: number + 1, percent: shown, name };
+  return cell(image, say(name ? "classLabel" : "imageLabel", values), caption, onPick);
 }
 
 // In a grid of buttons, Tab goes to one, and the arrow keys from each to the next.
