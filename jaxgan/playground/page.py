@@ -140,47 +140,39 @@ def assemble(pair: Pair) -> str:
     generator = config.generator().clone(dtype=jnp.float32)
     discriminator = config.discriminator().clone(dtype=jnp.float32)
     probability = ADVERSARIAL_LOSSES[config.loss].probability
+    real = pair.real / np.float32(127.5) - 1
     latents = NOISES[config.noise](jax.random.key(0), (_MEASURED, config.latent_size))
-    conditions, told = jnp.zeros((_MEASURED, 0)), []
+    asked_for = None
     if pair.labels is not None:
         asked_for = jnp.asarray(pair.labels)[jnp.arange(_MEASURED) % len(pair.labels)]
-        conditions, told = _one_hot(config, asked_for), [asked_for]
-    generated = generator.apply(pair.generator, latents, *told)
-    shown = jnp.concatenate([generated, pair.real / np.float32(127.5) - 1])
-    inputs = jnp.concatenate([latents, conditions], axis=1)
+    generated = generator.apply(pair.generator, latents, *_given(asked_for))
+    shown, told = jnp.concatenate([generated, real]), None
+    if pair.labels is not None:
+        # With their own labels, and with others.
+        told = jnp.concatenate([asked_for, pair.labels])
+        told = jnp.concatenate([told, jnp.roll(told, 1, axis=0)])
+        shown = jnp.tile(shown, (2, 1, 1, 1))
+    logits = discriminator.apply(pair.discriminator, shown, *_given(told))
+
+    def made(layers: list[networks.Layer], latents: jax.Array, conditions: jax.Array) -> jax.Array:
+        images = networks.apply(layers, jnp.concatenate([latents, conditions], axis=1))
+        return (images.reshape(-1, *IMAGE_SHAPE) + 1) / 2
+
+    def judged(layers: list[networks.Layer], images: jax.Array, conditions: jax.Array) -> jax.Array:
+        outputs = networks.apply(layers, images)
+        return probability(outputs[:, 0] + jnp.sum(outputs[:, 1:] * conditions, axis=1))
+
     layers = {
         "generator": networks.layers_of_generator(config, pair.generator),
         "discriminator": networks.layers_of_discriminator(config, pair.discriminator),
     }
-    _add_network(
-        pack,
-        "generator",
-        layers["generator"],
-        lambda layers: (networks.apply(layers, inputs) + 1) / 2,
-        (generated.reshape(_MEASURED, -1) + 1) / 2,
-    )
-    if pair.labels is not None:
-        # With their own labels, and with others.
-        own = jnp.concatenate([asked_for, pair.labels])
-        told = [jnp.concatenate([own, jnp.roll(own, 1, axis=0)])]
-        shown = jnp.tile(shown, (2, 1, 1, 1))
-        conditions = _one_hot(config, told[0])
-
-    def judged(layers: list[networks.Layer]) -> jax.Array:
-        outputs = networks.apply(layers, shown.reshape(len(shown), -1))
-        of_labels = jnp.sum(outputs[:, 1:] * conditions, axis=1) if told else 0
-        return probability(outputs[:, 0] + of_labels)
-
-    _add_network(
-        pack,
-        "discriminator",
-        layers["discriminator"],
-        judged,
-        probability(discriminator.apply(pair.discriminator, shown, *told)),
-    )
-    directions = principal_directions(
-        generator, pair.generator, latents, None if pair.labels is None else asked_for
-    )
+    plays = {
+        "generator": (made, (generated + 1) / 2, latents, _conditions(config, asked_for, latents)),
+        "discriminator": (judged, probability(logits), shown, _conditions(config, told, shown)),
+    }
+    for player, play in plays.items():
+        _add_network(pack, player, layers[player], *play)
+    directions = principal_directions(generator, pair.generator, latents, asked_for)
     pack.add("directions", directions)
     pack.add("real", pair.real)
     story = None
@@ -254,7 +246,7 @@ def principal_directions(
         return total + jacobian.T @ jacobian, None
 
     size = generator.latent_size
-    inputs = (latents, [] if labels is None else [labels])
+    inputs = (latents, _given(labels))
     total, _ = jax.jit(lambda z: jax.lax.scan(add, jnp.zeros((size, size)), z))(inputs)
     _, vectors = np.linalg.eigh(np.asarray(total, np.float64))
     directions = vectors[:, ::-1].T[:DIRECTIONS]
@@ -267,10 +259,11 @@ def _add_network(
     pack: Pack,
     player: str,
     layers: list[networks.Layer],
-    play: Callable[[list[networks.Layer]], jax.Array],
+    play: Callable[..., jax.Array],
     whole: jax.Array,
+    *inputs: jax.Array,
 ) -> None:
-    """Adds a network's layers, rounded so that what it plays is near enough to the whole."""
+    """Adds a network's layers, rounded so that `play(layers, *inputs)` is near to `whole`."""
     variables = {
         "params": {
             str(i): {"kernel": layer.kernel, "bias": layer.bias} for i, layer in enumerate(layers)
@@ -278,15 +271,18 @@ def _add_network(
     }
 
     @jax.jit
-    def error(variables: PyTree) -> jax.Array:
+    def largest_error(variables: PyTree, whole: jax.Array, inputs: tuple) -> jax.Array:
         given = [
             layer._replace(kernel=variables["params"][str(i)]["kernel"])
             for i, layer in enumerate(layers)
         ]
-        return jnp.abs(play(given) - whole).max()
+        return jnp.abs(play(given, *inputs) - whole).max()
+
+    def error(variables: PyTree) -> float:
+        return float(largest_error(variables, whole, inputs))
 
     try:
-        rounded = round_weights(variables, lambda each: float(error(each)), TOLERANCE)
+        rounded = round_weights(variables, error, TOLERANCE)
     except ValueError as wrong:
         raise ValueError(f"the {player} cannot be shown: {wrong}") from wrong
     for i, layer in enumerate(layers):
@@ -299,7 +295,17 @@ def _classes(config: MLPGANConfig | DCGANConfig) -> tuple[tuple[str, tuple[str, 
     return config.classes if isinstance(config, DCGANConfig) else ()
 
 
-def _one_hot(config: DCGANConfig, labels: jax.Array) -> jax.Array:
+def _given(labels: jax.Array | None) -> list[jax.Array]:
+    """What a network is called with of labels, beside its latents or images."""
+    return [] if labels is None else [labels]
+
+
+def _conditions(
+    config: MLPGANConfig | DCGANConfig, labels: jax.Array | None, beside: jax.Array
+) -> jax.Array:
+    """The labels as one-hot vectors, float32 [n, k]; k is 0 if there are none."""
+    if labels is None:
+        return jnp.zeros((len(beside), 0))
     return one_hot(labels, config.num_classes, len(labels))
 
 
