@@ -30,30 +30,6 @@ function startCounterfeiter() {
     return { low, input, high };
   }
 
-  // A group of radio buttons for each attribute, "any" and each class.
-  function makePicker({ name, classes }, i) {
-    const group = byId("classes").appendChild(make("fieldset", "picker"));
-    group.append(make("legend"));
-    [null, ...classes.keys()].forEach((code) => {
-      const label = group.appendChild(make("label"));
-      const input = label.appendChild(make("input"));
-      Object.assign(input, { type: "radio", name: `class-${i}`, checked: code === null });
-      label.append(make("span", "", code === null ? "" : classes[code]));
-      input.addEventListener("change", () => {
-        wanted[i] = code;
-        fresh();
-      });
-    });
-    redraws.push(namePicker);
-    namePicker();
-
-    function namePicker() {
-      const legend = name === "label" ? say("whichClass") : name.replaceAll("_", " ");
-      group.querySelector("legend").textContent = legend;
-      group.querySelector("span").textContent = say("anyClass");
-    }
-  }
-
   function pickOf(index) {
     return { index, latent: latents[index], condition: conditions[index] };
   }
@@ -153,7 +129,7 @@ function startCounterfeiter() {
   });
   walk.addEventListener("input", atNextFrame(showBig));
   moveByArrows(grid);
-  FACTS.attributes.forEach(makePicker);
+  makePickers(byId("classes"), wanted, fresh);
   fresh();
   redraws.push(() => {
     showGrid();

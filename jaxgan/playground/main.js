@@ -42,6 +42,7 @@ async function start() {
   for (const element of document.querySelectorAll(".told")) {
     element.hidden = !FACTS.attributes.length;
   }
+  byId("averaged").hidden = !FACTS.isNormalised;
   setLanguage(language);
   const loading = byId("loading");
   if (!window.DecompressionStream) {

@@ -197,35 +197,16 @@ function generate(latents, conditions = latents.map(() => [])) {
   return latents.map((_, row) => all.slice(row * PIXELS, (row + 1) * PIXELS));
 }
 
-// Of each image in [0, 1] its logit without a condition, and what each class adds to it.
-function logitsOf(images) {
-  const all = through(discriminatorLayers, images.map((image) => image.map((p) => 2 * p - 1)));
-  const size = all.length / images.length;
-  return images.map((_, row) => all.subarray(row * size, (row + 1) * size));
-}
-
-function belief([own, ...ofClasses], condition) {
-  const logit = ofClasses.reduce((sum, value, i) => sum + condition[i] * value, own);
-  return FACTS.probability === "clip" ? Math.min(Math.max(logit, 0), 1) : 1 / (1 + Math.exp(-logit));
-}
-
 // How probable it is, according to the discriminator, that images in [0, 1] are real, each of
 // which it is told a condition of.
 function judge(images, conditions = images.map(() => [])) {
-  return logitsOf(images).map((logits, i) => belief(logits, conditions[i]));
-}
-
-// The same of one image whose labels nobody knows, as those for which it believes it most.
-function judgeUnlabelled(image) {
-  const [logits] = logitsOf([image]);
-  let first = 1;
-  const codes = FACTS.attributes.map(({ classes }) => {
-    const added = logits.subarray(first, first + classes.length);
-    first += classes.length;
-    return added.indexOf(Math.max(...added));
+  const all = through(discriminatorLayers, images.map((image) => image.map((p) => 2 * p - 1)));
+  const size = all.length / images.length;
+  return images.map((_, row) => {
+    const [own, ...ofClasses] = all.subarray(row * size, (row + 1) * size);
+    const logit = ofClasses.reduce((sum, value, i) => sum + conditions[row][i] * value, own);
+    return FACTS.probability === "clip" ? Math.min(Math.max(logit, 0), 1) : 1 / (1 + Math.exp(-logit));
   });
-  const condition = conditionOf(codes);
-  return { belief: belief(logits, condition), condition };
 }
 
 // Numbers of classes, one of each attribute, as a condition.

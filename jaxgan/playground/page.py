@@ -196,6 +196,7 @@ def assemble(pair: Pair) -> str:
         "probability": "clip" if config.loss == "least_squares" else "sigmoid",
         "noun": "digit" if config.dataset == "mnist" else "image",
         "dataset": "MNIST" if config.dataset == "mnist" else config.dataset,
+        "isNormalised": "batch_stats" in pair.discriminator,
         "attributes": [
             {"name": name, "classes": list(classes)} for name, classes in _classes(config)
         ],

@@ -42,6 +42,9 @@ const WORDS = {
     policeTold:
       "These police are told what each image is to show: a real one is judged with its own label, a " +
       "fake with the one that it was made for.",
+    policeAveraged:
+      "While they learnt, each image was normalised by those judged together with it, all real or all " +
+      "fake; here it is by averages over both, so they may be stricter or more lenient than then.",
     realTitle: "Real, from {dataset}",
     fakeTitle: "Fake, made just now",
     others: "Other {digits}",
@@ -62,9 +65,7 @@ const WORDS = {
     padHint:
       "With mouse or finger; by keyboard, the arrows move the pen and the space bar puts it down or " +
       "lifts it. It is centred and scaled as {dataset} is.",
-    padTold:
-      "Nobody tells these police what you draw, so they judge it as the class for which they believe " +
-      "it most, and say which.",
+    padTold: "These police are told what an image is to show: say which {digit} you draw.",
     taken: "Taken as: {name}",
     padLabel: "Drawing pad",
     seen: "What the police see",
@@ -75,7 +76,7 @@ const WORDS = {
     gameHint: "Ten images. Which are real? Keys: R for real, F for fake, Enter for the next.",
     gameImage: "The image to judge",
     turn: "Image {number} of 10",
-    turnOfClass: "Image {number} of 10, said to be: {name}",
+    turnOfClass: "Image {number} of 10, label {name}",
     sayReal: "Real",
     sayFake: "Fake",
     next: "Next",
@@ -165,6 +166,9 @@ const WORDS = {
     policeTold:
       "Cảnh sát này được cho biết mỗi ảnh phải là gì: ảnh thật được xét theo nhãn của chính nó, ảnh " +
       "giả theo nhãn mà nó được làm ra.",
+    policeAveraged:
+      "Khi học, mỗi ảnh được chuẩn hoá theo những ảnh xét cùng lúc, toàn thật hoặc toàn giả; ở đây thì " +
+      "theo trung bình của cả hai, nên họ có thể khắt khe hay dễ dãi hơn lúc ấy.",
     realTitle: "Thật, từ {dataset}",
     fakeTitle: "Giả, vừa làm xong",
     others: "Loạt khác",
@@ -185,9 +189,7 @@ const WORDS = {
     padHint:
       "Dùng chuột hoặc ngón tay; bằng bàn phím thì phím mũi tên di bút, phím cách hạ hoặc nhấc bút. " +
       "Hình được căn giữa và co giãn như {dataset}.",
-    padTold:
-      "Không ai bảo cảnh sát này bạn vẽ gì, nên họ xét hình theo lớp mà họ tin nhất, và nói đó là lớp " +
-      "nào.",
+    padTold: "Cảnh sát này được báo trước ảnh phải là gì: hãy chọn {digit} bạn vẽ.",
     taken: "Được coi là: {name}",
     padLabel: "Bảng vẽ",
     seen: "Cảnh sát thấy",
@@ -198,7 +200,7 @@ const WORDS = {
     gameHint: "Mười ảnh. Cái nào thật? Phím: R là thật, F là giả, Enter là tiếp.",
     gameImage: "Ảnh cần xét",
     turn: "Ảnh {number} trong 10",
-    turnOfClass: "Ảnh {number} trong 10, được nói là: {name}",
+    turnOfClass: "Ảnh {number} trong 10, nhãn {name}",
     sayReal: "Thật",
     sayFake: "Giả",
     next: "Tiếp",
@@ -244,7 +246,7 @@ const WORDS = {
     hiddenLabel: "{digit} {number}",
     bigLabel: "{digit} đã chọn",
     footer:
-      "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu. {digits} " +
+      "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu. Các {digits} " +
       "thật: MNIST của Y. LeCun và C. Cortes, CC BY-SA 3.0.",
     footerOther: "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu.",
     fromRun: "Làm bằng jaxgan từ",

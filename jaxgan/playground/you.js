@@ -59,6 +59,8 @@ function startPad() {
   const pad = byId("pad");
   const side = pad.width;
   const context = pad.getContext("2d", { willReadFrequently: true });
+  // The numbers of the classes that the drawing is said to be of.
+  const drawn = FACTS.attributes.map(() => 0);
   // Each a list of points [x, y].
   let strokes = [];
   let pointer = null;
@@ -90,8 +92,8 @@ function startPad() {
   }
 
   function showJudged(image) {
-    const { belief, condition } = judgeUnlabelled(image);
-    showVerdict(byId("pad-verdict"), belief);
+    const condition = conditionOf(drawn);
+    showVerdict(byId("pad-verdict"), judge([image], [condition])[0]);
     const name = nameOf(condition);
     if (name) byId("pad-verdict").append(make("span", "taken", say("taken", { name })));
   }
@@ -161,6 +163,7 @@ function startPad() {
     pen.isDown = false;
     show();
   });
+  makePickers(byId("drawn"), drawn, show);
   show();
   redraws.push(show);
 }
