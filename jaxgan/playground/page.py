@@ -145,14 +145,14 @@ def assemble(pair: Pair) -> str:
     asked_for = None
     if pair.labels is not None:
         asked_for = jnp.asarray(pair.labels)[jnp.arange(_MEASURED) % len(pair.labels)]
-    generated = generator.apply(pair.generator, latents, *_given(asked_for))
+    generated = jax.jit(generator.apply)(pair.generator, latents, *_given(asked_for))
     shown, told = jnp.concatenate([generated, real]), None
     if pair.labels is not None:
         # With their own labels, and with others.
         told = jnp.concatenate([asked_for, pair.labels])
         told = jnp.concatenate([told, jnp.roll(told, 1, axis=0)])
         shown = jnp.tile(shown, (2, 1, 1, 1))
-    logits = discriminator.apply(pair.discriminator, shown, *_given(told))
+    logits = jax.jit(discriminator.apply)(pair.discriminator, shown, *_given(told))
 
     def made(layers: list[networks.Layer], latents: jax.Array, conditions: jax.Array) -> jax.Array:
         images = networks.apply(layers, jnp.concatenate([latents, conditions], axis=1))
