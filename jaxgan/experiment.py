@@ -334,7 +334,6 @@ class Experiment:
                 f"{self._runs[-1].config.workdir}; of the first:"
             )
         play = self._config.command_for_play(workdir)
-        play = f"Play:      {play}\n" if play else ""
         self._say(
             f"Pictures:  {first.samples}{os.sep} (grids), "
             f"{first.training_gif}, {first.losses_png}\n"
