@@ -23,6 +23,7 @@ from jaxgan.networks.dcgan import one_hot
 from jaxgan.playground import layers as networks
 from jaxgan.playground.packing import Pack, round_weights
 from jaxgan.runs import load_run
+from jaxgan.sampling import check_params
 from jaxgan.weights import pretrained
 from jaxgan.workdir import PICTURE_SCALE, Workdir
 
@@ -117,7 +118,7 @@ def of_run(workdir: str | Path) -> Pair:
         config.dataset, split="test", image_shape=config.image_shape, data_dir=config.data_dir
     )
     classes = _classes(config)
-    return Pair(
+    pair = Pair(
         name=str(workdir),
         config=config,
         generator=checkpoints.load_params(workdir),
@@ -126,6 +127,16 @@ def of_run(workdir: str | Path) -> Pair:
         story=_read_story(workdir, config),
         labels=test.codes([name for name, _ in classes])[:REAL_IMAGES] if classes else None,
     )
+    labels = [jax.ShapeDtypeStruct((1, len(classes)), jnp.int32)] if classes else []
+    for player, size in (("generator", (config.latent_size,)), ("discriminator", IMAGE_SHAPE)):
+        inputs = jax.ShapeDtypeStruct((1, *size), jnp.float32)
+        try:
+            check_params(getattr(pair, player), getattr(config, player)(), inputs, *labels)
+        except ValueError as error:
+            raise ValueError(
+                f"the {player} in the checkpoint of {workdir} is not the one of its config.json"
+            ) from error
+    return pair
 
 
 def assemble(pair: Pair) -> str:

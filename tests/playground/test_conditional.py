@@ -1,5 +1,6 @@
 """Pages of runs of experiments/dcgan.py: the class picker, and what the police are told."""
 
+import dataclasses
 import json
 import math
 import re
@@ -196,6 +197,9 @@ def test_a_conditional_run_with_its_labels_and_a_column_of_the_story_for_each_cl
     assert pair.story.columns == 10 and pair.story.frames.shape == (1, 60, 28, 28)
     sheet = pair.story.frames[0, :, 14, 14].reshape(6, 10)
     np.testing.assert_array_equal(sheet, 10 * np.arange(10) + np.arange(6)[:, None])
+    dataclasses.replace(config, width=5).save(tmp_path / "run")
+    with pytest.raises(ValueError, match="the generator in the checkpoint .* of its config.json"):
+        page.of_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
