@@ -234,6 +234,10 @@ class RunConfig:
         """What somebody types to know how good a run is."""
         return f"python experiments/evaluate.py --workdir {workdir}"
 
+    def command_for_play(self, workdir: str) -> str | None:
+        """What somebody types to play with a run; None where the playground cannot show it."""
+        return None
+
     def draw(
         self, variables: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
     ) -> jax.Array:

@@ -333,12 +333,13 @@ class Experiment:
                 f"The {len(self._runs)} GANs have a folder each, {workdir} to "
                 f"{self._runs[-1].config.workdir}; of the first:"
             )
+        play = self._config.command_for_play(workdir)
         self._say(
             f"Pictures:  {first.samples}{os.sep} (grids), "
             f"{first.training_gif}, {first.losses_png}\n"
             f"Report:    {first.path / report.FILE_NAME}\n"
-            f"Play:      python experiments/playground.py --workdir {workdir}\n"
-            f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
+            + (f"Play:      {play}\n" if play else "")
+            + f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
             f"Images:    {self._config.command_for_images(workdir)}\n"
             f"Scores:    {self._config.command_for_scores(workdir)}"
         )

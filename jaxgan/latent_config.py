@@ -168,6 +168,11 @@ class LatentGANConfig(RunConfig):
             ema_decay=self.ema_decay,
         )
 
+    def command_for_play(self, workdir: str) -> str | None:
+        if self.image_shape != (28, 28, 1):
+            return None
+        return f"python experiments/playground.py --workdir {workdir}"
+
     def labels(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
         """What `draw` asks for: labels as they go together in the data set.
 

@@ -12,8 +12,8 @@ from jaxgan.networks.convolutions import INITIALIZER, double, halve
 from jaxgan.networks.products import dense
 
 LEAKY_RELU_SLOPE = 0.2
+BATCH_NORM_EPSILON = 1e-5
 _MOMENTUM = 0.9
-_EPSILON = 1e-5
 
 
 class Generator(nn.Module):
@@ -161,5 +161,8 @@ def one_hot(labels: jax.Array, num_classes: tuple[int, ...], batch: int) -> jax.
 
 def _normalised(x: jax.Array, train: bool, axis_name: str | None) -> jax.Array:
     return nn.BatchNorm(
-        use_running_average=not train, momentum=_MOMENTUM, epsilon=_EPSILON, axis_name=axis_name
+        use_running_average=not train,
+        momentum=_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        axis_name=axis_name,
     )(x)

@@ -8,9 +8,12 @@ const REACH = 3;
 function startCounterfeiter() {
   const spread = FACTS.noise === "uniform" ? 1 / Math.sqrt(3) : 1;
   const [grid, strip, walk] = [byId("fresh-grid"), byId("walk-strip"), byId("walk")];
-  let latents, images, beliefs;
-  // The last two picks, each {index, latent}: a latent that the sliders have moved is a copy.
+  let latents, conditions, images, beliefs;
+  // The last two picks, each {index, latent, condition}: a latent that the sliders have moved is a
+  // copy.
   let picks = [];
+  // The number of the class that is asked for of each attribute, or null for any.
+  const wanted = FACTS.attributes.map(() => null);
   const sliders = directions.map((direction, i) => makeSlider(i));
 
   function makeSlider(i) {
@@ -27,11 +30,14 @@ function startCounterfeiter() {
     return { low, input, high };
   }
 
+  function pickOf(index) {
+    return { index, latent: latents[index], condition: conditions[index] };
+  }
+
   function fresh() {
-    latents = Array.from({ length: FRESH }, drawLatent);
-    images = generate(latents);
-    beliefs = judge(images);
-    picks = [0, 1].map((index) => ({ index, latent: latents[index] }));
+    ({ latents, conditions, images } = makeFresh(FRESH, wanted));
+    beliefs = judge(images, conditions);
+    picks = [0, 1].map(pickOf);
     walk.value = 100;
     showGrid();
     showAll();
@@ -39,7 +45,7 @@ function startCounterfeiter() {
 
   function pick(index) {
     const last = picks[1];
-    if (last.index !== index) picks = [last, { index, latent: latents[index] }];
+    if (last.index !== index) picks = [last, pickOf(index)];
     walk.value = 100;
     markPicks();
     showAll();
@@ -63,7 +69,8 @@ function startCounterfeiter() {
 
   function showGrid() {
     const hadFocus = [...grid.children].indexOf(document.activeElement);
-    grid.replaceChildren(...images.map((image, i) => judgedCell(image, beliefs[i], i, () => pick(i))));
+    grid.replaceChildren(...images.map((image, i) =>
+      judgedCell(image, beliefs[i], i, nameOf(conditions[i]), () => pick(i))));
     [...grid.children].forEach((button, i) => (button.tabIndex = i === Math.max(hadFocus, 0) ? 0 : -1));
     if (hadFocus >= 0) grid.children[hadFocus].focus();
     markPicks();
@@ -78,20 +85,28 @@ function startCounterfeiter() {
     });
   }
 
+  function onTheWay(fraction) {
+    const [start, end] = picks;
+    return {
+      latent: between(start.latent, end.latent, fraction),
+      condition: mixed(start.condition, end.condition, fraction),
+    };
+  }
+
   function showBig() {
-    const latent = between(picks[0].latent, picks[1].latent, walk.value / 100);
-    const [image] = generate([latent]);
+    const { latent, condition } = onTheWay(walk.value / 100);
+    const [image] = generate([latent], [condition]);
     paint(byId("big"), image);
     byId("big").setAttribute("aria-label", say("bigLabel"));
-    showVerdict(byId("big-verdict"), judge([image])[0]);
+    showVerdict(byId("big-verdict"), judge([image], [condition])[0]);
     walk.setAttribute("aria-valuetext", percent(walk.value / 100));
   }
 
   function showAll() {
     showBig();
-    const { latent } = picks[1];
+    const { latent, condition } = picks[1];
     const ends = sliders.flatMap((_, i) => [moved(latent, i, -REACH), moved(latent, i, REACH)]);
-    const shown = generate(ends);
+    const shown = generate(ends, ends.map(() => condition));
     sliders.forEach(({ low, input, high }, i) => {
       paint(low, shown[2 * i]);
       paint(high, shown[2 * i + 1]);
@@ -100,9 +115,9 @@ function startCounterfeiter() {
       input.setAttribute("aria-label", say("slider", { number: i + 1 }));
       input.setAttribute("aria-valuetext", decimals(value, 1));
     });
-    const steps = Array.from({ length: WALK }, (_, i) =>
-      between(picks[0].latent, picks[1].latent, i / (WALK - 1)));
-    strip.replaceChildren(...generate(steps).map((image) => cell(image, "", [])));
+    const steps = Array.from({ length: WALK }, (_, i) => onTheWay(i / (WALK - 1)));
+    const way = generate(steps.map((step) => step.latent), steps.map((step) => step.condition));
+    strip.replaceChildren(...way.map((image) => cell(image, "", [])));
   }
 
   const showLater = atNextFrame(showAll);
@@ -114,6 +129,7 @@ function startCounterfeiter() {
   });
   walk.addEventListener("input", atNextFrame(showBig));
   moveByArrows(grid);
+  makePickers(byId("classes"), wanted, fresh);
   fresh();
   redraws.push(() => {
     showGrid();

@@ -59,11 +59,42 @@ function cell(image, label, caption, onPick) {
   return element;
 }
 
-function judgedCell(image, probability, number, onPick) {
+// name: of its classes, "" for a pair that is told none.
+function judgedCell(image, probability, number, name, onPick) {
   const shown = percent(probability);
   const mark = isReal(probability) ? "✓" : "✗";
   const caption = [make("span", "belief", `${shown} ${mark}`), scale(probability)];
-  return cell(image, say("imageLabel", { number: number + 1, percent: shown }), caption, onPick);
+  const values = { number: number + 1, percent: shown, name };
+  return cell(image, say(name ? "classLabel" : "imageLabel", values), caption, onPick);
+}
+
+// A group of radio buttons for each attribute. codes: the number of the class that is chosen of
+// each, kept so; null is any, and can be chosen where it is in the beginning.
+function makePickers(container, codes, onPick) {
+  FACTS.attributes.forEach(({ name, classes }, i) => {
+    const group = container.appendChild(make("fieldset", "picker"));
+    const legend = group.appendChild(make("legend"));
+    const choices = [...(codes[i] === null ? [null] : []), ...classes.keys()];
+    const words = choices.map((code) => {
+      const label = group.appendChild(make("label"));
+      const input = label.appendChild(make("input"));
+      const checked = code === codes[i];
+      Object.assign(input, { type: "radio", name: `${container.id}-${i}`, checked });
+      input.addEventListener("change", () => {
+        codes[i] = code;
+        onPick();
+      });
+      return label.appendChild(make("span"));
+    });
+    const show = () => {
+      legend.textContent = name === "label" ? say("whichClass") : name.replaceAll("_", " ");
+      choices.forEach((code, choice) => {
+        words[choice].textContent = code === null ? say("anyClass") : classes[code];
+      });
+    };
+    redraws.push(show);
+    show();
+  });
 }
 
 // In a grid of buttons, Tab goes to one, and the arrow keys from each to the next.

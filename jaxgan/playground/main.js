@@ -5,7 +5,7 @@ function startTeaser() {
 
   function fresh() {
     const isFake = Array.from({ length: 10 }, (_, i) => i % 2 === 0).sort(() => Math.random() - 0.5);
-    const [real, fake] = [pickReal(5), generate(Array.from({ length: 5 }, drawLatent))];
+    const [real, fake] = [pickReal(5).images, makeFresh(5).images];
     ten = isFake.map((made) => ({ isFake: made, image: (made ? fake : real).pop() }));
     byId("teaser-tell").setAttribute("aria-pressed", "false");
     show();
@@ -39,6 +39,10 @@ async function start() {
   const footer = document.querySelector("footer [data-t]");
   if (FACTS.noun !== "digit") footer.dataset.t = "footerOther";
   byId("critic").hidden = !["wasserstein", "hinge"].includes(FACTS.loss);
+  for (const element of document.querySelectorAll(".told")) {
+    element.hidden = !FACTS.attributes.length;
+  }
+  byId("averaged").hidden = !FACTS.isNormalised;
   setLanguage(language);
   const loading = byId("loading");
   if (!window.DecompressionStream) {

@@ -1,13 +1,19 @@
 // The packed arrays, and both networks: what jaxgan/playground/packing.py wrote and
-// jaxgan/networks/mlp.py says.
+// jaxgan/playground/layers.py says.
+//
+// What a network is told of an image is its condition: the one-hot vectors of its labels one after
+// another, of length 0 for a pair that is told nothing.
 
 const SHAPES = Object.fromEntries(FACTS.pack.arrays.map((array) => [array.name, array.shape]));
 const REAL_COUNT = SHAPES.real[0];
-const LATENT_SIZE = SHAPES["generator/0/kernel"][0];
+const LATENT_SIZE = SHAPES.directions[1];
 const PIXELS = 28 * 28;
 const LEAKY_RELU_SLOPE = 0.2;
 const BASE_85 =
   "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+
+// Vectors that go through a layer together, so that each weight is fetched once for all of them.
+const TOGETHER = 32;
 
 let generatorLayers, discriminatorLayers, directions, realImages, storyFrames;
 
@@ -67,15 +73,9 @@ async function unpack() {
     at += size;
   }
   if (at !== bytes.length) throw new Error("the pack has another length than its index says");
-  const layersOf = (player) => {
-    const layers = [];
-    for (let i = 0; `${player}/${i}/kernel` in arrays; i++) {
-      const [inputs, outputs] = SHAPES[`${player}/${i}/kernel`];
-      const [kernel, bias] = [arrays[`${player}/${i}/kernel`], arrays[`${player}/${i}/bias`]];
-      layers.push({ kernel, bias, inputs, outputs });
-    }
-    return layers;
-  };
+  const layersOf = (player) => FACTS.layers[player].map(({ kind, activation }, i) => ({
+    kind, activation, kernel: arrays[`${player}/${i}/kernel`], bias: arrays[`${player}/${i}/bias`],
+  }));
   generatorLayers = layersOf("generator");
   discriminatorLayers = layersOf("discriminator");
   directions = Array.from({ length: SHAPES.directions[0] }, (_, i) =>
@@ -85,42 +85,172 @@ async function unpack() {
   storyFrames = arrays.frames;
 }
 
-// Sends vectors through dense layers with LeakyReLU between them: Float32Arrays in, one array of
-// all outputs out. The vectors go together, so that each weight is fetched once.
-function through(layers, vectors) {
-  const count = vectors.length;
-  let x = new Float32Array(count * layers[0].inputs);
-  vectors.forEach((vector, row) => x.set(vector, row * layers[0].inputs));
-  layers.forEach(({ kernel, bias, inputs, outputs }, depth) => {
-    const y = new Float32Array(count * outputs);
-    for (let row = 0; row < count; row++) y.set(bias, row * outputs);
-    for (let input = 0; input < inputs; input++) {
-      const weights = kernel.subarray(input * outputs, (input + 1) * outputs);
-      for (let row = 0; row < count; row++) {
-        const value = x[row * inputs + input];
-        const first = row * outputs;
-        for (let output = 0; output < outputs; output++) y[first + output] += value * weights[output];
+// The matrix product of rows of x, each of so many inputs, and a kernel, row by row as well.
+function product(x, kernel, inputs) {
+  const rows = x.length / inputs;
+  const outputs = kernel.length / inputs;
+  const y = new Float32Array(rows * outputs);
+  for (let block = 0; block < rows; block += TOGETHER) {
+    const end = Math.min(block + TOGETHER, rows);
+    // Four inputs at a time: each sum is fetched and stored once for them.
+    for (let input = 0; input < inputs; input += 4) {
+      const [w0, w1, w2, w3] = [0, 1, 2, 3].map((i) => {
+        const from = Math.min(input + i, inputs - 1) * outputs;
+        return kernel.subarray(from, from + outputs);
+      });
+      for (let row = block; row < end; row++) {
+        const at = row * inputs + input;
+        const [x0, x1, x2, x3] = [
+          x[at],
+          input + 1 < inputs ? x[at + 1] : 0,
+          input + 2 < inputs ? x[at + 2] : 0,
+          input + 3 < inputs ? x[at + 3] : 0,
+        ];
+        if (x0 === 0 && x1 === 0 && x2 === 0 && x3 === 0) continue;
+        const sums = y.subarray(row * outputs, (row + 1) * outputs);
+        for (let i = 0; i < outputs; i++) {
+          sums[i] += x0 * w0[i] + x1 * w1[i] + x2 * w2[i] + x3 * w3[i];
+        }
       }
     }
-    if (depth < layers.length - 1) {
-      for (let i = 0; i < y.length; i++) if (y[i] < 0) y[i] *= LEAKY_RELU_SLOPE;
+  }
+  return y;
+}
+
+// Of each layer what comes before the bias. x: `count` images or vectors, one after another, an
+// image row by row, the channels of a pixel beside each other.
+const PRODUCTS = {
+  dense: (x, count, kernel) => product(x, kernel, x.length / count),
+  // A 4x4 convolution of stride 2 with a margin of one zero: the pixels that go together are put
+  // beside each other first.
+  halve: (x, count, kernel, outputs) => {
+    const channels = kernel.length / outputs / 16;
+    const side = Math.sqrt(x.length / count / channels);
+    const half = side / 2;
+    const patches = new Float32Array(count * half * half * 16 * channels);
+    let to = 0;
+    for (let image = 0; image < count; image++) {
+      for (let row = 0; row < half; row++) {
+        for (let column = 0; column < half; column++) {
+          const [left, right] = [Math.max(2 * column - 1, 0), Math.min(2 * column + 3, side)];
+          const skipped = (left - (2 * column - 1)) * channels;
+          for (let y = 2 * row - 1; y < 2 * row + 3; y++, to += 4 * channels) {
+            if (y < 0 || y >= side) continue;
+            const from = (image * side + y) * side;
+            patches.set(x.subarray((from + left) * channels, (from + right) * channels), to + skipped);
+          }
+        }
+      }
     }
-    x = y;
-  });
+    return product(patches, kernel, 16 * channels);
+  },
+  // Its transpose: what each pixel puts into the 4x4 pixels that it reaches is added up.
+  double: (x, count, kernel, outputs) => {
+    const channels = kernel.length / outputs / 16;
+    const side = Math.sqrt(x.length / count / channels);
+    const twice = 2 * side;
+    const parts = product(x, kernel, channels);
+    const sums = new Float32Array(count * twice * twice * outputs);
+    let from = 0;
+    for (let image = 0; image < count; image++) {
+      for (let row = 0; row < side; row++) {
+        for (let column = 0; column < side; column++) {
+          for (let y = 2 * row - 1; y < 2 * row + 3; y++) {
+            for (let x = 2 * column - 1; x < 2 * column + 3; x++, from += outputs) {
+              if (y < 0 || y >= twice || x < 0 || x >= twice) continue;
+              const to = ((image * twice + y) * twice + x) * outputs;
+              for (let i = 0; i < outputs; i++) sums[to + i] += parts[from + i];
+            }
+          }
+        }
+      }
+    }
+    return sums;
+  },
+};
+const ACTIVATIONS = {
+  leaky: (value) => (value < 0 ? LEAKY_RELU_SLOPE * value : value),
+  relu: (value) => (value < 0 ? 0 : value),
+  tanh: Math.tanh,
+  none: (value) => value,
+};
+
+// Sends vectors through layers: Float32Arrays in, one array of all outputs out.
+function through(layers, vectors) {
+  const size = vectors[0].length;
+  let x = new Float32Array(vectors.length * size);
+  vectors.forEach((vector, row) => x.set(vector, row * size));
+  for (const { kind, activation, kernel, bias } of layers) {
+    const activate = ACTIVATIONS[activation];
+    x = PRODUCTS[kind](x, vectors.length, kernel, bias.length);
+    for (let from = 0; from < x.length; from += bias.length) {
+      for (let i = 0; i < bias.length; i++) x[from + i] = activate(x[from + i] + bias[i]);
+    }
+  }
   return x;
 }
 
-// Latents to images: an array of Float32Arrays of 784 pixels in [0, 1] each.
-function generate(latents) {
-  const all = through(generatorLayers, latents).map((value) => (Math.tanh(value) + 1) / 2);
+// Latents, and a condition of each, to images: an array of Float32Arrays of 784 pixels in [0, 1].
+function generate(latents, conditions = latents.map(() => [])) {
+  const inputs = latents.map((latent, i) => [...latent, ...conditions[i]]);
+  const all = through(generatorLayers, inputs).map((value) => (value + 1) / 2);
   return latents.map((_, row) => all.slice(row * PIXELS, (row + 1) * PIXELS));
 }
 
-// How probable it is, according to the discriminator, that images in [0, 1] are real.
-function judge(images) {
-  const logits = through(discriminatorLayers, images.map((image) => image.map((p) => 2 * p - 1)));
-  return Array.from(logits, (logit) =>
-    FACTS.probability === "clip" ? Math.min(Math.max(logit, 0), 1) : 1 / (1 + Math.exp(-logit)));
+// How probable it is, according to the discriminator, that images in [0, 1] are real, each of
+// which it is told a condition of.
+function judge(images, conditions = images.map(() => [])) {
+  const all = through(discriminatorLayers, images.map((image) => image.map((p) => 2 * p - 1)));
+  const size = all.length / images.length;
+  return images.map((_, row) => {
+    const [own, ...ofClasses] = all.subarray(row * size, (row + 1) * size);
+    const logit = ofClasses.reduce((sum, value, i) => sum + conditions[row][i] * value, own);
+    return FACTS.probability === "clip" ? Math.min(Math.max(logit, 0), 1) : 1 / (1 + Math.exp(-logit));
+  });
+}
+
+// Numbers of classes, one of each attribute, as a condition.
+function conditionOf(codes) {
+  return codes.flatMap((code, i) => FACTS.attributes[i].classes.map((_, each) => Number(each === code)));
+}
+
+// The classes of a condition by name; "" without.
+function nameOf(condition) {
+  let first = 0;
+  const names = FACTS.attributes.map(({ classes }) => {
+    const shares = condition.slice(first, (first += classes.length));
+    return classes[shares.indexOf(Math.max(...shares))];
+  });
+  return names.join(", ");
+}
+
+// A condition as one goes with an image of the data set, but for the classes that are wanted: a
+// number for each attribute, or null for any.
+function drawCondition(wanted = []) {
+  const codes = FACTS.labels[Math.floor(Math.random() * REAL_COUNT)];
+  return conditionOf(codes.map((code, i) => wanted[i] ?? code));
+}
+
+// So many new images, and what they were made of.
+function makeFresh(count, wanted) {
+  const latents = Array.from({ length: count }, drawLatent);
+  const conditions = latents.map(() => drawCondition(wanted));
+  return { latents, conditions, images: generate(latents, conditions) };
+}
+
+// So many of the real images, none twice, and their conditions.
+function pickReal(count) {
+  const left = realImages.map((_, i) => i);
+  const picked = Array.from({ length: count }, () =>
+    left.splice(Math.floor(Math.random() * left.length), 1)[0]);
+  return {
+    images: picked.map((i) => realImages[i]),
+    conditions: picked.map((i) => conditionOf(FACTS.labels[i])),
+  };
+}
+
+function mixed(start, end, fraction) {
+  return start.map((value, i) => (1 - fraction) * value + fraction * end[i]);
 }
 
 function drawLatent() {

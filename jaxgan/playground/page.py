@@ -4,21 +4,26 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import checkpoints, data, images
+from jaxgan.dcgan import GRID_COLUMNS, DCGANConfig
 from jaxgan.latents import NOISES
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.networks import mlp
+from jaxgan.networks.dcgan import one_hot
+from jaxgan.playground import layers as networks
 from jaxgan.playground.packing import Pack, round_weights
+from jaxgan.runs import load_run
+from jaxgan.sampling import check_params
 from jaxgan.weights import pretrained
 from jaxgan.workdir import PICTURE_SCALE, Workdir
 
@@ -29,7 +34,10 @@ IMAGE_SHAPE = (28, 28, 1)
 TOLERANCE = 0.005
 REAL_IMAGES = 300
 DIRECTIONS = 6
-MOST_FRAMES, FRAME_IMAGES = 30, 36
+MOST_FRAMES = 30
+# The images of a frame: of a conditional run a row for each of the first classes, then turned.
+FRAME_ROWS, FRAME_COLUMNS = 6, 6
+MOST_FRAME_CLASSES = 10
 MOST_ROWS = 400
 CURVES = ("generator_loss", "discriminator_loss", "d_real", "d_fake")
 # In this order: each may use what those before it define.
@@ -44,11 +52,13 @@ class Story(NamedTuple):
         epochs: of each frame.
         frames: uint8 [frames, images, 28, 28], images of the same latents at each of the epochs.
         rows: as in metrics.csv; each has epoch and the four CURVES.
+        columns: images of a frame that are beside each other.
     """
 
     epochs: list[int]
     frames: np.ndarray
     rows: list[dict[str, float]]
+    columns: int = FRAME_COLUMNS
 
 
 class Pair(NamedTuple):
@@ -57,18 +67,21 @@ class Pair(NamedTuple):
     Attributes:
         name: what it is called in the page.
         config: its settings.
-        generator: what `networks.mlp.Generator.apply` takes.
-        discriminator: what `networks.mlp.Discriminator.apply` takes.
+        generator: what the `apply` of its generator takes.
+        discriminator: what the `apply` of its discriminator takes.
         real: uint8 [n, 28, 28, 1], images that neither has seen.
         story: None for a pair whose training left no history.
+        labels: int32 [n, k], of the real images, what the networks are told of them; None for a
+            pair that is told nothing.
     """
 
     name: str
-    config: MLPGANConfig
+    config: MLPGANConfig | DCGANConfig
     generator: PyTree
     discriminator: PyTree
     real: np.ndarray
     story: Story | None
+    labels: np.ndarray | None = None
 
 
 def of_package() -> Pair:
@@ -92,21 +105,38 @@ def of_run(workdir: str | Path) -> Pair:
         OSError: something cannot be read.
     """
     workdir = Path(workdir)
-    config = _load_config(workdir)
+    config = load_run(workdir)
+    if not isinstance(config, MLPGANConfig | DCGANConfig):
+        raise ValueError(
+            "the playground plays with runs of experiments/mnist_gan.py and experiments/dcgan.py "
+            f"alone; {workdir} is a run of experiments/{config.experiment_name()}.py"
+        )
     if config.image_shape != IMAGE_SHAPE:
         shape = "x".join(map(str, config.image_shape))
         raise ValueError(f"the playground shows images of 28x28x1; {workdir} is a run on {shape}")
     test = data.load(
         config.dataset, split="test", image_shape=config.image_shape, data_dir=config.data_dir
     )
-    return Pair(
+    classes = _classes(config)
+    pair = Pair(
         name=str(workdir),
         config=config,
         generator=checkpoints.load_params(workdir),
         discriminator=checkpoints.load_params(workdir, player="discriminator"),
         real=test.images[:REAL_IMAGES],
-        story=_read_story(workdir),
+        story=_read_story(workdir, config),
+        labels=test.codes([name for name, _ in classes])[:REAL_IMAGES] if classes else None,
     )
+    labels = [jax.ShapeDtypeStruct((1, len(classes)), jnp.int32)] if classes else []
+    for player, size in (("generator", (config.latent_size,)), ("discriminator", IMAGE_SHAPE)):
+        inputs = jax.ShapeDtypeStruct((1, *size), jnp.float32)
+        try:
+            check_params(getattr(pair, player), getattr(config, player)(), inputs, *labels)
+        except ValueError as error:
+            raise ValueError(
+                f"the {player} in the checkpoint of {workdir} is not the one of its config.json"
+            ) from error
+    return pair
 
 
 def assemble(pair: Pair) -> str:
@@ -116,28 +146,55 @@ def assemble(pair: Pair) -> str:
         ValueError: its weights are no numbers.
     """
     pack = Pack()
-    modules = {
-        # In float32 also where they were trained in less, as the page reckons.
-        "generator": mlp.Generator(pair.config.latent_size, pair.config.generator_widths),
-        "discriminator": mlp.Discriminator(pair.config.discriminator_widths),
+    config = pair.config
+    # In float32 also where they were trained in less, as the page reckons.
+    generator = config.generator().clone(dtype=jnp.float32)
+    discriminator = config.discriminator().clone(dtype=jnp.float32)
+    probability = ADVERSARIAL_LOSSES[config.loss].probability
+    real = pair.real / np.float32(127.5) - 1
+    latents = NOISES[config.noise](jax.random.key(0), (_MEASURED, config.latent_size))
+    asked_for = None
+    if pair.labels is not None:
+        asked_for = jnp.asarray(pair.labels)[jnp.arange(_MEASURED) % len(pair.labels)]
+    generated = jax.jit(generator.apply)(pair.generator, latents, *_given(asked_for))
+    shown, told = jnp.concatenate([generated, real]), None
+    if pair.labels is not None:
+        # With their own labels, and with others.
+        told = jnp.concatenate([asked_for, pair.labels])
+        told = jnp.concatenate([told, jnp.roll(told, 1, axis=0)])
+        shown = jnp.tile(shown, (2, 1, 1, 1))
+    logits = jax.jit(discriminator.apply)(pair.discriminator, shown, *_given(told))
+
+    def made(layers: list[networks.Layer], latents: jax.Array, conditions: jax.Array) -> jax.Array:
+        images = networks.apply(layers, jnp.concatenate([latents, conditions], axis=1))
+        return (images.reshape(-1, *IMAGE_SHAPE) + 1) / 2
+
+    def judged(layers: list[networks.Layer], images: jax.Array, conditions: jax.Array) -> jax.Array:
+        outputs = networks.apply(layers, images)
+        return probability(outputs[:, 0] + jnp.sum(outputs[:, 1:] * conditions, axis=1))
+
+    layers = {
+        "generator": networks.layers_of_generator(config, pair.generator),
+        "discriminator": networks.layers_of_discriminator(config, pair.discriminator),
     }
-    latents = NOISES[pair.config.noise](jax.random.key(0), (_MEASURED, pair.config.latent_size))
-    generated = modules["generator"].apply(pair.generator, latents)
-    shown = jnp.concatenate([generated, pair.real / np.float32(127.5) - 1])
-    probability = ADVERSARIAL_LOSSES[pair.config.loss].probability
     plays = {
-        "generator": lambda params: (modules["generator"].apply(params, latents) + 1) / 2,
-        "discriminator": lambda params: probability(modules["discriminator"].apply(params, shown)),
+        "generator": (made, (generated + 1) / 2, latents, _conditions(config, asked_for, latents)),
+        "discriminator": (judged, probability(logits), shown, _conditions(config, told, shown)),
     }
-    for player, params in (("generator", pair.generator), ("discriminator", pair.discriminator)):
-        _add_network(pack, player, params, jax.jit(plays[player]))
-    pack.add("directions", principal_directions(modules["generator"], pair.generator, latents))
+    for player, play in plays.items():
+        _add_network(pack, player, layers[player], *play)
+    directions = principal_directions(generator, pair.generator, latents, asked_for)
+    pack.add("directions", directions)
     pack.add("real", pair.real)
     story = None
     if pair.story is not None:
         pack.add_nibbles("frames", np.rint(pair.story.frames / 17).astype(np.uint8))
         story = {
             "epochs": pair.story.epochs,
+            "columns": pair.story.columns,
+            # A conditional run has the same in all columns.
+            "latents": pair.story.frames.shape[1]
+            // (pair.story.columns if _classes(config) else 1),
             "curves": {
                 name: [float(f"{row[name]:.4g}") for row in pair.story.rows]
                 for name in ("epoch", *CURVES)
@@ -145,11 +202,20 @@ def assemble(pair: Pair) -> str:
         }
     facts = {
         "run": pair.name,
-        "noise": pair.config.noise,
-        "loss": pair.config.loss,
-        "probability": "clip" if pair.config.loss == "least_squares" else "sigmoid",
-        "noun": "digit" if pair.config.dataset == "mnist" else "image",
-        "dataset": "MNIST" if pair.config.dataset == "mnist" else pair.config.dataset,
+        "noise": config.noise,
+        "loss": config.loss,
+        "probability": "clip" if config.loss == "least_squares" else "sigmoid",
+        "noun": "digit" if config.dataset == "mnist" else "image",
+        "dataset": "MNIST" if config.dataset == "mnist" else config.dataset,
+        "isNormalised": "batch_stats" in pair.discriminator,
+        "attributes": [
+            {"name": name, "classes": list(classes)} for name, classes in _classes(config)
+        ],
+        "labels": [[]] * len(pair.real) if pair.labels is None else pair.labels.tolist(),
+        "layers": {
+            player: [{"kind": layer.kind, "activation": layer.activation} for layer in its]
+            for player, its in layers.items()
+        },
         "story": story,
         "pack": pack.index(),
     }
@@ -166,7 +232,7 @@ def assemble(pair: Pair) -> str:
 
 
 def principal_directions(
-    generator: mlp.Generator, params: PyTree, latents: jax.Array
+    generator: nn.Module, params: PyTree, latents: jax.Array, labels: jax.Array | None = None
 ) -> np.ndarray:
     """The directions in latent space that change images most.
 
@@ -177,21 +243,23 @@ def principal_directions(
         generator: the module.
         params: what its `apply` takes.
         latents: float32 [n, latent_size], what to average over.
+        labels: int32 [n, k], of the latents; None for a generator that takes none.
 
     Returns:
         float32 [DIRECTIONS, latent_size], or as many as a latent has numbers; orthonormal, the
         strongest first, the largest component of each positive.
     """
 
-    def image(latent: jax.Array) -> jax.Array:
-        return generator.apply(params, latent[None]).ravel()
+    def image(latent: jax.Array, label: list[jax.Array]) -> jax.Array:
+        return generator.apply(params, latent[None], *(each[None] for each in label)).ravel()
 
-    def add(total: jax.Array, latent: jax.Array) -> tuple[jax.Array, None]:
-        jacobian = jax.jacfwd(image)(latent)
+    def add(total: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
+        jacobian = jax.jacfwd(image)(*inputs)
         return total + jacobian.T @ jacobian, None
 
     size = generator.latent_size
-    total, _ = jax.jit(lambda z: jax.lax.scan(add, jnp.zeros((size, size)), z))(latents)
+    inputs = (latents, _given(labels))
+    total, _ = jax.jit(lambda z: jax.lax.scan(add, jnp.zeros((size, size)), z))(inputs)
     _, vectors = np.linalg.eigh(np.asarray(total, np.float64))
     directions = vectors[:, ::-1].T[:DIRECTIONS]
     largest = np.abs(directions).argmax(axis=1)
@@ -199,35 +267,61 @@ def principal_directions(
     return (directions * signs[:, None]).astype(np.float32)
 
 
-def _add_network(pack: Pack, player: str, params: PyTree, play: Any) -> None:
-    whole = np.asarray(play(params))
+def _add_network(
+    pack: Pack,
+    player: str,
+    layers: list[networks.Layer],
+    play: Callable[..., jax.Array],
+    whole: jax.Array,
+    *inputs: jax.Array,
+) -> None:
+    """Adds a network's layers, rounded so that `play(layers, *inputs)` is near to `whole`."""
+    variables = {
+        "params": {
+            str(i): {"kernel": layer.kernel, "bias": layer.bias} for i, layer in enumerate(layers)
+        }
+    }
+
+    @jax.jit
+    def largest_error(variables: PyTree, whole: jax.Array, inputs: tuple) -> jax.Array:
+        given = [
+            layer._replace(kernel=variables["params"][str(i)]["kernel"])
+            for i, layer in enumerate(layers)
+        ]
+        return jnp.abs(play(given, *inputs) - whole).max()
 
     def error(variables: PyTree) -> float:
-        return float(np.abs(np.asarray(play(variables)) - whole).max())
+        return float(largest_error(variables, whole, inputs))
 
     try:
-        rounded = round_weights(params, error, TOLERANCE)
+        rounded = round_weights(variables, error, TOLERANCE)
     except ValueError as wrong:
         raise ValueError(f"the {player} cannot be shown: {wrong}") from wrong
-    layers = params["params"]
-    for number in range(len(layers)):
-        layer = f"Dense_{number}"
-        bias = np.asarray(layers[layer]["bias"], np.float32)
-        pack.add_rounded(f"{player}/{number}/kernel", *rounded[layer])
-        pack.add(f"{player}/{number}/bias", bias)
+    for i, layer in enumerate(layers):
+        values, step = rounded[str(i)]
+        pack.add_rounded(f"{player}/{i}/kernel", networks.as_matrix(layer.kind, values), step)
+        pack.add(f"{player}/{i}/bias", layer.bias)
 
 
-def _load_config(workdir: Path) -> MLPGANConfig:
-    try:
-        return MLPGANConfig.load(workdir)
-    except ValueError as error:
-        raise ValueError(
-            f"the playground plays with runs of experiments/{MLPGANConfig.experiment_name()}.py, "
-            f"fully connected networks, alone: {error}"
-        ) from error
+def _classes(config: MLPGANConfig | DCGANConfig) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return config.classes if isinstance(config, DCGANConfig) else ()
 
 
-def _read_story(workdir: Path) -> Story | None:
+def _given(labels: jax.Array | None) -> list[jax.Array]:
+    """What a network is called with of labels, beside its latents or images."""
+    return [] if labels is None else [labels]
+
+
+def _conditions(
+    config: MLPGANConfig | DCGANConfig, labels: jax.Array | None, beside: jax.Array
+) -> jax.Array:
+    """The labels as one-hot vectors, float32 [n, k]; k is 0 if there are none."""
+    if labels is None:
+        return jnp.zeros((len(beside), 0))
+    return one_hot(labels, config.num_classes, len(labels))
+
+
+def _read_story(workdir: Path, config: MLPGANConfig | DCGANConfig) -> Story | None:
     held = Workdir(workdir, keep_checkpoints=1)
     try:
         rows = [row for row in held.rows() if {"epoch", *CURVES} <= row.keys()]
@@ -235,31 +329,42 @@ def _read_story(workdir: Path) -> Story | None:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{held.metrics_csv} is damaged: {error}") from error
     grids = _spread(list(held.grids().items()), MOST_FRAMES)
-    frames = [_read_frame(path) for _, path in grids]
+    classes = _classes(config)
+    if classes:
+        # As `DCGANConfig.picture` has them.
+        shape = len(classes[0][1]), GRID_COLUMNS
+        columns = min(shape[0], MOST_FRAME_CLASSES)
+        order = np.arange(GRID_COLUMNS * columns).reshape(columns, -1).T[:FRAME_ROWS].ravel()
+    else:
+        shape, columns, order = (8, 8), FRAME_COLUMNS, np.arange(FRAME_ROWS * FRAME_COLUMNS)
+    frames = [_read_frame(path, *shape)[order] for _, path in grids]
     if not rows and not frames:
         return None
     return Story(
         epochs=[epoch for epoch, _ in grids],
-        frames=np.array(frames, np.uint8).reshape(-1, FRAME_IMAGES, *IMAGE_SHAPE[:2]),
+        frames=np.array(frames, np.uint8).reshape(-1, len(order), *IMAGE_SHAPE[:2]),
         rows=_spread(rows, MOST_ROWS),
+        columns=columns,
     )
 
 
-def _read_frame(path: Path) -> np.ndarray:
-    """The first images of a run's grid, uint8 [FRAME_IMAGES, 28, 28]."""
+def _read_frame(path: Path, rows: int, columns: int) -> np.ndarray:
+    """The images of a run's grid, uint8 [rows * columns, 28, 28]."""
     try:
         canvas = images.read_png(path)
     except (ValueError, SyntaxError) as error:  # Pillow's of broken files.
         raise ValueError(f"{path} is damaged: {error}") from error
     canvas = canvas[::PICTURE_SCALE, ::PICTURE_SCALE]
-    if canvas.shape != (238, 238, 1):
-        raise ValueError(f"{path} is not the grid of 8x8 images of 28x28 that a run draws")
+    if canvas.shape != (30 * rows - 2, 30 * columns - 2, 1):
+        raise ValueError(
+            f"{path} is not the grid of {rows}x{columns} images of 28x28 that a run draws"
+        )
     cells = [
         canvas[30 * row : 30 * row + 28, 30 * column : 30 * column + 28, 0]
-        for row in range(8)
-        for column in range(8)
+        for row in range(rows)
+        for column in range(columns)
     ]
-    return np.stack(cells[:FRAME_IMAGES])
+    return np.stack(cells)
 
 
 def _spread(items: list[Any], most: int) -> list[Any]:

@@ -3,13 +3,7 @@
 const SHOWN = 24;
 const BINS = 20;
 // Images judged at a time, so that the page stays at hand meanwhile.
-const CROWD_BLOCK = 20;
-
-function pickReal(count) {
-  const left = realImages.map((_, i) => i);
-  return Array.from({ length: count }, () =>
-    realImages[left.splice(Math.floor(Math.random() * left.length), 1)[0]]);
-}
+const CROWD_BLOCK = 6;
 
 function startPolice() {
   const crowd = { real: [], fake: [] };
@@ -18,25 +12,28 @@ function startPolice() {
   function others() {
     shown = [
       [byId("real-grid"), pickReal(Math.min(SHOWN, REAL_COUNT))],
-      [byId("fake-grid"), generate(Array.from({ length: SHOWN }, drawLatent))],
-    ].map(([grid, images]) => ({ grid, images, beliefs: judge(images) }));
+      [byId("fake-grid"), makeFresh(SHOWN)],
+    ].map(([grid, { images, conditions }]) =>
+      ({ grid, images, conditions, beliefs: judge(images, conditions) }));
     showGrids();
   }
 
   function showGrids() {
     const sorted = byId("sort").getAttribute("aria-pressed") === "true";
-    for (const { grid, images, beliefs } of shown) {
+    for (const { grid, images, conditions, beliefs } of shown) {
       const order = images.map((_, i) => i);
       if (sorted) order.sort((a, b) => beliefs[b] - beliefs[a]);
-      grid.replaceChildren(...order.map((i, place) => judgedCell(images[i], beliefs[i], place)));
+      grid.replaceChildren(...order.map((i, place) =>
+        judgedCell(images[i], beliefs[i], place, nameOf(conditions[i]))));
     }
   }
 
   function judgeCrowd() {
     const from = crowd.real.length;
     const real = realImages.slice(from, from + CROWD_BLOCK);
-    crowd.real.push(...judge(real));
-    crowd.fake.push(...judge(generate(real.map(drawLatent))));
+    const fake = makeFresh(real.length);
+    crowd.real.push(...judge(real, real.map((_, i) => conditionOf(FACTS.labels[from + i]))));
+    crowd.fake.push(...judge(fake.images, fake.conditions));
     showCrowd();
     if (crowd.real.length < REAL_COUNT) setTimeout(judgeCrowd, 0);
   }

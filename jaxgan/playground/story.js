@@ -1,6 +1,5 @@
 // Part 4: the run, epoch by epoch.
 
-const FRAME_PIXELS = 6 * 30 - 2;
 const PLAY_MILLISECONDS = 450;
 const BELIEF_TICKS = [[0, "0"], [0.25, "1/4"], [0.5, "1/2"], [0.75, "3/4"], [1, "1"]];
 
@@ -11,7 +10,9 @@ function startStory() {
     byId("story-about").textContent = say("noStory");
     return;
   }
-  const { curves } = FACTS.story;
+  const { curves, columns } = FACTS.story;
+  const count = SHAPES.frames[1];
+  const [width, height] = [columns, count / columns].map((cells) => 30 * cells - 2);
   const hasFrames = FACTS.story.epochs.length > 0;
   const hasCurves = curves.epoch.length > 0;
   const lastEpoch = Math.max(...FACTS.story.epochs, ...curves.epoch, 0);
@@ -30,16 +31,16 @@ function startStory() {
 
   function drawFrame(stop) {
     const canvas = byId("frame");
-    const sheet = new Float32Array(FRAME_PIXELS * FRAME_PIXELS);
-    for (let number = 0; number < 36; number++) {
-      const [row, column] = [Math.floor(number / 6) * 30, (number % 6) * 30];
+    const sheet = new Float32Array(width * height);
+    for (let number = 0; number < count; number++) {
+      const [row, column] = [Math.floor(number / columns) * 30, (number % columns) * 30];
       for (let pixel = 0; pixel < PIXELS; pixel++) {
-        const place = (row + Math.floor(pixel / 28)) * FRAME_PIXELS + column + (pixel % 28);
-        sheet[place] = storyFrames[(stop * 36 + number) * PIXELS + pixel] / 15;
+        const place = (row + Math.floor(pixel / 28)) * width + column + (pixel % 28);
+        sheet[place] = storyFrames[(stop * count + number) * PIXELS + pixel] / 15;
       }
     }
-    paint(canvas, sheet, FRAME_PIXELS);
-    canvas.setAttribute("aria-label", say("frameLabel", { epoch: stops[stop] }));
+    paint(canvas, sheet, width);
+    canvas.setAttribute("aria-label", say("frameLabel", { epoch: stops[stop], count }));
   }
 
   function drawCurves(id, names, { label, yName, yRange, yDigits, isBelief }) {
@@ -130,6 +131,7 @@ function startStory() {
     showLater();
   });
   const showLater = atNextFrame(show);
+  Object.assign(byId("frame"), { width, height });
   if (!hasFrames) byId("frame").replaceWith(make("p", "missing"));
   if (!hasCurves) {
     for (const id of ["beliefs", "losses"]) byId(id).replaceWith(make("p", "missing"));

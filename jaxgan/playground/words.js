@@ -26,6 +26,8 @@ const WORDS = {
       "or copies one.",
     freshTitle: "Fresh from the press",
     fresh: "Fresh {digits}",
+    whichClass: "Which {digit}",
+    anyClass: "any",
     freshHint:
       "Below each: how probable the police find it that it is real (✓ passes, ✗ is caught). Pick two.",
     bigTitle: "Bend it",
@@ -37,6 +39,12 @@ const WORDS = {
     policeAbout:
       "The discriminator looks at an image and says how probable it is that the image is real. At " +
       "1/2 it cannot tell: that is what the counterfeiter is after. ✓ passes for real, ✗ does not.",
+    policeTold:
+      "These police are told what each image is to show: a real one is judged with its own label, a " +
+      "fake with the one that it was made for.",
+    policeAveraged:
+      "While they learnt, each image was normalised by those judged together with it, all real or all " +
+      "fake; here it is by averages over both, so they may be stricter or more lenient than then.",
     realTitle: "Real, from {dataset}",
     fakeTitle: "Fake, made just now",
     others: "Other {digits}",
@@ -57,6 +65,8 @@ const WORDS = {
     padHint:
       "With mouse or finger; by keyboard, the arrows move the pen and the space bar puts it down or " +
       "lifts it. It is centred and scaled as {dataset} is.",
+    padTold: "These police are told what an image is to show: say which {digit} you draw.",
+    taken: "Taken as: {name}",
     padLabel: "Drawing pad",
     seen: "What the police see",
     undo: "Undo",
@@ -66,6 +76,7 @@ const WORDS = {
     gameHint: "Ten images. Which are real? Keys: R for real, F for fake, Enter for the next.",
     gameImage: "The image to judge",
     turn: "Image {number} of 10",
+    turnOfClass: "Image {number} of 10, label {name}",
     sayReal: "Real",
     sayFake: "Fake",
     next: "Next",
@@ -87,11 +98,12 @@ const WORDS = {
     pause: "Pause",
     epoch: "Epoch {epoch} of {last}",
     epochWord: "epoch",
-    framesTitle: "The same 36 random numbers, again and again",
+    framesTitle: "The same {numbers} random numbers, again and again",
     framesHint: "Each place in the sheet is one {digit} growing up.",
+    framesOfClasses: "Each column is asked for one class, each row has the same random numbers.",
     noFrames: "This run kept no samples.",
     noCurves: "This run kept no metrics.",
-    frameLabel: "36 generated {digits} at epoch {epoch}",
+    frameLabel: "{count} generated {digits} at epoch {epoch}",
     beliefsTitle: "What the police believe",
     lossesTitle: "The losses of both",
     equilibrium: "1/2: cannot tell",
@@ -105,6 +117,7 @@ const WORDS = {
     fake: "fake",
     verdict: "The police: “{word}” ({percent} real)",
     imageLabel: "{digit} {number}: {percent} real",
+    classLabel: "{digit} {number} ({name}): {percent} real",
     revealedLabel: "{digit} {number}: {word}",
     hiddenLabel: "{digit} {number}",
     bigLabel: "The picked {digit}",
@@ -137,6 +150,8 @@ const WORDS = {
       "lại cái nào.",
     freshTitle: "Vừa ra lò",
     fresh: "In loạt mới",
+    whichClass: "{digit} nào",
+    anyClass: "bất kỳ",
     freshHint:
       "Dưới mỗi {digit}: cảnh sát cho rằng nó thật với xác suất bao nhiêu (✓ lọt, ✗ bị bắt). Hãy chọn hai cái.",
     bigTitle: "Uốn nắn",
@@ -148,6 +163,12 @@ const WORDS = {
     policeAbout:
       "Bộ phân biệt nhìn một ảnh rồi cho biết xác suất ảnh đó là thật. Ở mức 1/2, nó không phân biệt " +
       "nổi: đó là điều kẻ làm giả nhắm tới. ✓ là lọt, ✗ là bị bắt.",
+    policeTold:
+      "Cảnh sát này được cho biết mỗi ảnh phải là gì: ảnh thật được xét theo nhãn của chính nó, ảnh " +
+      "giả theo nhãn mà nó được làm ra.",
+    policeAveraged:
+      "Khi học, mỗi ảnh được chuẩn hoá theo những ảnh xét cùng lúc, toàn thật hoặc toàn giả; ở đây thì " +
+      "theo trung bình của cả hai, nên họ có thể khắt khe hay dễ dãi hơn lúc ấy.",
     realTitle: "Thật, từ {dataset}",
     fakeTitle: "Giả, vừa làm xong",
     others: "Loạt khác",
@@ -168,6 +189,8 @@ const WORDS = {
     padHint:
       "Dùng chuột hoặc ngón tay; bằng bàn phím thì phím mũi tên di bút, phím cách hạ hoặc nhấc bút. " +
       "Hình được căn giữa và co giãn như {dataset}.",
+    padTold: "Cảnh sát này được báo trước ảnh phải là gì: hãy chọn {digit} bạn vẽ.",
+    taken: "Được coi là: {name}",
     padLabel: "Bảng vẽ",
     seen: "Cảnh sát thấy",
     undo: "Bỏ nét cuối",
@@ -177,6 +200,7 @@ const WORDS = {
     gameHint: "Mười ảnh. Cái nào thật? Phím: R là thật, F là giả, Enter là tiếp.",
     gameImage: "Ảnh cần xét",
     turn: "Ảnh {number} trong 10",
+    turnOfClass: "Ảnh {number} trong 10, nhãn {name}",
     sayReal: "Thật",
     sayFake: "Giả",
     next: "Tiếp",
@@ -198,11 +222,12 @@ const WORDS = {
     pause: "Dừng",
     epoch: "Epoch {epoch} trên {last}",
     epochWord: "epoch",
-    framesTitle: "Vẫn 36 bộ số ngẫu nhiên ấy, lần này qua lần khác",
+    framesTitle: "Vẫn {numbers} bộ số ngẫu nhiên ấy, lần này qua lần khác",
     framesHint: "Mỗi ô là một {digit} đang lớn dần.",
+    framesOfClasses: "Mỗi cột được yêu cầu một lớp, mỗi hàng chung một bộ số ngẫu nhiên.",
     noFrames: "Lần huấn luyện này không giữ ảnh mẫu.",
     noCurves: "Lần huấn luyện này không giữ số đo.",
-    frameLabel: "36 {digits} sinh ra ở epoch {epoch}",
+    frameLabel: "{count} {digits} sinh ra ở epoch {epoch}",
     beliefsTitle: "Cảnh sát tin gì",
     lossesTitle: "Mất mát của hai bên",
     equilibrium: "1/2: không phân biệt nổi",
@@ -216,11 +241,12 @@ const WORDS = {
     fake: "giả",
     verdict: "Cảnh sát: “{word}” ({percent} thật)",
     imageLabel: "{digit} {number}: {percent} thật",
+    classLabel: "{digit} {number} ({name}): {percent} thật",
     revealedLabel: "{digit} {number}: {word}",
     hiddenLabel: "{digit} {number}",
     bigLabel: "{digit} đã chọn",
     footer:
-      "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu. {digits} " +
+      "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu. Các {digits} " +
       "thật: MNIST của Y. LeCun và C. Cortes, CC BY-SA 3.0.",
     footerOther: "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu.",
     fromRun: "Làm bằng jaxgan từ",
@@ -254,6 +280,7 @@ function setLanguage(chosen) {
   document.documentElement.lang = chosen;
   document.title = `${say("title")}: ${FACTS.run}`;
   const values = { count: REAL_COUNT, loss: FACTS.loss, size: LATENT_SIZE };
+  if (FACTS.story) values.numbers = FACTS.story.latents;
   for (const element of document.querySelectorAll("[data-t]")) {
     element.textContent = say(element.dataset.t, values);
   }

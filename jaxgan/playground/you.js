@@ -59,6 +59,8 @@ function startPad() {
   const pad = byId("pad");
   const side = pad.width;
   const context = pad.getContext("2d", { willReadFrequently: true });
+  // The numbers of the classes that the drawing is said to be of.
+  const drawn = FACTS.attributes.map(() => 0);
   // Each a list of points [x, y].
   let strokes = [];
   let pointer = null;
@@ -83,10 +85,17 @@ function startPad() {
     const ink = Float32Array.from({ length: side * side }, (_, i) => data[4 * i + 3] / 255);
     const image = asMnist(ink, side);
     byId("undo").disabled = byId("clear").disabled = !strokes.length;
-    if (image) showVerdict(byId("pad-verdict"), judge([image])[0]);
+    if (image) showJudged(image);
     else byId("pad-verdict").replaceChildren(make("span", "", say("padEmpty")));
     paint(byId("seen"), image ?? new Float32Array(PIXELS));
     if (document.activeElement === pad && pad.matches(":focus-visible")) drawPen();
+  }
+
+  function showJudged(image) {
+    const condition = conditionOf(drawn);
+    showVerdict(byId("pad-verdict"), judge([image], [condition])[0]);
+    const name = nameOf(condition);
+    if (name) byId("pad-verdict").append(make("span", "taken", say("taken", { name })));
   }
 
   function drawPen() {
@@ -154,20 +163,22 @@ function startPad() {
     pen.isDown = false;
     show();
   });
+  makePickers(byId("drawn"), drawn, show);
   show();
   redraws.push(show);
 }
 
 function startGame() {
   const games = { you: 0, police: 0, drawn: 0 };
-  // Of each round: {image, isReal, belief, answer}; answer is null until it is given.
+  // Of each round: {image, name, isReal, belief, answer}; answer is null until it is given.
   let rounds;
 
   function begin() {
     rounds = Array.from({ length: ROUNDS }, () => {
       const real = Math.random() < 0.5;
-      const [image] = real ? pickReal(1) : generate([drawLatent()]);
-      return { image, isReal: real, belief: judge([image])[0], answer: null };
+      const { images, conditions } = real ? pickReal(1) : makeFresh(1);
+      const [belief] = judge(images, conditions);
+      return { image: images[0], name: nameOf(conditions[0]), isReal: real, belief, answer: null };
     });
     at = 0;
     show();
@@ -214,7 +225,8 @@ function startGame() {
     const isTold = round.answer !== null;
     const isOver = isTold && at === ROUNDS - 1;
     paint(byId("game-image"), round.image);
-    byId("game-turn").textContent = say("turn", { number: at + 1 });
+    const turn = round.name ? "turnOfClass" : "turn";
+    byId("game-turn").textContent = say(turn, { number: at + 1, name: round.name });
     const marks = rightOnes();
     const score = points();
     for (const who of ["you", "police"]) {

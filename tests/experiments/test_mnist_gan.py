@@ -44,6 +44,8 @@ def together(several, run_script):
 def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
     done = run_script("mnist_gan.py", *SMALL, "--devices", "all", "--epochs", 2, devices=4)
     assert done.returncode == 0, done.stderr
+    play = "python experiments/playground.py --workdir runs/mnist_gan"
+    assert f"\nPlay:      {play}\n" in done.stdout
     workdir = tmp_path / "runs" / "mnist_gan"
     assert sorted(path.name for path in workdir.iterdir()) == [
         "checkpoints",

@@ -50,12 +50,12 @@ def test_without_a_run_it_is_the_pair_of_the_package(call_script, tmp_path):
         (("--workdir", "elsewhere"), "there is no run in elsewhere"),
         (("--workdir", "run", "--out", "page.txt"), "--out must end in .html, not 'page.txt'"),
         (("--workdir", "run", "--out", "run/config.json/page.html"), "config.json"),
-        (("--workdir", "other"), "fully connected networks, alone"),
+        (("--workdir", "other"), "and experiments/dcgan.py alone; other is a run"),
     ],
 )
 def test_mistakes_end_in_one_line_and_write_nothing(call_script, trained, arguments, message):
     (trained.parent / "other").mkdir()
-    (trained.parent / "other" / "config.json").write_text('{"experiment": "dcgan"}')
+    (trained.parent / "other" / "config.json").write_text('{"experiment": "pix2pix"}')
     before = sorted(trained.parent.rglob("*"))
     done = call_script("playground.py", *arguments)
     assert done.returncode == 2 and done.stdout == ""

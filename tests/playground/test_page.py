@@ -127,8 +127,8 @@ def test_a_run_without_a_checkpoint(tmp_path):
 
 
 def test_a_run_of_other_networks(tmp_path):
-    (tmp_path / "config.json").write_text('{"experiment": "dcgan"}')
-    with pytest.raises(ValueError, match="fully connected networks, alone: .* run of 'dcgan'"):
+    (tmp_path / "config.json").write_text('{"experiment": "my_gan"}')
+    with pytest.raises(ValueError, match="this is a run of 'my_gan', not of one of mnist_gan"):
         page.of_run(tmp_path)
 
 
