@@ -21,4 +21,4 @@ def test_the_ring_of_gaussians(tmp_path):
     modes, near = re.fullmatch(
         r"(\d) of 8 modes, (\d+)% of the samples near one\n", done.stdout
     ).groups()
-    assert int(modes) == 8 and int(near) >= 80, done.stdout
+    assert int(modes) == 8 and int(near) >= 75, done.stdout
