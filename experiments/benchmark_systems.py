@@ -101,7 +101,8 @@ def config_of(case: Case, batch_size: int):
 
     settings = dict(dataset=case.dataset, image_shape=case.image_shape, batch_size=batch_size)
     if case.system == "dcgan":
-        return DCGANConfig(conditional=True, **settings)
+        # Plain training: the default has penalties that the twins have not.
+        return DCGANConfig(recipe="textbook", conditional=True, **settings)
     return Pix2PixConfig(**settings)
 
 
