@@ -90,6 +90,14 @@ class Page:
             assert time.monotonic() < deadline, f"never true: {expression}; {self.problems}"
             time.sleep(0.02)
 
+    def wait_for_problem(self) -> None:
+        """Waits for what the page throws, which may come after what it shows, and takes it off."""
+        deadline = time.monotonic() + SECONDS
+        while not self.problems:
+            self._receive(deadline)
+        assert len(self.problems) == 1, self.problems
+        self.problems.clear()
+
     def settle(self) -> None:
         """Waits until what is to be drawn at the next frame has been drawn."""
         self.run("new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
