@@ -1222,6 +1222,34 @@ def report_of(results: Results) -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def measure_and_report(
+    config: Any,
+    suffix: str,
+    measure: Callable[[Any, Path], Any],
+    report_of: Callable[[Any], str],
+) -> None:
+    """Measures, prints the table, and writes it and all numbers to `config.out`, each file whole.
+
+    Args:
+        config: what `measure` is called with, beside a folder for its files.
+        suffix: what the files' names have after the machine's.
+        measure: -> a dataclass of results, `about` among them (see `describe`).
+        report_of: results -> the table, as Markdown.
+    """
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        results = measure(config, Path(scratch))
+    name = file_name(results.about["machine"]) + suffix
+    with written_whole(out / f"{name}.json") as beside:
+        beside.write_text(json.dumps(dataclasses.asdict(results), indent=1) + "\n")
+    table = report_of(results)
+    with written_whole(out / f"{name}.md") as beside:
+        beside.write_text(table)
+    print(table)
+    say(f"in {out / name}.md, all numbers in {name}.json")
+
+
 def main() -> None:
     if sys.argv[1:2] == [WORKER]:
         work(Job.from_json(sys.argv[2]), WORKERS)
@@ -1235,18 +1263,7 @@ def main() -> None:
         return
     with flags.user_errors():
         config = flags.parse(BenchmarkConfig, sys.argv[1:], description=__doc__)
-        out = Path(config.out)
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-            results = measure(config, Path(scratch))
-        name = file_name(results.about["machine"]) + ("-quick" if config.quick else "")
-        with written_whole(out / f"{name}.json") as beside:
-            beside.write_text(json.dumps(dataclasses.asdict(results), indent=1) + "\n")
-        table = report_of(results)
-        with written_whole(out / f"{name}.md") as beside:
-            beside.write_text(table)
-    print(table)
-    say(f"in {out / name}.md, all numbers in {name}.json")
+        measure_and_report(config, "-quick" if config.quick else "", measure, report_of)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ of torch_systems.py. All is float32, on CPUs.
 import dataclasses
 import functools
 import importlib.util
-import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +22,6 @@ import benchmark
 from benchmark import Contender, Job, Report, Worker, say
 
 from jaxgan import flags
-from jaxgan.files import written_whole
 
 JAXGAN = "jaxgan"
 # Way of torch_systems.py -> its column.
@@ -277,18 +274,7 @@ def main() -> None:
         return
     with flags.user_errors():
         config = flags.parse(SystemsConfig, sys.argv[1:], description=__doc__)
-        out = Path(config.out)
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-            results = measure(config, Path(scratch))
-        name = f"{benchmark.file_name(results.about['machine'])}-{config.system}"
-        with written_whole(out / f"{name}.json") as beside:
-            beside.write_text(json.dumps(dataclasses.asdict(results), indent=1) + "\n")
-        table = report_of(results)
-        with written_whole(out / f"{name}.md") as beside:
-            beside.write_text(table)
-    print(table)
-    say(f"in {out / name}.md, all numbers in {name}.json")
+        benchmark.measure_and_report(config, f"-{config.system}", measure, report_of)
 
 
 if __name__ == "__main__":
