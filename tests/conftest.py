@@ -31,6 +31,7 @@ def compilation_cache(tmp_path_factory):
     """So that a program that many tests run is compiled once. The user's own is left alone."""
     directory = tmp_path_factory.mktemp("cache")
     jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     return directory
 
 
@@ -47,6 +48,7 @@ def start_script(compilation_cache, tmp_path):
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices),
             "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "PYTHONWARNINGS": NOTHING_DEPRECATED,
         }
         process = subprocess.Popen(

@@ -1,17 +1,57 @@
+import signal
+
 import pytest
-from small_run import flags
+from small_run import SMALL, wait_for
+
+from jaxgan.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope="session")
-def straight(tmp_path_factory):
-    """Where the run of three epochs that nothing disturbs is, once a test has made it."""
-    return tmp_path_factory.mktemp("straight") / "run"
+def kept(tmp_path_factory):
+    """A folder for runs that many tests look at, and what each of them printed, by its name."""
+    return tmp_path_factory.mktemp("kept"), {}
 
 
 @pytest.fixture
-def undisturbed(straight, run_script):
-    """The work dir of three epochs on two devices that nothing disturbed."""
-    if not straight.exists():
-        done = run_script("mnist_gan.py", *flags(straight, "--epochs", 3), devices=2)
+def run_once(kept, run_script):
+    """(name, script, *arguments) -> the work dir of a run on two devices that nothing disturbs,
+    and what it printed. The first test that wants it makes it; none may change it."""
+    folder, printed = kept
+
+    def run(name, script, *arguments):
+        workdir = folder / name
+        if name not in printed:
+            done = run_script(script, *arguments, "--workdir", workdir, devices=2)
+            assert done.returncode == 0, done.stderr
+            printed[name] = done.stdout
+        return workdir, printed[name]
+
+    return run
+
+
+@pytest.fixture
+def undisturbed(run_once):
+    """The work dir of three epochs of `small_run`'s networks."""
+    workdir, _ = run_once("straight", "mnist_gan.py", *SMALL, "--epochs", 3)
+    return workdir
+
+
+@pytest.fixture
+def killed_and_gone_on_with(start_script, run_script, tmp_path):
+    """(script, *arguments) -> the work dir of a run on two devices that was killed after a save,
+    and then ended by the same command."""
+
+    def run(script, *arguments):
+        workdir = tmp_path / "killed"
+        command = (script, *arguments, "--workdir", workdir)
+        process = start_script(*command, devices=2)
+        wait_for(lambda: Checkpoints(workdir / "checkpoints").steps(), process)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
+        done = run_script(*command, devices=2)
         assert done.returncode == 0, done.stderr
-    return straight
+        assert "going on after" in done.stdout
+        return workdir
+
+    return run

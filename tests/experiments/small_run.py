@@ -5,12 +5,18 @@ import time
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import pytest
 
 from jaxgan.checkpoints import Checkpoints
 
 # Small networks, 60 steps an epoch in 12 calls.
 SMALL = ("--generator-widths", 32, "--discriminator-widths", 32, "--batch-size", 1000)
 STEPS_PER_EPOCH = 60
+
+
+def slow(*values):
+    """Values of a parametrised test that are for `pytest -m slow`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def flags(workdir, *more):

@@ -2,13 +2,12 @@
 
 import csv
 import json
-import signal
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import assert_same_run, wait_for
+from small_run import assert_same_run
 
 import jaxgan
 from jaxgan import game
@@ -23,21 +22,13 @@ SMALL = (
 STEPS_PER_EPOCH = 18
 
 
-@pytest.fixture(scope="module")
-def several(tmp_path_factory):
-    """Where the runs of two seeds are, once a test has made them."""
-    return tmp_path_factory.mktemp("several") / "run"
-
-
 @pytest.fixture
-def together(several, run_script):
+def together(run_once):
     """The work dir of the seeds 0 and 1 trained at once on two devices, undisturbed."""
-    if not several.exists():
-        done = run_script("dcgan.py", *SMALL, "--seeds", 2, "--workdir", several, devices=2)
-        assert done.returncode == 0, done.stderr
-        assert "toon_faces: 18,000 images 64x64x3 brought to 16x16x3" in done.stdout
-        assert "batch 1000 over 2 CPU devices; 18 steps an epoch" in done.stdout
-    return several
+    workdir, printed = run_once("dcgan", "dcgan.py", *SMALL, "--seeds", 2)
+    assert "toon_faces: 18,000 images 64x64x3 brought to 16x16x3" in printed
+    assert "batch 1000 over 2 CPU devices; 18 steps an epoch" in printed
+    return workdir
 
 
 def test_what_a_conditional_run_leaves(together):
@@ -74,18 +65,9 @@ def test_its_picture_has_a_row_for_each_colour_of_hair(together):
 
 
 def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_as_its_seed_among_several(
-    together, start_script, run_script, tmp_path
+    together, killed_and_gone_on_with
 ):
-    workdir = tmp_path / "run"
-    command = ("dcgan.py", *SMALL, "--seed", 1, "--workdir", workdir)
-    process = start_script(*command, devices=2)
-    wait_for(lambda: Checkpoints(workdir / "checkpoints").steps(), process)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
-    done = run_script(*command, devices=2)
-    assert done.returncode == 0, done.stderr
-    assert "going on after" in done.stdout
+    workdir = killed_and_gone_on_with("dcgan.py", *SMALL, "--seed", 1)
     assert_same_run(workdir, together / "seed_1")
 
 

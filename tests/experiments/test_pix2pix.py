@@ -2,12 +2,11 @@
 
 import csv
 import json
-import signal
 
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import assert_same_run, wait_for
+from small_run import assert_same_run
 
 import jaxgan
 from jaxgan.checkpoints import Checkpoints
@@ -22,20 +21,12 @@ SMALL = (
 STEPS_PER_EPOCH = 18
 
 
-@pytest.fixture(scope="module")
-def several(tmp_path_factory):
-    """Where the runs of two seeds are, once a test has made them."""
-    return tmp_path_factory.mktemp("several") / "run"
-
-
 @pytest.fixture
-def together(several, run_script):
+def together(run_once):
     """The work dir of the seeds 0 and 1 trained at once on two devices, undisturbed."""
-    if not several.exists():
-        done = run_script("pix2pix.py", *SMALL, "--seeds", 2, "--workdir", several, devices=2)
-        assert done.returncode == 0, done.stderr
-        assert "batch 1000 over 2 CPU devices; 18 steps an epoch" in done.stdout
-    return several
+    workdir, printed = run_once("pix2pix", "pix2pix.py", *SMALL, "--seeds", 2)
+    assert "batch 1000 over 2 CPU devices; 18 steps an epoch" in printed
+    return workdir
 
 
 def test_what_a_run_leaves(together):
@@ -68,19 +59,11 @@ def test_its_picture_is_input_output_and_truth_side_by_side(together):
         assert np.abs(tiles[1] - face).max() > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_as_its_seed_among_several(
-    together, start_script, run_script, tmp_path
+    together, killed_and_gone_on_with
 ):
-    workdir = tmp_path / "run"
-    command = ("pix2pix.py", *SMALL, "--seed", 1, "--workdir", workdir)
-    process = start_script(*command, devices=2)
-    wait_for(lambda: Checkpoints(workdir / "checkpoints").steps(), process)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
-    done = run_script(*command, devices=2)
-    assert done.returncode == 0, done.stderr
-    assert "going on after" in done.stdout
+    workdir = killed_and_gone_on_with("pix2pix.py", *SMALL, "--seed", 1)
     assert_same_run(workdir, together / "seed_1")
 
 

@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, wait_for
+from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, slow, wait_for
 
 from jaxgan.checkpoints import Checkpoints
 
@@ -70,7 +70,7 @@ def test_a_pair_of_which_one_is_told_to_stop_saves_and_goes_on(undisturbed, star
     assert_same_run(workdir, undisturbed)
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("victim", [0, slow(1)])
 def test_a_pair_of_which_one_is_killed_stops_and_ends_bit_for_bit_the_same(
     undisturbed, start_pair, run_script, tmp_path, victim
 ):

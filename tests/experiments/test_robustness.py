@@ -10,17 +10,13 @@ import time
 
 import numpy as np
 import pytest
-from small_run import STEPS_PER_EPOCH, assert_same_run, flags, wait_for
+from small_run import STEPS_PER_EPOCH, assert_same_run, flags, slow, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxgan.checkpoints import UNFINISHED, Checkpoints
 from jaxgan.files import PARTIAL
 
 NO_SPACE = "No space left on device"
-
-
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def assert_nothing_is_amiss(workdir, undisturbed):
@@ -246,7 +242,8 @@ def test_a_full_disk_ends_it_in_one_line_and_once_there_is_room_it_goes_on(
     assert_nothing_is_amiss(workdir, undisturbed)
 
 
-@pytest.mark.parametrize("folder", [slow("."), "checkpoints"])
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", [".", "checkpoints"])
 def test_a_folder_that_becomes_read_only_ends_it_in_one_line(
     undisturbed, start_script, run_script, tmp_path, mount, folder
 ):
