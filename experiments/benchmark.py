@@ -1222,30 +1222,31 @@ def report_of(results: Results) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def measure_and_report(
+def run(
     config: Any,
     suffix: str,
-    measure: Callable[[Any, Path], Any],
-    report_of: Callable[[Any], str],
+    measured: Callable[[Any, Path], Any],
+    table_of: Callable[[Any], str],
 ) -> None:
-    """Measures, prints the table, and writes it and all numbers to `config.out`, each file whole.
+    """Measures, writes the table and all numbers to `config.out`, each file whole, and prints it.
 
     Args:
-        config: what `measure` is called with, beside a folder for its files.
+        config: what `measured` is called with, beside a folder for its files.
         suffix: what the files' names have after the machine's.
-        measure: -> a dataclass of results, `about` among them (see `describe`).
-        report_of: results -> the table, as Markdown.
+        measured: -> a dataclass of results, `about` among its fields (see `describe`).
+        table_of: results -> the table, as Markdown.
     """
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        results = measure(config, Path(scratch))
-    name = file_name(results.about["machine"]) + suffix
-    with written_whole(out / f"{name}.json") as beside:
-        beside.write_text(json.dumps(dataclasses.asdict(results), indent=1) + "\n")
-    table = report_of(results)
-    with written_whole(out / f"{name}.md") as beside:
-        beside.write_text(table)
+    with flags.user_errors():
+        out = Path(config.out)
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+            results = measured(config, Path(scratch))
+        name = file_name(results.about["machine"]) + suffix
+        with written_whole(out / f"{name}.json") as beside:
+            beside.write_text(json.dumps(dataclasses.asdict(results), indent=1) + "\n")
+        table = table_of(results)
+        with written_whole(out / f"{name}.md") as beside:
+            beside.write_text(table)
     print(table)
     say(f"in {out / name}.md, all numbers in {name}.json")
 
@@ -1263,7 +1264,7 @@ def main() -> None:
         return
     with flags.user_errors():
         config = flags.parse(BenchmarkConfig, sys.argv[1:], description=__doc__)
-        measure_and_report(config, "-quick" if config.quick else "", measure, report_of)
+    run(config, "-quick" if config.quick else "", measure, report_of)
 
 
 if __name__ == "__main__":

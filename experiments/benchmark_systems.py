@@ -274,7 +274,7 @@ def main() -> None:
         return
     with flags.user_errors():
         config = flags.parse(SystemsConfig, sys.argv[1:], description=__doc__)
-        benchmark.measure_and_report(config, f"-{config.system}", measure, report_of)
+    benchmark.run(config, f"-{config.system}", measure, report_of)
 
 
 if __name__ == "__main__":

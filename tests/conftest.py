@@ -48,7 +48,6 @@ def start_script(compilation_cache, tmp_path):
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices),
             "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "PYTHONWARNINGS": NOTHING_DEPRECATED,
         }
         process = subprocess.Popen(

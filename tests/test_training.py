@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from jax.flatten_util import ravel_pytree
+from small_run import slow
 
 from jaxgan import game, training
 from jaxgan.latent_config import ADAM_EPSILON
@@ -18,10 +19,6 @@ from jaxgan.paired_game import paired_gan
 
 BATCH = 32
 STEPS = 20
-
-
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def small_gan(**settings):

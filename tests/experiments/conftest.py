@@ -31,7 +31,7 @@ def run_once(kept, run_script):
 
 @pytest.fixture
 def undisturbed(run_once):
-    """The work dir of three epochs of `small_run`'s networks."""
+    """The work dir of three epochs of `small_run`'s networks that nothing disturbed."""
     workdir, _ = run_once("straight", "mnist_gan.py", *SMALL, "--epochs", 3)
     return workdir
 
