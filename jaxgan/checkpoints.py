@@ -37,6 +37,8 @@ _usual_hook = sys.unraisablehook
 # Orbax's list of an item's variables: a third of a kilobyte each.
 _VARIABLES = "_METADATA"
 _MOST_LIST_BYTES = 16 << 20
+# What TensorStore calls the store of an item's arrays, in all that it says of them.
+_KEY_VALUE_STORE = "OCDBT database"
 # How it lists what `save` gives it: arrays, and what holds none.
 _ARRAY, _EMPTY = "np.ndarray", ("Dict", "None")
 _DTYPES = frozenset({"float32", "float16", "bfloat16", "int32", "uint32"})
@@ -369,10 +371,11 @@ def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
 def _quieten_orbax() -> None:
     """Keeps from the screen, for this process, tracebacks of errors that are raised here as well.
 
-    Orbax logs what it will raise, and TensorStore has no caller for what becomes of the other
-    arrays of a tree once one has failed.
+    Orbax logs what it will raise, and nobody waits for what becomes of the other arrays of a tree
+    once one has failed: of that, TensorStore and asyncio complain.
     """
     logging.getLogger("absl").addFilter(_has_no_traceback)
+    logging.getLogger("asyncio").addFilter(_is_not_of_an_array)
     if sys.unraisablehook is not _pass_on_unraisable:
         global _usual_hook
         _usual_hook, sys.unraisablehook = sys.unraisablehook, _pass_on_unraisable
@@ -380,6 +383,11 @@ def _quieten_orbax() -> None:
 
 def _has_no_traceback(record: logging.LogRecord) -> bool:
     return not record.exc_info
+
+
+def _is_not_of_an_array(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not ("exception was never retrieved" in message and _KEY_VALUE_STORE in message)
 
 
 def _pass_on_unraisable(unraisable: Any) -> None:

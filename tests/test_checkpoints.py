@@ -1,4 +1,6 @@
+import asyncio
 import errno
+import gc
 import json
 import logging
 import shutil
@@ -225,6 +227,28 @@ def test_what_cannot_be_written_is_an_oserror_and_the_last_checkpoint_stays(
     save(tmp_path, 20)
     assert_equal(restore(checkpoints), a_state(20))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
+
+
+# As Orbax leaves the tasks of the other arrays when one has failed: which of them fail too by then
+# is a matter of threads.
+def test_only_of_the_arrays_of_a_checkpoint_nothing_is_said_that_nobody_waits_for(tmp_path, caplog):
+    save(tmp_path, 10)
+
+    async def fail(error):
+        raise error
+
+    async def leave(error):
+        asyncio.ensure_future(fail(error))
+        await asyncio.sleep(0)
+
+    for line in (
+        'RESOURCE_EXHAUSTED: Error writing "params.bias/0" in OCDBT database at local file "x"',
+        "somebody else's",
+    ):
+        asyncio.run(leave(ValueError(line)))
+    gc.collect()
+    (record,) = [record for record in caplog.records if record.name == "asyncio"]
+    assert "somebody else's" in record.getMessage()
 
 
 def test_why_tensorstore_could_not_write_is_found_in_what_it_says(tmp_path, monkeypatch):

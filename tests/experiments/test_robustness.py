@@ -215,7 +215,9 @@ def assert_one_line(process, message):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1, stderr
     lines = [line for line in stderr.splitlines() if line and "images/s" not in line]
-    (line,) = [line for line in lines if not line.startswith("compiling")]
+    lines = [line for line in lines if not line.startswith("compiling")]
+    assert len(lines) == 1, stderr
+    (line,) = lines
     assert line.startswith("mnist_gan.py: error: ")
     assert message in line
     assert "epoch 1" in line or "epoch 2" in line
