@@ -24,6 +24,8 @@ NOTHING_DEPRECATED = ",".join(
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
+# Half of the time would go into making fast what is run once. Scripts are compiled as ever.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session", autouse=True)

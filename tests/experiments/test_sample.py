@@ -63,8 +63,8 @@ def trained(tmp_path):
     return config
 
 
-def test_an_array_of_what_jaxgan_sample_draws(run_script, trained, tmp_path):
-    done = run_script(
+def test_an_array_of_what_jaxgan_sample_draws(call_script, trained, tmp_path):
+    done = call_script(
         *("sample.py", "--workdir", "run", "--num", 7, "--seed", 4, "--out", "new/digits.npz")
     )
     assert done.returncode == 0, done.stderr
