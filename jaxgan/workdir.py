@@ -18,6 +18,10 @@ from jaxgan.files import naming, remove_partial, written_whole
 MOST_FRAMES = 100
 MOST_GRIDS = 200
 PICTURE_SCALE = 2
+_MADE_OF_A_RUN = (
+    *(report.EVALUATION_FILE, "evaluation.png", report.PAIRS_FILE, "pairs.png"),
+    "playground.html",
+)
 
 
 class Workdir:
@@ -224,7 +228,9 @@ class Workdir:
         return [self.path / name for name in names] + files
 
     def _clear(self) -> None:
-        for path in self._left_by_a_run():
+        # What other scripts have made of the run is of another than the one that begins.
+        made_of_it = [self.path / name for name in _MADE_OF_A_RUN]
+        for path in [*self._left_by_a_run(), *made_of_it]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:

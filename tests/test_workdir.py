@@ -138,7 +138,11 @@ def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
     workdir.draw_summary()
     workdir.close()
     (tmp_path / "notes.txt").write_text("mine")
+    made_of_it = ("evaluation.json", "evaluation.png", "pairs.json", "pairs.png", "playground.html")
+    for name in made_of_it:
+        (tmp_path / name).write_text("of the old run")
     opened(tmp_path, resume=False, seed=3).close()
+    assert not any((tmp_path / name).exists() for name in made_of_it)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert not (tmp_path / "metrics.csv").exists()
     assert not (tmp_path / "training.gif").exists()
