@@ -18,6 +18,7 @@ from jaxgan.files import naming, remove_partial, written_whole
 MOST_FRAMES = 100
 MOST_GRIDS = 200
 PICTURE_SCALE = 2
+# By other scripts: of a run that another takes the place of, they are to go with it.
 _MADE_OF_A_RUN = (
     *(report.EVALUATION_FILE, "evaluation.png", report.PAIRS_FILE, "pairs.png"),
     "playground.html",
@@ -225,12 +226,10 @@ class Workdir:
         files = [self.path / versions.FILE_NAME]
         files += [self.metrics_csv, self.training_gif, self.losses_png]
         files += [self.path / report.FILE_NAME]
-        return [self.path / name for name in names] + files
+        return [self.path / name for name in (*names, *_MADE_OF_A_RUN)] + files
 
     def _clear(self) -> None:
-        # What other scripts have made of the run is of another than the one that begins.
-        made_of_it = [self.path / name for name in _MADE_OF_A_RUN]
-        for path in [*self._left_by_a_run(), *made_of_it]:
+        for path in self._left_by_a_run():
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -150,6 +150,13 @@ def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
     assert MLPGANConfig.load(tmp_path).seed == 3
 
 
+def test_what_was_made_of_another_run_is_nothing_to_clear_in_a_folder_that_is_no_runs(tmp_path):
+    (tmp_path / "playground.html").write_text("of a run elsewhere")
+    with pytest.raises(ValueError, match="has playground.html but no config.json, so it is no run"):
+        Workdir(tmp_path, 3).check(config_for(tmp_path))
+    assert (tmp_path / "playground.html").read_text() == "of a run elsewhere"
+
+
 def test_a_folder_is_a_runs_from_its_first_file_on(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr("os.replace", recording(made, os.replace))
