@@ -11,9 +11,9 @@ def main() -> None:
     # Before training begins there is nothing to save: Ctrl-C ends it as SIGTERM does, at once and
     # without a traceback, from the first import on.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from jaxgan import flags
-    from jaxgan.dcgan import DCGANConfig
-    from jaxgan.experiment import Experiment, RunFailed
+    from jaxgan.run import flags
+    from jaxgan.run.experiment import Experiment, RunFailed
+    from jaxgan.systems.dcgan.config import DCGANConfig
 
     with flags.user_errors(), flags.failures(RunFailed):
         config = flags.parse(DCGANConfig, sys.argv[1:], description=__doc__)

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxgan import checkpoints, data, evaluation, flags, plots, report
+from jaxgan import data
 from jaxgan.files import written_whole
-from jaxgan.latent_config import LatentGANConfig
-from jaxgan.metrics import evaluator
+from jaxgan.metrics import evaluation, evaluator
 from jaxgan.metrics.agreement import agreement, classify
-from jaxgan.runs import load_run
+from jaxgan.run import checkpoints, flags, plots, report
+from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.systems.registry import load_run
 
 NUM_COMPARED = 10  # samples drawn beside training images, of each kind
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxgan import checkpoints, flags, images, report
 from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated, load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.pairs import similarity
 from jaxgan.metrics.scoring import embed
-from jaxgan.pix2pix import Pix2PixConfig
-from jaxgan.runs import load_run
+from jaxgan.run import checkpoints, flags, images, report
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
+from jaxgan.systems.registry import load_run
 
 SHOWN = 8
 SCORES = {"l1": ".4f", "psnr": ".2f", "ssim": ".3f", "fid": ".2f"}

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan import checkpoints, flags, weights
+from jaxgan import weights
 from jaxgan.files import written_whole
-from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.run import checkpoints, flags
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 
 @dataclasses.dataclass(frozen=True)

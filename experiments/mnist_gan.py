@@ -11,9 +11,9 @@ def main() -> None:
     # Before training begins there is nothing to save: Ctrl-C ends it as SIGTERM does, at once and
     # without a traceback, from the first import on.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from jaxgan import flags
-    from jaxgan.experiment import Experiment, RunFailed
-    from jaxgan.mlp_gan import MLPGANConfig
+    from jaxgan.run import flags
+    from jaxgan.run.experiment import Experiment, RunFailed
+    from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
     with flags.user_errors(), flags.failures(RunFailed):
         config = flags.parse(MLPGANConfig, sys.argv[1:], description=__doc__)

@@ -11,9 +11,9 @@ def main() -> None:
     # Before training begins there is nothing to save: Ctrl-C ends it as SIGTERM does, at once and
     # without a traceback, from the first import on.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from jaxgan import flags
-    from jaxgan.experiment import Experiment, RunFailed
-    from jaxgan.pix2pix import Pix2PixConfig
+    from jaxgan.run import flags
+    from jaxgan.run.experiment import Experiment, RunFailed
+    from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
     with flags.user_errors(), flags.failures(RunFailed):
         config = flags.parse(Pix2PixConfig, sys.argv[1:], description=__doc__)

@@ -11,9 +11,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from jaxgan import flags
 from jaxgan.files import written_whole
 from jaxgan.playground import page
+from jaxgan.run import flags
 
 FILE_NAME = "playground.html"
 

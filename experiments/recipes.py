@@ -17,10 +17,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxgan import flags
-from jaxgan.config import flag
 from jaxgan.files import written_whole
-from jaxgan.mlp_gan import RECIPES, MLPGANConfig
+from jaxgan.run import flags
+from jaxgan.run.config import flag
+from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig
 
 HERE = Path(__file__).parent
 SCORES = {"fid": ".2f", "kid": ".4f", "precision": ".3f", "recall": ".3f", "modes": ".0f"}

@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from jaxgan import flags, report
+from jaxgan.run import flags, report
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import checkpoints, flags, images
-from jaxgan.dcgan import DCGANConfig
 from jaxgan.files import written_whole
-from jaxgan.latent_config import LatentGANConfig
-from jaxgan.runs import load_run
+from jaxgan.run import checkpoints, flags, images
 from jaxgan.sampling import sample
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.systems.registry import load_run
 
 ENDINGS = (".png", ".npz")
 

@@ -18,9 +18,10 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from jaxgan import data, flags, weights
+from jaxgan import data, weights
 from jaxgan.data import Dataset
 from jaxgan.metrics import evaluator
+from jaxgan.run import flags
 
 EMA_DECAY = 0.998
 

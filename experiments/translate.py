@@ -12,11 +12,12 @@ import numpy as np
 import simple_parsing
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from jaxgan import checkpoints, data, flags, images
-from jaxgan.pix2pix import PAIRS, Pix2PixConfig
-from jaxgan.runs import load_run
-from jaxgan.tasks import TASKS
-from jaxgan.translation import translate
+from jaxgan import data
+from jaxgan.run import checkpoints, flags, images
+from jaxgan.systems.pix2pix.config import PAIRS, Pix2PixConfig
+from jaxgan.systems.pix2pix.tasks import TASKS
+from jaxgan.systems.pix2pix.translation import translate
+from jaxgan.systems.registry import load_run
 
 SCALE = 4
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxgan.latents import NOISES, WALKS, check_noise
-from jaxgan.networks import mlp
+from jaxgan.systems.mlp_gan import networks as mlp
 
 PyTree = Any
 MNIST_GENERATOR = mlp.Generator()

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import game
-from jaxgan.game import GAN, Metrics
-from jaxgan.state import TrainState
+from jaxgan.game import GAN, Metrics, TrainState
 
 PyTree = Any
 AXIS = "devices"

@@ -10,8 +10,7 @@ import optax
 import pytest
 
 from jaxgan import game
-from jaxgan.game import GAN
-from jaxgan.state import Player, TrainState
+from jaxgan.game import GAN, Player, TrainState
 
 G_RATE, D_RATE, MOMENTUM = 0.1, 0.2, 0.5
 BATCH = 8

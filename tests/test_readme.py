@@ -10,10 +10,10 @@ import pytest
 
 import jaxgan
 from jaxgan import game, training
-from jaxgan.checkpoints import Checkpoints
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
-from jaxgan.networks import mlp
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.mlp_gan import networks as mlp
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxgan import sampling
-from jaxgan.networks import dcgan, mlp
 from jaxgan.sampling import generate, interpolate, sample
+from jaxgan.systems.dcgan import networks as dcgan
+from jaxgan.systems.mlp_gan import networks as mlp
 
 SMALL = mlp.Generator(3, (4, 5), (2, 3, 1))
 

@@ -11,11 +11,13 @@ from jax.flatten_util import ravel_pytree
 from small_run import slow
 
 from jaxgan import game, training
-from jaxgan.latent_config import ADAM_EPSILON
-from jaxgan.latent_game import latent_gan
-from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.networks import dcgan, mlp, pix2pix
-from jaxgan.paired_game import paired_gan
+from jaxgan.systems.dcgan import networks as dcgan
+from jaxgan.systems.latent.config import ADAM_EPSILON
+from jaxgan.systems.latent.losses import latent_gan
+from jaxgan.systems.mlp_gan import networks as mlp
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.pix2pix import networks as pix2pix
+from jaxgan.systems.pix2pix.losses import paired_gan
 
 BATCH = 32
 STEPS = 20

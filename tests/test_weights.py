@@ -10,9 +10,9 @@ from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.modes import class_shares
 from jaxgan.metrics.scoring import embed
-from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.networks.mlp import Discriminator
 from jaxgan.sampling import sample
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.mlp_gan.networks import Discriminator
 
 
 def test_nested_variables_come_back_without_pickle(tmp_path, monkeypatch):

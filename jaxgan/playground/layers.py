@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.dcgan import DCGANConfig
-from jaxgan.latent_config import LatentGANConfig
-from jaxgan.networks.convolutions import convolved, doubled
-from jaxgan.networks.dcgan import BATCH_NORM_EPSILON, num_halvings
-from jaxgan.networks.mlp import LEAKY_RELU_SLOPE
+from jaxgan.layers.convolutions import convolved, doubled
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.dcgan.networks import BATCH_NORM_EPSILON, num_halvings
+from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.systems.mlp_gan.networks import LEAKY_RELU_SLOPE
 
 PyTree = Any
 
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     """One layer.
 
     Attributes:
-        kind: what its product is; `double` and `halve` are those of `networks.convolutions`.
+        kind: what its product is; `double` and `halve` are those of `layers.convolutions`.
         activation: what comes after it.
         kernel: float32 [inputs, outputs], or [4, 4, inputs, outputs] of a convolution.
         bias: float32 [outputs].

@@ -14,18 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import checkpoints, data, images
-from jaxgan.dcgan import GRID_COLUMNS, DCGANConfig
+from jaxgan import data
 from jaxgan.latents import NOISES
 from jaxgan.losses import ADVERSARIAL_LOSSES
-from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.networks.dcgan import one_hot
 from jaxgan.playground import layers as networks
 from jaxgan.playground.packing import Pack, round_weights
-from jaxgan.runs import load_run
+from jaxgan.run import checkpoints, images
+from jaxgan.run.workdir import PICTURE_SCALE, Workdir
 from jaxgan.sampling import check_params
+from jaxgan.systems.dcgan.config import GRID_COLUMNS, DCGANConfig
+from jaxgan.systems.dcgan.networks import one_hot
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.registry import load_run
 from jaxgan.weights import pretrained
-from jaxgan.workdir import PICTURE_SCALE, Workdir
 
 PyTree = Any
 

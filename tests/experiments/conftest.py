@@ -3,7 +3,7 @@ import signal
 import pytest
 from small_run import SMALL, wait_for
 
-from jaxgan.checkpoints import Checkpoints
+from jaxgan.run.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope="session")

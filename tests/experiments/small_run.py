@@ -7,7 +7,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxgan.checkpoints import Checkpoints
+from jaxgan.run.checkpoints import Checkpoints
 
 # Small networks, 60 steps an epoch in 12 calls.
 SMALL = ("--generator-widths", 32, "--discriminator-widths", 32, "--batch-size", 1000)

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 import jaxgan
-from jaxgan import data, evaluation, game, training
-from jaxgan.checkpoints import Checkpoints
+from jaxgan import data, game, training
+from jaxgan.metrics import evaluation
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.scoring import embed, score
-from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "evaluate.py"
 

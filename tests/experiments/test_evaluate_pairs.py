@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import checkpoints, game, report, training
+from jaxgan import game, training
 from jaxgan.metrics.pairs import similarity
-from jaxgan.pix2pix import Pix2PixConfig
-from jaxgan.translation import translate
+from jaxgan.run import checkpoints, report
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
+from jaxgan.systems.pix2pix.translation import translate
 
 CONFIG = Pix2PixConfig(task="grey2colour", image_shape=(32, 32, 3), width=2, l1_weight=0.0)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxgan import game, training, weights
-from jaxgan.checkpoints import Checkpoints
-from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 EVALUATION = {"scores": {"samples": {"fid": 1.5}}}
 

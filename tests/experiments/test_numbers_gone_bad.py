@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 import jaxgan
-from jaxgan.checkpoints import Checkpoints
-from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 SMALL = ("--generator-widths", 32, "--discriminator-widths", 32, "--batch-size", 1000)
 STEPS_PER_EPOCH = 60

@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from jaxgan import game, training
-from jaxgan.checkpoints import Checkpoints
-from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.playground import page
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 
 @pytest.fixture

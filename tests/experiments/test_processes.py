@@ -7,7 +7,7 @@ import socket
 import pytest
 from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, slow, wait_for
 
-from jaxgan.checkpoints import Checkpoints
+from jaxgan.run.checkpoints import Checkpoints
 
 TOO_LONG = 60
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxgan import flags
-from jaxgan.mlp_gan import RECIPES, MLPGANConfig
+from jaxgan.run import flags
+from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "recipes.py"
 

@@ -13,8 +13,8 @@ import pytest
 from small_run import STEPS_PER_EPOCH, assert_same_run, flags, slow, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jaxgan.checkpoints import UNFINISHED, Checkpoints
 from jaxgan.files import PARTIAL
+from jaxgan.run.checkpoints import UNFINISHED, Checkpoints
 
 NO_SPACE = "No space left on device"
 

@@ -7,10 +7,10 @@ from PIL import Image
 
 import jaxgan
 from jaxgan import game, training
-from jaxgan.checkpoints import Checkpoints
-from jaxgan.dcgan import DCGANConfig
-from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.pix2pix import Pix2PixConfig
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
 CLASSES = (("hair", ("black", "blond", "grey")), ("eyes", ("wide", "bow")))
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 import jaxgan
 from jaxgan import game, training
-from jaxgan.checkpoints import Checkpoints
-from jaxgan.dcgan import DCGANConfig
-from jaxgan.pix2pix import Pix2PixConfig
-from jaxgan.tasks import edges
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
+from jaxgan.systems.pix2pix.tasks import edges
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "translate.py"
 GREY, COLOUR = (16, 16, 1), (16, 16, 3)

@@ -2,8 +2,8 @@ import jax
 import pytest
 
 from jaxgan import game, training
-from jaxgan.checkpoints import Checkpoints
-from jaxgan.mlp_gan import MLPGANConfig
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 SMALL = {"generator_widths": (16,), "discriminator_widths": (16,), "latent_size": 9}
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from jaxgan import data, game, training
-from jaxgan.checkpoints import Checkpoints
-from jaxgan.dcgan import DCGANConfig
-from jaxgan.mlp_gan import MLPGANConfig
-from jaxgan.pix2pix import Pix2PixConfig
 from jaxgan.playground import layers, page
-from jaxgan.workdir import Workdir
+from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.run.workdir import Workdir
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
 PROGRAM = chromium.find()
 in_a_browser = pytest.mark.skipif(

@@ -11,8 +11,8 @@ import pytest
 
 from jaxgan import data
 from jaxgan.latents import lerp, slerp
-from jaxgan.networks import mlp
 from jaxgan.playground import page
+from jaxgan.systems.mlp_gan import networks as mlp
 
 PROGRAM = chromium.find()
 pytestmark = pytest.mark.skipif(

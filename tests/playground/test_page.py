@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.mlp_gan import MLPGANConfig
 from jaxgan.playground import page
-from jaxgan.workdir import Workdir
+from jaxgan.run.workdir import Workdir
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 
 def write_history(workdir, frames, rows=3):

@@ -1,1 +1,0 @@
-"""Flax modules, one file a family."""

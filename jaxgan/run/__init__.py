@@ -1,0 +1,1 @@
+"""The edge: settings, flags, work dirs, checkpoints, processes, reports."""

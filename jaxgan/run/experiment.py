@@ -1,0 +1,435 @@
+"""A run from beginning to end: the edge where training meets the disk, the screen and signals."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from tqdm import tqdm
+
+from jaxgan import game, training
+from jaxgan.game import TrainState
+from jaxgan.metrics.evaluator import load_evaluator
+from jaxgan.metrics.frechet import Moments, frechet_distance, moments
+from jaxgan.metrics.scoring import embed
+from jaxgan.run import checkpoints, processes, report
+from jaxgan.run.config import RunConfig, flag
+from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
+
+EVALUATED_IMAGES = 10_000
+STDERR = 2
+MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
+# What the processes of a run need not be given alike.
+OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download"})
+# How long a run that lost a process waits for its last save.
+LAST_SAVE_SECONDS = 30
+
+
+class RunFailed(Exception):
+    """A run that could not go on. Its message is one line: what happened, and what to do."""
+
+
+@contextlib.contextmanager
+def _needing_all_processes() -> Iterator[None]:
+    """Makes a `RunFailed` of the error that is JAX's at the loss of another process."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if (line := processes.lost(error)) is None:
+            raise
+        raise RunFailed(line) from error
+
+
+@dataclasses.dataclass
+class _Run:
+    """One of the GANs that are trained at once."""
+
+    config: RunConfig
+    workdir: Workdir
+    state: TrainState
+
+
+class Experiment:
+    """A run, or one of each of several seeds, made ready by the constructor, carried out by `run`.
+
+    The constructor does all that can fail for a user's mistake.
+
+    Raises:
+        ValueError: from the constructor: something is wrong with the configuration, the data or
+            what the work dir holds, in one line.
+        OSError: from the constructor: the data or the work dir cannot be read or written, or the
+            other processes did not come.
+        RunFailed: from both: another process of the run was lost.
+    """
+
+    @_needing_all_processes()
+    def __init__(self, config: RunConfig):
+        self._config = config
+        use_multi_output_fusion()
+        if config.coordinator is not None:
+            processes.join(
+                config.coordinator,
+                config.num_processes,
+                config.process_id,
+                report=lambda line: print(line, flush=True),
+            )
+            self._check_same_settings()
+        _use_compilation_cache()
+        # Of several processes all train, and the first alone speaks and writes.
+        self._is_first = jax.process_index() == 0
+        self._devices = training.select_devices(config.devices)
+        training.local_batch_size(config.batch_size, len(self._devices))
+        configs = config.of_each_seed()
+        workdirs = [Workdir(each.workdir, each.keep_checkpoints) for each in configs]
+        if self._is_first:
+            if config.seeds > 1:
+                check_holds_seeds(config.workdir)
+            for workdir, each in zip(workdirs, configs, strict=True):
+                workdir.check(each)
+        self._dataset = config.load_dataset()
+        self._config = config = config.of_dataset(self._dataset)
+        configs = config.of_each_seed()
+        self._gan = config.gan()
+        self._schedule = training.schedule(
+            len(self._dataset.images),
+            config.batch_size,
+            self._gan.discriminator_steps,
+            self._devices[0].platform,
+        )
+        self._reference: Moments | None = None
+        states = self._first_states(configs, workdirs)
+        self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
+        if self._is_first:
+            changes = [run.workdir.open(run.config, self._step) for run in self._runs]
+            for change in dict.fromkeys("; ".join(each) for each in changes if each):
+                self._say(f"made with {change}: the same bits are not promised")
+
+    def run(self) -> None:
+        """Trains up to `config.epochs`, and leaves in each work dir what `Workdir` lists.
+
+        The first Ctrl-C or SIGTERM saves and ends the program with 128 plus the signal's number;
+        the second ends it at once.
+
+        Raises:
+            RunFailed: a work dir could not be written to, whose last whole checkpoint is as it was;
+                or a number was NaN or infinite, and nothing of that call is saved.
+        """
+        with _StopSignals() as signals:
+            try:
+                self._run(signals)
+            except OSError as error:
+                raise self._abandon(error) from error
+            except RunFailed:
+                processes.within(LAST_SAVE_SECONDS, self._wait_for_saves)
+                raise
+
+    @_needing_all_processes()
+    def _run(self, signals: "_StopSignals") -> None:
+        last_step = self._config.epochs * self._schedule.steps_per_epoch
+        begun_at = self._step
+        self._say_what_is_run(begun_at)
+        if begun_at >= last_step:
+            self._say(f"Nothing to do: it is trained for {self._epochs(begun_at)} epochs already.")
+            self._say("Go on with a larger --epochs.")
+            self._close()  # A process that was killed after its last save has left that to do.
+            return
+        if begun_at == 0:
+            self._draw()
+        started = time.perf_counter()
+        with self._progress_bar(begun_at, last_step) as bar:
+            calls = training.train(
+                self._gan,
+                training.stack([run.state for run in self._runs]),
+                self._config.examples(self._dataset),
+                self._schedule,
+                devices=self._devices,
+                batch_size=self._config.batch_size,
+                last_step=last_step,
+                debug_nans=self._config.debug_nans,
+            )
+            for replicated, metrics in self._while_finite(calls):
+                step = int(training.unreplicate(replicated.step))
+                stopping = processes.is_any(signals.received is not None)
+                at_rest = stopping or step % self._schedule.steps_per_epoch == 0
+                if at_rest:
+                    states = training.unstack(training.unreplicate(replicated))
+                    for run, state in zip(self._runs, states, strict=True):
+                        run.state = state
+                self._log(step, metrics, bar)
+                if at_rest:
+                    self._end_epoch(save=stopping or step == last_step)
+                if stopping:
+                    break
+        seconds = time.perf_counter() - started
+        self._finish(self._step - begun_at, seconds, signals.received)
+
+    @property
+    def _step(self) -> int:
+        return int(self._runs[0].state.step)
+
+    def _while_finite(self, calls: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from calls
+        except FloatingPointError as error:
+            for run in self._runs:
+                run.workdir.close()
+            steps = self._runs[0].workdir.checkpoints.steps()
+            kept = f"of epoch {self._epochs(steps[-1])}" if steps else "none yet"
+            # The same command would come to the same number again.
+            seek = "" if self._config.debug_nans else "; --debug-nans finds the operation"
+            raise RunFailed(
+                f"{error}: training stopped before it was saved (newest checkpoint: {kept}). Start "
+                "anew with lower learning rates, a larger --r1 or --precision float32, in another "
+                f"--workdir{seek}"
+            ) from error
+
+    def _check_same_settings(self) -> None:
+        settings = self._config.to_json()
+        processes.check_same(
+            {flag(name): value for name, value in settings.items() if name not in OF_A_PROCESS}
+        )
+
+    def _first_states(
+        self, configs: Sequence[RunConfig], workdirs: Sequence[Workdir]
+    ) -> list[TrainState]:
+        init = jax.jit(lambda key: game.init(self._gan, key))
+        states = [training.on_host(init(jax.random.key(each.seed))) for each in configs]
+        if self._is_first and self._config.resume:
+            held = [workdir.checkpoints for workdir in workdirs]
+            states = checkpoints.restore_newest(held, states, self._say) or states
+        if jax.process_count() > 1:
+            # Only the first process needs to see the disk that the checkpoints are on.
+            raw = multihost_utils.broadcast_one_to_all(
+                [state.replace(key=jax.random.key_data(state.key)) for state in states]
+            )
+            states = [
+                training.on_host(each.replace(key=jax.random.wrap_key_data(each.key)))
+                for each in raw
+            ]
+        return states
+
+    def _log(self, step: int, metrics: dict[str, np.ndarray], bar: tqdm) -> None:
+        if not self._is_first:
+            return
+        for i, run in enumerate(self._runs):
+            own = {name: np.atleast_2d(values)[i] for name, values in metrics.items()}
+            self._log_rows(run, step, own)
+        row = {
+            name: values[..., -self._schedule.steps_per_piece :].mean()
+            for name, values in metrics.items()
+        }
+        epoch = -(-step // self._schedule.steps_per_epoch)
+        bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
+        bar.set_postfix_str(
+            f"loss G {row['generator_loss']:.2f} D {row['discriminator_loss']:.2f} "
+            f"D(x) {row['d_real']:.2f} D(G(z)) {row['d_fake']:.2f}",
+            refresh=False,
+        )
+        bar.update(self._images(step) - bar.n)
+        if rate := bar.format_dict["rate"]:
+            for run in self._runs:
+                run.workdir.log_throughput(step, rate / len(self._runs))
+
+    def _log_rows(self, run: _Run, step: int, metrics: dict[str, np.ndarray]) -> None:
+        length = self._schedule.steps_per_piece
+        pieces = {name: values.reshape(-1, length).mean(axis=1) for name, values in metrics.items()}
+        count = len(pieces["generator_loss"])
+        for i in range(count):
+            at = step - (count - 1 - i) * length
+            row = {name: values[i] for name, values in pieces.items()}
+            if self._config.eval_every:
+                row["fid"] = self._fid(run) if self._is_evaluated(at) else None
+            run.workdir.log(at, at / self._schedule.steps_per_epoch, row)
+
+    def _is_evaluated(self, step: int) -> bool:
+        epoch, beyond = divmod(step, self._schedule.steps_per_epoch)
+        return beyond == 0 and epoch % self._config.eval_every == 0
+
+    def _fid(self, run: _Run) -> float:
+        evaluator = load_evaluator(self._config.dataset)
+        if self._reference is None:
+            self._reference = moments(embed(self._dataset.images, evaluator).features)
+        key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)
+        samples = run.config.draw(run.state.ema_variables, key, EVALUATED_IMAGES, self._dataset)
+        return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
+
+    def _end_epoch(self, *, save: bool) -> None:
+        if not self._is_first:
+            return
+        epoch, beyond = divmod(self._step, self._schedule.steps_per_epoch)
+        if beyond == 0:
+            self._draw()
+        if save or epoch % self._config.checkpoint_every == 0:
+            # None may be two saves ahead of another: that drops the step that both have.
+            self._wait_for_saves()
+            for run in self._runs:
+                run.workdir.flush()
+                run.workdir.checkpoints.save(run.state, run.config.to_json())
+
+    def _wait_for_saves(self) -> None:
+        for run in self._runs:
+            run.workdir.checkpoints.wait()
+
+    def _draw(self) -> None:
+        if not self._is_first:
+            return
+        epoch = self._step // self._schedule.steps_per_epoch
+        if not is_drawn(epoch, self._config.epochs):
+            return
+        for run in self._runs:
+            key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
+            samples, columns = run.config.picture(run.state.ema_variables, key, self._dataset)
+            run.workdir.draw_samples(self._step, epoch, samples, columns)
+
+    def _close(self) -> None:
+        for run in self._runs:
+            if self._is_first:
+                run.workdir.draw_summary()
+            run.workdir.close()
+
+    def _abandon(self, error: OSError) -> RunFailed:
+        for run in self._runs:
+            run.workdir.abandon()
+        steps = set.intersection(*(set(run.workdir.checkpoints.steps()) for run in self._runs))
+        if steps:
+            held = f"the newest whole checkpoint is of epoch {self._epochs(max(steps))}"
+            after = "goes on from there"
+        else:
+            held = f"there is no checkpoint in {self._config.workdir}"
+            after = "begins at the beginning"
+        first = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
+        return RunFailed(
+            f"{error.filename or 'the output'} could not be written: {error.strerror or error}; "
+            f"{held}: {first}, and the same command {after}"
+        )
+
+    def _finish(self, steps: int, seconds: float, received: signal.Signals | None) -> None:
+        self._close()
+        step = self._step
+        if step < self._config.epochs * self._schedule.steps_per_epoch:
+            name = received.name if received else "a signal to another process"
+            # Each process says why it ends.
+            print(
+                f"\nStopped by {name} after {self._epochs(step)} of {self._config.epochs} epochs; "
+                "all is saved.\nThe same command goes on from here.",
+                flush=True,
+            )
+            raise SystemExit(128 + (received or signal.SIGTERM))
+        first, workdir = self._runs[0].workdir, self._runs[0].config.workdir
+        self._say(
+            f"\nDone: {self._epochs(step)} epochs; {self._images(steps):,} images in "
+            f"{seconds / 60:.1f} minutes, {self._images(steps) / seconds:,.0f} images/s."
+        )
+        if len(self._runs) > 1:
+            self._say(
+                f"The {len(self._runs)} GANs have a folder each, {workdir} to "
+                f"{self._runs[-1].config.workdir}; of the first:"
+            )
+        play = self._config.command_for_play(workdir)
+        self._say(
+            f"Pictures:  {first.samples}{os.sep} (grids), "
+            f"{first.training_gif}, {first.losses_png}\n"
+            f"Report:    {first.path / report.FILE_NAME}\n"
+            + (f"Play:      {play}\n" if play else "")
+            + f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
+            f"Images:    {self._config.command_for_images(workdir)}\n"
+            f"Scores:    {self._config.command_for_scores(workdir)}"
+        )
+
+    def _progress_bar(self, first_step: int, last_step: int) -> tqdm:
+        return tqdm(
+            total=self._images(last_step),
+            initial=self._images(first_step),
+            desc="compiling",
+            unit=" images",
+            # So short that all of it can be read in a terminal of 80 columns.
+            bar_format="{desc} {bar} {rate_fmt} <{remaining}{postfix}",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not self._is_first,
+        )
+
+    def _say_what_is_run(self, step: int) -> None:
+        for note in self._dataset.notes:
+            self._say(note)
+        platform = self._devices[0].platform.upper()
+        hosts = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+        self._say(
+            f"{self._dataset.name}: {len(self._dataset.images):,} images; batch "
+            f"{self._config.batch_size} over {len(self._devices)} {platform} device"
+            f"{'s' if len(self._devices) > 1 else ''}{hosts}; "
+            f"{self._schedule.steps_per_epoch} steps an epoch"
+        )
+        workdir, of_each = self._config.workdir, ""
+        if len(self._runs) > 1:
+            first, last = self._runs[0].config.seed, self._runs[-1].config.seed
+            of_each = f" for each of the {len(self._runs)} seeds {first} to {last}"
+        if step:
+            self._say(f"{workdir}: going on after {self._epochs(step)} epochs{of_each}")
+        else:
+            self._say(f"{workdir}: a new run of {self._config.epochs} epochs{of_each}")
+
+    def _say(self, line: str) -> None:
+        if self._is_first:
+            print(line, flush=True)
+
+    def _images(self, step: int) -> int:
+        """Of all GANs together."""
+        return len(self._runs) * step * self._config.batch_size * self._gan.discriminator_steps
+
+    def _epochs(self, step: int) -> str:
+        return f"{step / self._schedule.steps_per_epoch:.4g}"
+
+
+class _StopSignals:
+    """While entered, remembers the first Ctrl-C or SIGTERM; the next one acts as it always does."""
+
+    def __init__(self):
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "_StopSignals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: object) -> None:
+        self.received = signal.Signals(number)
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+        # Not by print, which fails if it is the progress bar's that was interrupted.
+        with contextlib.suppress(OSError):
+            os.write(STDERR, b"\nstopping: saving first; once more to leave at once\n")
+
+
+def use_multi_output_fusion() -> None:
+    """Has XLA write several arrays in one pass over memory on CPUs, unless the user sets XLA_FLAGS.
+
+    Adam's moments are read and written together then: a twentieth of a step's time. It must come
+    before JAX's first computation in the process, and is no option of a single program.
+    """
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_extra_options=" + MULTI_OUTPUT_FUSION)
+
+
+def _use_compilation_cache() -> None:
+    """Lets JAX keep compiled programs between runs, unless the user has said where or not to."""
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    # The many small programs too, which take a second together.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -1,0 +1,128 @@
+"""The command line of an experiment: flags in, a configuration or one clear line out."""
+
+import contextlib
+import itertools
+import signal
+import sys
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import simple_parsing
+
+from jaxgan.run import processes
+from jaxgan.run.config import FILE_NAME, RunConfig, flag
+
+CONFIG = "--config"
+ConfigT = TypeVar("ConfigT")
+
+
+class _Parser(simple_parsing.ArgumentParser):
+    def error(self, message: str):
+        raise ValueError(f"{message} (--help lists the flags)")
+
+
+def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str) -> ConfigT:
+    """Reads a configuration off the command line; --help prints and exits.
+
+    A `RunConfig` has the flag `--config PATH` too: all settings of the run whose config.json that
+    is, but those `OF_THE_COMMAND`. Flags beside it set single ones to something else.
+
+    Args:
+        config_class: a dataclass with a docstring under each field.
+        argv: the arguments, without the program's name.
+        description: what the experiment does, for --help.
+
+    Raises:
+        ValueError: an unknown flag, a value that is no value of it, a file that is no such
+            configuration, or another preset than the file's.
+        OSError: the file is not there, or cannot be read.
+    """
+    _check_values_given(config_class, argv)
+    held = _read_config(config_class, argv) if issubclass(config_class, RunConfig) else None
+    parser = _Parser(
+        usage=f"python {sys.argv[0]} [--FLAG VALUE ...]",
+        description=description,
+        add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
+        allow_abbrev=False,
+    )
+    if issubclass(config_class, RunConfig):
+        _add_config(parser)
+    parser.add_arguments(config_class, dest="settings", default=held)
+    config = parser.parse_args(argv).settings
+    if held is not None:
+        _check_presets(held, config)
+    return config
+
+
+def _add_config(parser: _Parser) -> None:
+    parser.add_argument(
+        CONFIG,
+        metavar="PATH",
+        help=f"Repeat a run: all settings of its {FILE_NAME}. Flags beside it set single ones to "
+        "something else, such as --workdir; without that, it is gone on with in its own folder.",
+    )
+
+
+def _read_config(config_class: type[RunConfig], argv: Sequence[str]) -> RunConfig | None:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    _add_config(parser)
+    path = parser.parse_known_args(argv)[0].config
+    if path is None:
+        return None
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"{CONFIG} {path} is not there, or no file: give a run's {FILE_NAME}"
+        )
+    return config_class.read(Path(path)).again()
+
+
+def _check_presets(held: RunConfig, config: RunConfig) -> None:
+    for name in held.presets:
+        mine, theirs = getattr(held, name), getattr(config, name)
+        if mine != theirs:
+            raise ValueError(
+                f"{flag(name)} {theirs} sets nothing beside {CONFIG}, whose file has all settings "
+                f"of a run of {flag(name)} {mine}: leave out one of the two"
+            )
+
+
+def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
+    # simple-parsing takes a flag that may be None for None where no value follows it.
+    types = typing.get_type_hints(config_class)
+    wants_value = {flag(name) for name, its_type in types.items() if its_type is not bool}
+    wants_value.add(CONFIG)
+    for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
+        if word in wants_value and following.startswith("--"):
+            raise ValueError(f"argument {word}: a value is expected (--help lists the flags)")
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Ends the program with one line and exit code 2 if the block raises for a user's mistake.
+
+    Ctrl-C ends it too, with no word and exit code 130.
+    """
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        _print_error(error)
+        processes.leave(2, together=True)
+    except KeyboardInterrupt:
+        processes.leave(128 + signal.SIGINT, together=True)
+
+
+@contextlib.contextmanager
+def failures(kind: type[Exception]) -> Iterator[None]:
+    """Ends the program with one line and exit code 1 if the block raises an error of this kind."""
+    try:
+        yield
+    except kind as error:
+        _print_error(error)
+        processes.leave(1, together=False)
+
+
+def _print_error(error: Exception) -> None:
+    line = " ".join(str(error).split())
+    print(f"{Path(sys.argv[0]).name}: error: {line}", file=sys.stderr)

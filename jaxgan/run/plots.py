@@ -1,0 +1,133 @@
+"""Curves of a run, and the picture of its evaluation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jaxgan.files import written_whole
+from jaxgan.run import images
+
+CONFIDENCE_GRID = (6, 20)  # rows and columns
+
+
+def plot_losses(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Draws both losses, and how the discriminator judges, over the epochs.
+
+    Args:
+        path: the PNG to write.
+        rows: as in `metrics.csv`: epoch, generator_loss, discriminator_loss, d_real, d_fake,
+            d_accuracy.
+    """
+    epochs = [row["epoch"] for row in rows]
+
+    def curve(axes, name: str, label: str, **style) -> None:
+        marker = "o" if len(rows) == 1 else None
+        values = [row[name] for row in rows]
+        axes.plot(epochs, values, label=label, linewidth=1.2, marker=marker, **style)
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, judgement = figure.subplots(2, sharex=True)
+    curve(losses, "generator_loss", "generator", color="tab:blue")
+    curve(losses, "discriminator_loss", "discriminator", color="tab:orange", linestyle="--")
+    losses.set(ylabel="loss", title="The game: both losses, and what the discriminator believes")
+    curve(judgement, "d_real", "D(x), real images", color="tab:green")
+    curve(judgement, "d_fake", "D(G(z)), generated images", color="tab:red", linestyle="--")
+    curve(judgement, "d_accuracy", "accuracy of D", color="tab:grey", linestyle=":")
+    judgement.axhline(0.5, color="black", linewidth=0.8, alpha=0.6)
+    judgement.text(
+        0.995,
+        0.51,
+        "equilibrium",
+        transform=judgement.get_yaxis_transform(),
+        ha="right",
+        fontsize=8,
+    )
+    judgement.set(ylabel="probability", xlabel="epoch", ylim=(0, 1))
+    for axes in (losses, judgement):
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    with written_whole(path) as beside:
+        figure.savefig(beside, dpi=120)
+
+
+def plot_evaluation(
+    path: Path,
+    samples: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    neighbours: Mapping[str, np.ndarray],
+    class_shares: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+) -> None:
+    """Draws samples by the judge's confidence, samples beside training images, and class shares.
+
+    Args:
+        path: the PNG to write.
+        samples: float [n, height, width, channels] in [0, 1], n at least 1. Up to 120 are drawn, at
+            equal distances in the order of their confidence.
+        probabilities: float [n, classes], the judge's; the confidence is the largest of a row.
+        neighbours: under the name of each kind, samples and the k training images nearest to each,
+            float [r, 1 + k, height, width, channels] in [0, 1].
+        class_shares: by whose they are, float [classes] each.
+        class_names: of the classes.
+    """
+    figure = Figure(figsize=(10, 8.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    cells = figure.add_gridspec(3, len(neighbours), height_ratios=(6, 4.4, 4))
+    _show_confidence(figure.add_subplot(cells[0, :]), samples, probabilities.max(axis=1))
+    for column, (kind, shown) in enumerate(neighbours.items()):
+        _show_neighbours(figure.add_subplot(cells[1, column]), kind, shown)
+    _show_shares(figure.add_subplot(cells[2, :]), class_shares, class_names)
+    with written_whole(path) as beside:
+        figure.savefig(beside, dpi=120)
+
+
+def _show_confidence(axes: Axes, samples: np.ndarray, confidence: np.ndarray) -> None:
+    rows, columns = CONFIDENCE_GRID
+    order = np.argsort(-confidence, stable=True)
+    order = order[np.linspace(0, len(order) - 1, min(len(order), rows * columns)).astype(int)]
+    labels = [f"{confidence[row]:.1%}" for row in order[::columns]]
+    _show(axes, images.grid(samples[order], columns), labels)
+    axes.set_title(
+        f"{len(order)} of {len(samples):,} samples, from the surest class to the least sure",
+        fontsize=11,
+    )
+    axes.set_ylabel("evaluator's confidence\n(leftmost of each row)", fontsize=9)
+
+
+def _show_neighbours(axes: Axes, kind: str, shown: np.ndarray) -> None:
+    rows = [images.grid(row, len(shown)) for row in shown.swapaxes(0, 1)]
+    white = np.full_like(rows[0][:4], 255)
+    canvas = np.concatenate([part for row in rows for part in (white, row)][1:])
+    _show(axes, canvas, ["sample", "nearest", *map(str, range(2, len(rows)))])
+    axes.set_title(f"{kind}, and the training images nearest to each", fontsize=10)
+
+
+def _show_shares(
+    axes: Axes, class_shares: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> None:
+    width = 0.8 / len(class_shares)
+    for number, (whose, shares) in enumerate(class_shares.items()):
+        left = np.arange(len(shares)) - 0.4 + number * width
+        axes.bar(left, shares * 100, width, align="edge", label=whose)
+    axes.set_title("What the evaluator takes them for", fontsize=11)
+    axes.set(xlabel="class", ylabel="share of the images in %")
+    axes.set_xticks(np.arange(len(class_names)), class_names)
+    axes.legend(fontsize=8)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def _show(axes: Axes, canvas: np.ndarray, row_labels: Sequence[str]) -> None:
+    """Shows a uint8 [height, width, 1 or 3] array, with a label beside each of its equal rows."""
+    axes.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=255)
+    height = len(canvas) / len(row_labels)
+    axes.set_yticks((np.arange(len(row_labels)) + 0.5) * height - 0.5, row_labels, fontsize=8)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,250 @@
+"""A run on one page: report.html, from what is in its work dir and nothing else."""
+
+import base64
+import html
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxgan.files import written_whole
+from jaxgan.run.config import FILE_NAME as CONFIG_FILE
+from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE
+
+FILE_NAME = "report.html"
+EVALUATION_FILE = "evaluation.json"
+PAIRS_FILE = "pairs.json"
+_GRIDS = 4
+# As evaluate.py prints them.
+_SCORES = {
+    "fid": "FID, lower is better",
+    "kid": "KID, lower is better",
+    "inception_score": "inception score, higher is better",
+    "precision": "precision, 0 to 1",
+    "recall": "recall, 0 to 1",
+    "density": "density, about 1 for real images",
+    "coverage": "coverage, 0 to 1",
+    "modes": "classes hit",
+}
+_STYLE = """
+body { margin: 0 auto; max-width: 920px; padding: 24px 16px 60px; background: #fff; color: #16202e;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif; }
+h1 { font-size: 30px; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 21px; margin: 40px 0 10px; border-top: 1px solid #d5dbe3; padding-top: 18px; }
+p { margin: 0 0 10px; } .quiet { color: #56616f; }
+img { max-width: 100%; height: auto; display: block; }
+figure { margin: 0; } figcaption { margin-top: 4px; color: #56616f; font-size: 14px; }
+.grids { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { text-align: left; padding: 3px 22px 3px 0; vertical-align: top; overflow-wrap: anywhere; }
+tr + tr > * { border-top: 1px solid #e6eaef; } thead th { border-bottom: 2px solid #16202e; }
+td.number, th.number { text-align: right; }
+pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; white-space: pre-wrap; }
+.columns { columns: 2 320px; column-gap: 32px; } .columns tr { break-inside: avoid; }
+"""
+
+
+def write(workdir: Path) -> Path:
+    """Writes `report.html` into a run's work dir, whatever it trains.
+
+    The file holds its pictures and needs nothing else: the newest numbers, the curves, samples from
+    the first to the last, the scores if one of the scripts that judge has left some, the
+    configuration, what it was made with and the command that repeats it. The same work dir gives
+    the same report.
+
+    Args:
+        workdir: the run's folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        ValueError: its configuration or its versions are damaged.
+        OSError: something cannot be read or written.
+    """
+    if not (workdir / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"there is no run in {workdir}: {workdir / CONFIG_FILE} is not there"
+        )
+    settings = _read_json(workdir / CONFIG_FILE, dict)
+    path = workdir / FILE_NAME
+    title = f"{settings.get('experiment', 'run')}: {workdir}"
+    parts = [
+        f"<h1>{html.escape(workdir.name or str(workdir))}</h1>",
+        f'<p class="quiet">A run of {_text(settings.get("experiment"))}, '
+        f"{_text(settings.get('epochs'))} epochs, seed {_text(settings.get('seed'))}.</p>",
+        *_curves(workdir),
+        *_samples(workdir),
+        *(_pairs(workdir) if settings.get("experiment") == "pix2pix" else _scores(workdir)),
+        *_repeat(workdir, settings),
+        *_settings(settings),
+        *_machine(workdir),
+    ]
+    content = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body>\n</html>\n"
+    )
+    with written_whole(path) as beside:
+        beside.write_text(content, encoding="utf-8")
+    return path
+
+
+def _curves(workdir: Path) -> list[str]:
+    picture = workdir / "losses.png"
+    if not picture.is_file():
+        return ["<h2>Curves</h2>", '<p class="quiet">Nothing has been measured yet.</p>']
+    caption = (
+        "Both losses, and D(x) and D(G(z)): at equilibrium the discriminator cannot tell real "
+        "from generated, and says 1/2 to both."
+    )
+    return ["<h2>Curves</h2>", _figure(picture, caption)]
+
+
+def _samples(workdir: Path) -> list[str]:
+    grids = sorted(
+        (int(path.stem.removeprefix("epoch_")), path)
+        for path in (workdir / "samples").glob("epoch_*.png")
+        if path.stem.removeprefix("epoch_").isdecimal()
+    )
+    if not grids:
+        return ["<h2>Samples</h2>", '<p class="quiet">Nothing has been drawn yet.</p>']
+    last = len(grids) - 1
+    chosen = sorted({round(i * last / (_GRIDS - 1)) for i in range(_GRIDS)})
+    figures = [_figure(grids[i][1], f"epoch {grids[i][0]}") for i in chosen]
+    return [
+        "<h2>Samples</h2>",
+        "<p>Always of the same latents or inputs; <code>training.gif</code> has all of it.</p>",
+        '<div class="grids">',
+        *figures,
+        "</div>",
+    ]
+
+
+def _scores(workdir: Path) -> list[str]:
+    held = workdir / EVALUATION_FILE
+    heading = "<h2>Scores</h2>"
+    if not held.is_file():
+        return [heading, *_to_be_judged("evaluate.py", "--workdir", workdir)]
+    try:
+        values = _read_json(held, dict)
+        columns = [values["scores"][name] for name in ("samples", "held_out", "noise")]
+        rows = [
+            (label, *(f"{column[name]:.4g}" for column in columns))
+            for name, label in _SCORES.items()
+            if all(name in column for column in columns)
+        ]
+        about = f"{values['num_samples']:,} samples, at step {values['newest_checkpoint']:,}."
+    except (KeyError, TypeError, ValueError) as error:
+        # No part of the run: a run ends well whatever lies there.
+        return [heading, f"<p>{html.escape(f'{held.name} is no evaluation: {error!r}')}</p>"]
+    head = ("", "samples", "held-out real images", "noise")
+    parts = [heading, f"<p>{html.escape(about)}</p>", _table(rows, head, numbers=True)]
+    if (picture := workdir / "evaluation.png").is_file():
+        parts.append(_figure(picture, "What the evaluator sees in the samples."))
+    return parts
+
+
+def _pairs(workdir: Path) -> list[str]:
+    heading = "<h2>Scores</h2>"
+    held, picture = workdir / PAIRS_FILE, workdir / "pairs.png"
+    if not held.is_file() or not picture.is_file():
+        return [heading, *_to_be_judged("evaluate_pairs.py", "--workdirs", workdir)]
+    try:
+        runs = _read_json(held, dict)["runs"].values()
+        rows = [
+            (run["objective"], *(f"{run[name]:.4g}" for name in ("l1", "psnr", "ssim", "fid")))
+            for run in runs
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return [heading, f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
+    head = ("objective", "L1", "PSNR in dB", "SSIM", "FID")
+    names = ", ".join(["input", *(row[0] for row in rows), "truth"])
+    return [heading, _table(rows, head, numbers=True), _figure(picture, f"Rows: {names}.")]
+
+
+def _to_be_judged(script: str, flag: str, workdir: Path) -> list[str]:
+    command = shlex.join(["python", f"experiments/{script}", flag, str(workdir)])
+    return ["<p>None yet. To have it judged:</p>", f"<pre>{html.escape(command)}</pre>"]
+
+
+def _repeat(workdir: Path, settings: Mapping[str, Any]) -> list[str]:
+    words = [
+        *("python", f"experiments/{settings.get('experiment')}.py"),
+        *("--config", str(workdir / CONFIG_FILE)),
+        *("--workdir", f"{workdir}_again"),
+    ]
+    return [
+        "<h2>The command that repeats it</h2>",
+        f"<pre>{html.escape(shlex.join(words))}</pre>",
+        "<p>Bit for bit with the same versions and devices as below.</p>",
+    ]
+
+
+def _settings(settings: Mapping[str, Any]) -> list[str]:
+    rows = [
+        ("--" + name.replace("_", "-"), _shown(value))
+        for name, value in settings.items()
+        if name != "experiment"
+    ]
+    return ["<h2>Configuration</h2>", f'<div class="columns">{_table(rows)}</div>']
+
+
+def _machine(workdir: Path) -> list[str]:
+    held = workdir / VERSIONS_FILE
+    if not held.is_file():
+        return []
+    entries = _read_json(held, list)
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{held} is no list of versions")
+    parts = ["<h2>Machine and versions</h2>"]
+    for entry in entries:
+        rows = [(name, _shown(value)) for name, value in entry.items() if name != "from_step"]
+        if len(entries) > 1:
+            parts.append(f"<h3>From step {_text(entry.get('from_step'))} on</h3>")
+        parts.append(_table(rows))
+    return parts
+
+
+def _figure(picture: Path, caption: str) -> str:
+    data = base64.b64encode(picture.read_bytes()).decode()
+    return (
+        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def _table(
+    rows: Iterable[tuple[str, ...]], head: tuple[str, ...] = (), *, numbers: bool = False
+) -> str:
+    kind = ' class="number"' if numbers else ""
+
+    def line(cells: tuple[str, ...], cell: str) -> str:
+        first, *others = map(html.escape, cells)
+        shown = "".join(f"<{cell}{kind}>{text}</{cell}>" for text in others)
+        return f"<tr><th>{first}</th>{shown}</tr>"
+
+    top = f"<thead>{line(head, 'th')}</thead>" if head else ""
+    return f"<table>{top}<tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>"
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _text(value: Any) -> str:
+    return html.escape(_shown(value))
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        values = json.loads(path.read_bytes())
+        if not isinstance(values, kind):
+            raise ValueError(f"it holds no {kind.__name__}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
+    return values

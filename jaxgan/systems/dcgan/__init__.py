@@ -1,0 +1,1 @@
+"""The convolutional GAN, conditional if wanted."""

@@ -1,0 +1,199 @@
+"""The convolutional GAN (Radford et al. 2015), conditional if wanted, from its settings."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import simple_parsing
+
+from jaxgan.data import LABEL, Dataset
+from jaxgan.latents import NOISES
+from jaxgan.sampling import generate
+from jaxgan.systems.dcgan import networks as dcgan
+from jaxgan.systems.latent.config import LatentGANConfig
+
+PyTree = Any
+RecipeName = Literal["default", "textbook"]
+GRID_COLUMNS = 10
+
+# 'textbook' is how the paper trains (section 4), but for the number of epochs.
+RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
+    {
+        "default": {
+            "epochs": 12,
+            "batch_size": 64,
+            "generator_learning_rate": 4e-4,
+            "discriminator_learning_rate": 2e-4,
+            "decay_after_kimg": 300.0,
+            "generator_half_life_kimg": 120.0,
+            "discriminator_half_life_kimg": 240.0,
+            "beta1": 0.0,
+            "beta2": 0.99,
+            "r1": 0.1,
+            "penalty_interval": 4,
+            "translation": 2,
+            "ema_decay": 0.9995,
+        },
+        "textbook": {
+            "epochs": 20,
+            "batch_size": 128,
+            "generator_learning_rate": 2e-4,
+            "discriminator_learning_rate": 2e-4,
+            "decay_after_kimg": 0.0,
+            "generator_half_life_kimg": 0.0,
+            "discriminator_half_life_kimg": 0.0,
+            "beta1": 0.5,
+            "beta2": 0.999,
+            "r1": 0.0,
+            "penalty_interval": 1,
+            "translation": 0,
+            "ema_decay": 0.0,
+        },
+    }
+)
+# The sizes that a set's images are brought to unless it is told.
+_SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "kmnist": (28, 28, 1)}
+_OTHER_SHAPE = (32, 32, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class DCGANConfig(LatentGANConfig):
+    """Settings of the convolutional GAN, on top of those of every run."""
+
+    recipe: RecipeName = "default"
+    """Sets what is None: 'textbook' is the paper's plain training."""
+    workdir: str = "runs/dcgan"
+    """The folder that the run leaves everything in, and goes on from."""
+    image_shape: tuple[int, int, int] | None = None
+    """Height, width and channels that images are brought to, of 4 to 7 times a power of two; None:
+    28 28 1 for digits, 32 32 3 for others."""
+    conditional: bool = simple_parsing.field(default=False, negative_prefix="--no-")
+    """Have both networks told what the image is to show, so that it can be asked for."""
+    attributes: tuple[str, ...] = ()
+    """What they are told, by its name in the data set; by default its label, or all attributes if
+    it has none."""
+    classes: tuple[tuple[str, tuple[str, ...]], ...] = simple_parsing.field(default=(), cmd=False)
+    """The classes of each attribute that they are told; from the data set."""
+    width: int = 64
+    """Channels of the largest maps; twice as many with each halving of an image."""
+
+    recipes = RECIPES
+
+    def __post_init__(self):
+        if self.image_shape is None:
+            object.__setattr__(self, "image_shape", _SHAPES.get(self.dataset, _OTHER_SHAPE))
+        if self.attributes and not self.conditional:
+            raise ValueError("--attributes wants --conditional too")
+        if len(set(self.attributes)) < len(self.attributes):
+            raise ValueError(f"--attributes has one twice: {' '.join(self.attributes)}")
+        self._check_at_least("width", 1)
+        super().__post_init__()
+        dcgan.num_halvings(self.image_shape)
+
+    @classmethod
+    def experiment_name(cls) -> str:
+        return "dcgan"
+
+    def of_dataset(self, dataset: Dataset) -> Self:
+        if not self.conditional:
+            return dataclasses.replace(self, classes=())
+        if not dataset.attributes:
+            raise ValueError(f"{dataset.name} has no attributes: leave out --conditional")
+        names = self.attributes or (
+            (LABEL,) if LABEL in dataset.attributes else tuple(dataset.attributes)
+        )
+        dataset.codes(names)
+        classes = tuple((name, dataset.attributes[name].classes) for name in names)
+        return dataclasses.replace(self, classes=classes)
+
+    @property
+    def num_classes(self) -> tuple[int, ...]:
+        """How many classes each attribute has that the networks are told; () for none."""
+        return tuple(len(names) for _, names in self.classes)
+
+    def generator(self) -> dcgan.Generator:
+        return dcgan.Generator(
+            self.latent_size,
+            self.width,
+            self.image_shape,
+            self.num_classes,
+            jnp.dtype(self.precision),
+        )
+
+    def discriminator(self) -> dcgan.Discriminator:
+        return dcgan.Discriminator(
+            self.width, self.image_shape, self.num_classes, jnp.dtype(self.precision)
+        )
+
+    def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        arrays = super().examples(dataset)
+        if self.classes:
+            arrays["labels"] = self._codes(dataset)
+        return arrays
+
+    def labels(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
+        if not self.classes:
+            return None
+        # The key itself is that of the latents.
+        label_key = jax.random.fold_in(key, 0)
+        rows = jax.random.randint(label_key, (num_images,), 0, len(dataset.images))
+        return jnp.asarray(self._codes(dataset))[rows]
+
+    def asked_for(self, words: Sequence[str], key: jax.Array, num_images: int) -> jax.Array:
+        """The labels that somebody asks for by the names of classes.
+
+        Args:
+            words: "ATTRIBUTE=CLASS" each, or "CLASS" alone if there is a single attribute.
+            key: of the attributes that are not asked for, whose classes are drawn evenly.
+            num_images: how many are to be of these labels.
+
+        Returns:
+            int32 [num_images, k].
+
+        Raises:
+            ValueError: the run is not conditional, or no such attribute or class is there.
+        """
+        if not self.classes:
+            raise ValueError("this run is not conditional: there is nothing to ask for")
+        classes = dict(self.classes)
+        codes = {
+            name: jax.random.randint(jax.random.fold_in(key, i), (num_images,), 0, len(its))
+            for i, (name, its) in enumerate(classes.items())
+        }
+        for word in words:
+            name, _, wanted = word.rpartition("=")
+            if not name and len(classes) == 1:
+                name = next(iter(classes))
+            if name not in classes:
+                raise ValueError(
+                    f"{word!r} names no attribute that this run was told: give ATTRIBUTE=CLASS, of "
+                    f"{', '.join(classes)}"
+                )
+            if wanted not in classes[name]:
+                raise ValueError(
+                    f"{name} cannot be {wanted!r}: it is one of {', '.join(classes[name])}"
+                )
+            codes[name] = jnp.full(num_images, classes[name].index(wanted), jnp.int32)
+        return jnp.stack(list(codes.values()), axis=1)
+
+    def picture(
+        self, variables: PyTree, key: jax.Array, dataset: Dataset
+    ) -> tuple[jax.Array, int | None]:
+        if not self.classes:
+            return super().picture(variables, key, dataset)
+        # A row for each class of the first attribute; in a column all else is the same.
+        rows = self.num_classes[0]
+        latents = NOISES[self.noise](key, (GRID_COLUMNS, self.latent_size))
+        labels = self.labels(dataset, key, GRID_COLUMNS)
+        labels = jnp.tile(labels, (rows, 1))
+        labels = labels.at[:, 0].set(jnp.repeat(jnp.arange(rows), GRID_COLUMNS))
+        latents = jnp.tile(latents, (rows, 1))
+        images = generate(variables, latents, labels=labels, generator=self.generator())
+        return images, GRID_COLUMNS
+
+    def _codes(self, dataset: Dataset) -> np.ndarray:
+        return dataset.codes([name for name, _ in self.classes])

@@ -1,0 +1,168 @@
+"""The convolutional pair of DCGAN (Radford et al. 2015, arXiv 1511.06434)."""
+
+import math
+from typing import Any
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.layers.convolutions import INITIALIZER, double, halve
+from jaxgan.layers.products import dense
+
+LEAKY_RELU_SLOPE = 0.2
+BATCH_NORM_EPSILON = 1e-5
+_MOMENTUM = 0.9
+
+
+class Generator(nn.Module):
+    """Latents, and labels if it is conditional, to images.
+
+    [batch, latent_size] -> Dense -> the smallest map -> doubled until it is an image. Between
+    layers are batch normalisation and a ReLU, at the end a tanh. The smallest map has the odd part
+    of height and width, times as much as makes it 4 or more: 7x7 for 28x28, 4x4 for 32x32 and
+    64x64. Labels join the latents as one-hot vectors (Mirza and Osindero 2014, arXiv 1411.1784).
+
+    Attributes:
+        latent_size: length of a latent vector.
+        width: channels of the largest map but the image; twice as many with each halving.
+        image_shape: (height, width, channels) of an image.
+        num_classes: how many classes each label has; () for no labels.
+        dtype: the type of the operands of the matrix products. Parameters stay float32.
+    """
+
+    latent_size: int = 100
+    width: int = 64
+    image_shape: tuple[int, int, int] = (64, 64, 3)
+    num_classes: tuple[int, ...] = ()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        latents: jax.Array,
+        labels: jax.Array | None = None,
+        train: bool = False,
+        axis_name: str | None = None,
+    ) -> jax.Array:
+        """Makes images.
+
+        Args:
+            latents: float32 [batch, latent_size].
+            labels: int32 [batch, len(num_classes)], each from 0 to below its number of classes;
+                None if there are none.
+            train: normalise by this batch's statistics, and update the running ones.
+            axis_name: the pmap axis to average the batch's statistics over, if any.
+
+        Returns:
+            float32 [batch, height, width, channels] in [-1, 1].
+
+        Raises:
+            AssertionError: latents or labels have another shape (from chex).
+        """
+        chex.assert_shape(latents, (None, self.latent_size))
+        x = latents
+        if self.num_classes:
+            x = jnp.concatenate([x, one_hot(labels, self.num_classes, len(x))], axis=1)
+        halvings = num_halvings(self.image_shape)
+        height, width = (length >> halvings for length in self.image_shape[:2])
+        channels = self.width << (halvings - 1)
+        x = dense(height * width * channels, self.dtype, use_bias=False, kernel_init=INITIALIZER)(x)
+        x = x.reshape(-1, height, width, channels)
+        x = nn.relu(_normalised(x, train, axis_name))
+        for _ in range(halvings - 1):
+            channels //= 2
+            x = double(channels, self.dtype, use_bias=False)(x)
+            x = nn.relu(_normalised(x, train, axis_name))
+        return jnp.tanh(double(self.image_shape[-1], self.dtype)(x))
+
+
+class Discriminator(nn.Module):
+    """Images, and labels if it is conditional, to logits.
+
+    Halved until the map is the generator's smallest -> Dense 1. Between layers are batch
+    normalisation (but not after the first) and a LeakyReLU(0.2). The logit of an image and its
+    labels is the image's own plus the inner product of the last map with what is learnt of each
+    label (Miyato and Koyama 2018, arXiv 1802.05637, equation 3).
+
+    Attributes:
+        width: channels of the first map; twice as many with each halving.
+        image_shape: (height, width, channels) of an image.
+        num_classes: how many classes each label has; () for no labels.
+        dtype: the type of the operands of the matrix products. Parameters stay float32.
+    """
+
+    width: int = 64
+    image_shape: tuple[int, int, int] = (64, 64, 3)
+    num_classes: tuple[int, ...] = ()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        labels: jax.Array | None = None,
+        train: bool = False,
+        axis_name: str | None = None,
+    ) -> jax.Array:
+        """Judges images.
+
+        Args:
+            images: float32 [batch, height, width, channels] in [-1, 1].
+            labels: as in `Generator`.
+            train: as in `Generator`.
+            axis_name: as in `Generator`.
+
+        Returns:
+            Logits, float32 [batch].
+
+        Raises:
+            AssertionError: images or labels have another shape (from chex).
+        """
+        chex.assert_shape(images, (None, *self.image_shape))
+        x = images
+        for i in range(num_halvings(self.image_shape)):
+            x = halve(self.width << i, self.dtype, use_bias=i == 0)(x)
+            if i > 0:
+                x = _normalised(x, train, axis_name)
+            x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
+        x = x.reshape(len(x), -1)
+        logits = dense(1, self.dtype, kernel_init=INITIALIZER)(x)[:, 0]
+        if self.num_classes:
+            learnt = dense(x.shape[1], self.dtype, use_bias=False, kernel_init=INITIALIZER)
+            logits += jnp.sum(x * learnt(one_hot(labels, self.num_classes, len(x))), axis=1)
+        return logits
+
+
+def num_halvings(image_shape: tuple[int, int, int]) -> int:
+    """How often an image is halved to the smallest map.
+
+    Raises:
+        ValueError: height and width cannot be halved to 4 to 7 pixels.
+    """
+    height, width, _ = image_shape
+    count = int(math.log2(min(height, width) / 4)) if min(height, width) >= 8 else 0
+    if not count or height % (1 << count) or width % (1 << count):
+        raise ValueError(
+            "convolutional networks want a height and a width of 4 to 7 times a power of two, "
+            f"such as 28, 32 or 64, not {height}x{width}"
+        )
+    return count
+
+
+def one_hot(labels: jax.Array, num_classes: tuple[int, ...], batch: int) -> jax.Array:
+    """int [batch, len(num_classes)] -> float32 [batch, sum(num_classes)]."""
+    chex.assert_shape(labels, (batch, len(num_classes)))
+    return jnp.concatenate(
+        [jax.nn.one_hot(labels[:, i], count) for i, count in enumerate(num_classes)], axis=1
+    )
+
+
+def _normalised(x: jax.Array, train: bool, axis_name: str | None) -> jax.Array:
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        axis_name=axis_name,
+    )(x)

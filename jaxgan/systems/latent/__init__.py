@@ -1,0 +1,1 @@
+"""What all systems share whose images come from latents: the game, settings, drawing."""

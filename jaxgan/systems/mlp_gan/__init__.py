@@ -1,0 +1,1 @@
+"""The GAN of 2014: two fully connected networks."""

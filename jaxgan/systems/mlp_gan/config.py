@@ -1,0 +1,102 @@
+"""The chapter's GAN: two fully connected networks (Goodfellow et al. 2014), from its settings."""
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+import jax.numpy as jnp
+
+from jaxgan.run.config import MOST_COUNT, flag
+from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.systems.mlp_gan import networks as mlp
+
+RecipeName = Literal["default", "textbook", "best"]
+
+# Ways to train the chapter's two networks: what the settings of these names are where they are not
+# given. What each reaches on MNIST is in the README.
+RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
+    {
+        "default": {
+            "epochs": 28,
+            "batch_size": 64,
+            "generator_learning_rate": 1e-3,
+            "discriminator_learning_rate": 2.5e-4,
+            "decay_after_kimg": 480.0,
+            "generator_half_life_kimg": 240.0,
+            "discriminator_half_life_kimg": 720.0,
+            "beta1": 0.0,
+            "beta2": 0.99,
+            "r1": 0.1,
+            "penalty_interval": 4,
+            "translation": 2,
+            "ema_decay": 0.9999,
+        },
+        "textbook": {
+            "epochs": 28,
+            "batch_size": 128,
+            "generator_learning_rate": 2e-4,
+            "discriminator_learning_rate": 2e-4,
+            "decay_after_kimg": 0.0,
+            "generator_half_life_kimg": 0.0,
+            "discriminator_half_life_kimg": 0.0,
+            "beta1": 0.5,
+            "beta2": 0.999,
+            "r1": 0.0,
+            "penalty_interval": 1,
+            "translation": 0,
+            "ema_decay": 0.0,
+        },
+        "best": {
+            "epochs": 100,
+            "batch_size": 64,
+            "generator_learning_rate": 1e-3,
+            "discriminator_learning_rate": 2.5e-4,
+            "decay_after_kimg": 2400.0,
+            "generator_half_life_kimg": 1200.0,
+            "discriminator_half_life_kimg": 3600.0,
+            "beta1": 0.0,
+            "beta2": 0.99,
+            "r1": 0.1,
+            "penalty_interval": 4,
+            "translation": 2,
+            "ema_decay": 0.9999,
+        },
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MLPGANConfig(LatentGANConfig):
+    """Settings of the fully connected GAN, on top of those of every run."""
+
+    recipe: RecipeName = "default"
+    """Sets what is None: 'textbook' is the chapter's plain training, its failures included;
+    'default' drops no digits; 'best' goes on for half an hour, or on a GPU."""
+    workdir: str = "runs/mnist_gan"
+    """The folder that the run leaves everything in, and goes on from."""
+    generator_widths: tuple[int, ...] = (256, 512, 1024)
+    """Units of the generator's hidden layers."""
+    discriminator_widths: tuple[int, ...] = (1024, 512, 256)
+    """Units of the discriminator's hidden layers."""
+    recipes = RECIPES
+
+    def __post_init__(self):
+        for name in ("generator_widths", "discriminator_widths"):
+            if any(not 1 <= width <= MOST_COUNT for width in getattr(self, name)):
+                raise ValueError(f"{flag(name)} must be from 1 to 2**32 each")
+        super().__post_init__()
+
+    @classmethod
+    def experiment_name(cls) -> str:
+        return "mnist_gan"
+
+    def generator(self) -> mlp.Generator:
+        return mlp.Generator(
+            self.latent_size, self.generator_widths, self.image_shape, jnp.dtype(self.precision)
+        )
+
+    def discriminator(self) -> mlp.Discriminator:
+        return mlp.Discriminator(
+            self.discriminator_widths, self.image_shape, jnp.dtype(self.precision)
+        )

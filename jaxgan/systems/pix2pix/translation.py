@@ -1,0 +1,65 @@
+"""Images to images with a trained generator. Pure: usable inside a caller's own jit and grad."""
+
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from numpy.typing import ArrayLike
+
+from jaxgan.sampling import as_typed_key, check_params
+from jaxgan.systems.pix2pix import networks as pix2pix
+
+PyTree = Any
+FACES = pix2pix.UNet()
+# Pixels translated at a time.
+BLOCK = 784_000
+
+
+def translate(
+    params: PyTree, images: ArrayLike, key: jax.Array, *, generator: nn.Module = FACES
+) -> jax.Array:
+    """Makes an image of each image. The same key gives the same images.
+
+    Args:
+        params: what `generator.apply` takes; from `load_params`, for one.
+        images: [n, height, width, channels] as the generator takes them, n at least 1: float in
+            [0, 1], or uint8.
+        key: a PRNG key, typed or old-style, of the noise, which is dropout as in training.
+        generator: the module that params belong to; by default that of 64x64 faces from edges or
+            grey (`Pix2PixConfig.generator()` of a run).
+
+    Returns:
+        float32 [n, height, width, channels] in [0, 1].
+
+    Raises:
+        ValueError: params of another network, no key, or images of another shape or dtype.
+    """
+    images = jnp.asarray(images)
+    shape = (*generator.image_shape[:2], generator.input_channels)
+    if images.ndim != 4 or images.shape[1:] != shape or not len(images):
+        raise ValueError(
+            f"images must have the shape (n, {', '.join(map(str, shape))}), not {images.shape}"
+        )
+    if images.dtype == jnp.uint8:
+        images = images / 255
+    elif not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images must be float in [0, 1] or uint8, not {images.dtype}")
+    check_params(params, generator, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    return _translate(params, images, as_typed_key(key), generator)
+
+
+@functools.partial(jax.jit, static_argnames="generator")
+def _translate(
+    params: PyTree, images: jax.Array, key: jax.Array, generator: nn.Module
+) -> jax.Array:
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images)))
+
+    def one(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
+        image, key = inputs
+        return (generator.apply(params, 2 * image[None] - 1, key[None])[0] + 1) / 2
+
+    block = max(1, BLOCK // math.prod(generator.image_shape))
+    return jax.lax.map(one, (images, keys), batch_size=block)

@@ -1,0 +1,414 @@
+import asyncio
+import errno
+import gc
+import json
+import logging
+import shutil
+
+import chex
+import jax
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+
+import jaxgan
+from jaxgan import game, training
+from jaxgan.run.checkpoints import Checkpoints, restore_newest
+from jaxgan.systems.latent.losses import latent_gan
+from jaxgan.systems.mlp_gan import networks as mlp
+
+CONFIG = {"seed": 7, "noise": "uniform"}
+
+
+def a_state(step=0, seed=7, latent_size=4):
+    """A state in which no two parts are alike, as after `step` steps.
+
+    One is so large that Orbax puts it in a file of its own.
+    """
+    gan = latent_gan(
+        mlp.Generator(latent_size, (8,), (4, 4, 1)),
+        mlp.Discriminator((8,), (4, 4, 1)),
+        optax.adam(1e-3),
+        optax.adam(1e-3),
+    )
+    rng = np.random.default_rng(step)
+    state = training.on_host(game.init(gan, jax.random.key(seed)))
+    parts = [state.generator, state.discriminator, state.ema_params]
+    parts = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), parts)
+    generator, discriminator, ema_params = parts
+    statistics, averaged = (
+        {"batch_stats": {"mean": rng.normal(size=3000).astype(np.float32)}} for _ in range(2)
+    )
+    return state.replace(
+        step=np.int32(step),
+        generator=generator.replace(collections=statistics),
+        discriminator=discriminator,
+        ema_params=ema_params,
+        ema_collections=averaged,
+    )
+
+
+def assert_equal(a, b):
+    with_data = [state.replace(key=jax.random.key_data(state.key)) for state in (a, b)]
+    chex.assert_trees_all_equal(*with_data, strict=True)
+
+
+def restore(checkpoints, like=None, report=print):
+    """The state of a single run, or None."""
+    states = restore_newest([checkpoints], [like or a_state()], report)
+    return states and states[0]
+
+
+def save(directory, *steps, keep=3):
+    checkpoints = Checkpoints(directory, keep)
+    for step in steps:
+        checkpoints.save(a_state(step), CONFIG)
+    checkpoints.close()
+    return checkpoints
+
+
+def cut_short(directory):
+    for path in directory.rglob("*"):
+        if path.is_file() and path.stat().st_size > 100:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_all_of_the_state_comes_back_bit_for_bit(tmp_path):
+    save(tmp_path, 40)
+    lines = []
+    restored = restore(Checkpoints(tmp_path), report=lines.append)
+    assert_equal(restored, a_state(40))
+    assert lines == []
+
+
+def test_a_state_without_collections_comes_back_too(tmp_path):
+    bare = a_state(10)
+    bare = bare.replace(generator=bare.generator.replace(collections={}), ema_collections={})
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(bare, CONFIG)
+    checkpoints.close()
+    like = bare.replace(step=np.int32(0))
+    assert_equal(restore(Checkpoints(tmp_path), like), bare)
+    assert saved_names(tmp_path / "10" / "generator") == {"params"}
+
+
+def test_a_state_of_other_collections_is_not_taken(tmp_path):
+    save(tmp_path, 10)
+    bare = a_state()
+    bare = bare.replace(generator=bare.generator.replace(collections={}), ema_collections={})
+    with pytest.raises(ValueError, match="none of the checkpoints .* can be read"):
+        restore(Checkpoints(tmp_path), bare)
+
+
+def saved_names(item):
+    with ocp.StandardCheckpointer() as checkpointer:
+        return set(checkpointer.restore(item.absolute()))
+
+
+def test_the_newest_are_kept(tmp_path):
+    assert save(tmp_path, 10, 20, 30, 40, keep=2).steps() == [30, 40]
+
+
+def test_the_configuration_is_in_the_checkpoint_as_json(tmp_path):
+    save(tmp_path, 10)
+    assert json.loads((tmp_path / "10" / "config" / "metadata").read_text()) == CONFIG
+
+
+def test_a_state_may_change_while_it_is_written(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    state = a_state(10)
+    checkpoints.save(state, CONFIG)
+    jax.tree.map(lambda x: x.fill(0), [state.generator, state.discriminator, state.ema_params])
+    checkpoints.wait()
+    assert_equal(restore(checkpoints), a_state(10))
+
+
+def test_nothing_to_restore(tmp_path):
+    assert restore(Checkpoints(tmp_path / "absent")) is None
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("item", ["state", "generator"])
+@pytest.mark.parametrize("damage", ["cut short", "missing"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_used(tmp_path, item, damage):
+    save(tmp_path, 10, 20)
+    if damage == "missing":
+        for path in (tmp_path / "20" / item).rglob("*"):
+            if path.is_file():
+                path.unlink()
+    else:
+        cut_short(tmp_path / "20" / item)
+    checkpoints = Checkpoints(tmp_path)
+    lines = []
+    assert_equal(restore(checkpoints, report=lines.append), a_state(10))
+    (line,) = lines
+    assert line.startswith("checkpoint 20 is damaged (") and line.endswith("aside as damaged_20")
+    assert "\n" not in line
+    checkpoints.save(a_state(20), CONFIG)
+    checkpoints.close()
+    assert checkpoints.steps() == [10, 20]
+    assert_equal(restore(Checkpoints(tmp_path)), a_state(20))
+
+
+def test_no_flipped_byte_changes_a_number_unnoticed(tmp_path, capfd):
+    save(tmp_path, 10, 20)
+    rng = np.random.default_rng(0)
+    detected = 0
+    for path in sorted(path for path in (tmp_path / "20").rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        for at in rng.integers(len(content), size=2):
+            flipped = bytearray(content)
+            flipped[at] ^= 1 << rng.integers(8)
+            path.write_bytes(flipped)
+            lines = []
+            restored = restore(Checkpoints(tmp_path), report=lines.append)
+            assert_equal(restored, a_state(10 if lines else 20))
+            if lines:
+                detected += 1
+                (line,) = lines
+                assert line.startswith("checkpoint 20 is damaged (")
+                (tmp_path / "damaged_20").rename(tmp_path / "20")
+        path.write_bytes(content)
+    assert detected > 10
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("left", ["all of it", "a part of it", "nothing"])
+def test_a_damaged_older_checkpoint_hinders_no_save(tmp_path, left):
+    # As a kill leaves one that was being removed, or a disk turns its bytes.
+    save(tmp_path, 10, 20)
+    for path in sorted((tmp_path / "10").rglob("*"), reverse=True):
+        if left == "all of it" and path.name == "_CHECKPOINT_METADATA":
+            path.write_bytes(path.read_bytes()[::-1])
+        elif left == "nothing" or (left == "a part of it" and "METADATA" in path.name):
+            path.rmdir() if path.is_dir() else path.unlink()
+    assert_equal(restore(Checkpoints(tmp_path)), a_state(20))
+    assert save(tmp_path, 30, 40, keep=2).steps() == [30, 40]
+    assert_equal(restore(Checkpoints(tmp_path)), a_state(40))
+
+
+@pytest.mark.parametrize("item", ["state", "generator"])
+def test_other_numbers_than_those_saved_are_not_taken(tmp_path, item):
+    # As a flipped byte would leave them that Orbax reads without complaint.
+    save(tmp_path / "run", 10, 20)
+    save(tmp_path / "other", 21)
+    shutil.rmtree(tmp_path / "run" / "20" / item)
+    shutil.copytree(tmp_path / "other" / "21" / item, tmp_path / "run" / "20" / item)
+    lines = []
+    assert_equal(restore(Checkpoints(tmp_path / "run"), report=lines.append), a_state(10))
+    assert lines == [
+        f"checkpoint 20 is damaged (the {item} is not what was saved): set aside as damaged_20"
+    ]
+
+
+def test_a_checkpoint_of_before_there_were_digests_is_read(tmp_path):
+    save(tmp_path, 10)
+    shutil.rmtree(tmp_path / "10" / "digests")
+    lines = []
+    assert_equal(restore(Checkpoints(tmp_path), report=lines.append), a_state(10))
+    assert lines == []
+
+
+def test_what_cannot_be_written_is_an_oserror_and_the_last_checkpoint_stays(
+    tmp_path, no_file_above, capfd
+):
+    checkpoints = save(tmp_path, 10)
+    with no_file_above(100):
+        with pytest.raises(OSError) as raised:
+            checkpoints.save(a_state(20), CONFIG)
+            checkpoints.wait()
+        checkpoints.close()
+    assert raised.value.errno == errno.EFBIG
+    assert raised.value.filename == str(tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert checkpoints.steps() == [10]
+    assert_equal(restore(checkpoints), a_state(10))
+    save(tmp_path, 20)
+    assert_equal(restore(checkpoints), a_state(20))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
+
+
+# As Orbax leaves the tasks of the other arrays when one has failed: which of them fail too by then
+# is a matter of threads.
+def test_only_of_the_arrays_of_a_checkpoint_nothing_is_said_that_nobody_waits_for(tmp_path, caplog):
+    save(tmp_path, 10)
+
+    async def fail(error):
+        raise error
+
+    async def leave(error):
+        asyncio.ensure_future(fail(error))
+        await asyncio.sleep(0)
+
+    for line in (
+        'RESOURCE_EXHAUSTED: Error writing "params.bias/0" in OCDBT database at local file "x"',
+        "somebody else's",
+    ):
+        asyncio.run(leave(ValueError(line)))
+    gc.collect()
+    (record,) = [record for record in caplog.records if record.name == "asyncio"]
+    assert "somebody else's" in record.getMessage()
+
+
+def test_why_tensorstore_could_not_write_is_found_in_what_it_says(tmp_path, monkeypatch):
+    checkpoints = save(tmp_path, 10)
+    checkpoints.save(a_state(20), CONFIG)
+    said = "RESOURCE_EXHAUSTED: Failed to open: \"x\": No space left [os_error_code='28']"
+
+    def fail():
+        raise ValueError(said)
+
+    monkeypatch.setattr(checkpoints._open, "wait_until_finished", fail)
+    with pytest.raises(OSError) as raised:
+        checkpoints.wait()
+    assert (raised.value.errno, raised.value.strerror) == (28, "No space left on device")
+
+
+def test_a_mistake_in_a_save_is_no_oserror(tmp_path):
+    checkpoints = save(tmp_path, 10)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        checkpoints.save(a_state(20), {"loss": object()})
+        checkpoints.wait()
+
+
+def test_remove_unfinished(tmp_path):
+    checkpoints = save(tmp_path, 10)
+    (tmp_path / "20.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+    checkpoints.remove_unfinished()
+    assert [path.name for path in tmp_path.iterdir()] == ["10"]
+
+
+def test_a_half_written_checkpoint_is_none(tmp_path):
+    save(tmp_path, 10)
+    (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.steps() == [10]
+    assert_equal(restore(checkpoints), a_state(10))
+    checkpoints.save(a_state(20), CONFIG)
+    checkpoints.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
+
+
+def test_only_damaged_checkpoints(tmp_path):
+    save(tmp_path, 10, 20)
+    cut_short(tmp_path / "10")
+    cut_short(tmp_path / "20")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="none of the checkpoints in .* can be read"):
+        restore(Checkpoints(tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_state_of_other_shapes_is_not_taken(tmp_path):
+    save(tmp_path, 10)
+    with pytest.raises(ValueError, match=r"\(4, 8\), not float32 \(5, 8\)"):
+        restore(Checkpoints(tmp_path), a_state(latent_size=5))
+
+
+def restore_several(root, saved, damaged=()):
+    """What a run of as many seeds finds that saved at these steps: (steps of its states, lines)."""
+    runs = []
+    for seed, steps in enumerate(saved):
+        runs.append(save(root / f"seed_{seed}" / "checkpoints", *steps))
+        runs[-1].directory.mkdir(parents=True, exist_ok=True)
+    for seed, step in damaged:
+        cut_short(runs[seed].directory / str(step))
+    lines = []
+    states = restore_newest(runs, [a_state()] * len(runs), lines.append)
+    for state in states or []:
+        assert_equal(state, a_state(int(state.step)))
+    return states and {int(state.step) for state in states}, lines
+
+
+@pytest.mark.parametrize(
+    ("saved", "step", "left"),
+    [
+        ([(10, 20), (10, 20)], 20, [[10, 20], [10, 20]]),
+        ([(10, 20, 30), (10, 20)], 20, [[10, 20], [10, 20]]),
+        ([(20, 30), (10, 20), (20, 30)], 20, [[20], [10, 20], [20]]),
+        ([(10, 20, 30), (10,)], 10, [[10], [10]]),
+    ],
+)
+def test_several_go_on_from_the_newest_step_that_all_have(tmp_path, saved, step, left):
+    assert restore_several(tmp_path, saved)[0] == {step}
+    directories = [tmp_path / f"seed_{seed}" / "checkpoints" for seed in range(len(saved))]
+    assert [Checkpoints(directory).steps() for directory in directories] == left
+    # Orbax saves no step at or before the newest that it finds.
+    for directory in directories:
+        save(directory, step + 10)
+        assert_equal(restore(Checkpoints(directory)), a_state(step + 10))
+
+
+def test_a_damaged_checkpoint_of_one_takes_all_back(tmp_path):
+    steps, lines = restore_several(tmp_path, [(10, 20, 30), (10, 20, 30)], [(1, 20), (1, 30)])
+    assert steps == {10}
+    damaged, other = lines[:2], lines[2:]
+    for line, step in zip(damaged, (30, 20), strict=True):
+        assert line.startswith(f"seed_1: checkpoint {step} is damaged (")
+        assert line.endswith(f"aside as damaged_{step}")
+    assert other == ["seed_0: going back from step 30 to 10, as all do"]
+
+
+def test_a_kill_between_the_first_saves_takes_all_to_the_beginning(tmp_path):
+    steps, lines = restore_several(tmp_path, [(10,), ()])
+    assert steps is None
+    assert lines == ["going back to the beginning, as not all have a checkpoint"]
+    assert restore_several(tmp_path / "other", [(), ()]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("saved", "damaged", "said"),
+    [
+        ([(10, 20), ()], [], "seed_0: 10 20; seed_1: none"),
+        ([(10, 20), (30,)], [], "seed_0: 10 20; seed_1: 30"),
+        ([(10,), (10,)], [(0, 10)], r"\(of seed_0: 10: .*seed_0: 10; seed_1: 10"),
+    ],
+)
+def test_several_without_a_step_in_common(tmp_path, saved, damaged, said):
+    with pytest.raises(ValueError, match=said) as error:
+        restore_several(tmp_path, saved, damaged)
+    assert "\n" not in str(error.value)
+    left = [Checkpoints(tmp_path / f"seed_{i}" / "checkpoints").steps() for i in range(len(saved))]
+    assert left == [list(steps) for steps in saved]
+
+
+def test_one_that_was_never_begun_does_not_undo_the_others(tmp_path):
+    runs = [save(tmp_path / "seed_0" / "checkpoints", 10), Checkpoints(tmp_path / "seed_1" / "x")]
+    with pytest.raises(ValueError, match="seed_0: 10; seed_1: none. Train those behind up"):
+        restore_newest(runs, [a_state(), a_state()], print)
+
+
+def test_load_params_gives_the_averaged_generator(tmp_path):
+    save(tmp_path / "checkpoints", 10, 20)
+    expected = a_state(20)
+    params = jaxgan.load_params(tmp_path)
+    chex.assert_trees_all_equal(params["params"], expected.ema_params)
+    chex.assert_trees_all_equal(params["batch_stats"], expected.ema_collections["batch_stats"])
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(params))
+
+
+def test_load_params_gives_the_discriminator_if_asked(tmp_path):
+    save(tmp_path / "checkpoints", 10, 20)
+    params = jaxgan.load_params(tmp_path, player="discriminator")
+    chex.assert_trees_all_equal(params, {"params": a_state(20).discriminator.params})
+
+
+def test_load_params_knows_two_players(tmp_path):
+    with pytest.raises(ValueError, match="generator or discriminator, not 'police'"):
+        jaxgan.load_params(tmp_path, player="police")
+
+
+def test_load_params_passes_over_a_damaged_checkpoint_and_says_so(tmp_path, caplog):
+    save(tmp_path / "checkpoints", 10, 20)
+    cut_short(tmp_path / "checkpoints" / "20")
+    with caplog.at_level(logging.WARNING):
+        params = jaxgan.load_params(tmp_path)
+    chex.assert_trees_all_equal(params["params"], a_state(10).ema_params)
+    assert "checkpoint 20 is damaged" in caplog.text
+    assert (tmp_path / "checkpoints" / "20").is_dir(), "reading changes nothing on disk"
+
+
+def test_load_params_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint in"):
+        jaxgan.load_params(tmp_path / "nothing")

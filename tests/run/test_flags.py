@@ -1,0 +1,252 @@
+import dataclasses
+import re
+
+import pytest
+
+from jaxgan.run import flags
+from jaxgan.run.config import FILE_NAME
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+
+
+def parse(line: str) -> MLPGANConfig:
+    return flags.parse(MLPGANConfig, line.split(), description="what it does")
+
+
+def test_no_flags_is_every_default():
+    assert parse("") == MLPGANConfig()
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        ("--resume", {"resume": True}),
+        ("--no-resume", {"resume": False}),
+        ("--download", {"download": True}),
+        ("--no-download", {"download": False}),
+        ("--epochs 3", {"epochs": 3}),
+        ("--epochs=3", {"epochs": 3}),
+        ("--epochs 3 --epochs 4", {"epochs": 4}),
+        ("--devices 8", {"devices": "8"}),
+        ("--data-dir /data", {"data_dir": "/data"}),
+        ("--generator-learning-rate 1e-3", {"generator_learning_rate": 1e-3}),
+        ("--gradient-penalty 3", {"gradient_penalty": 3.0}),
+        ("--image-shape 8 10 3", {"image_shape": (8, 10, 3)}),
+        ("--generator-widths 16", {"generator_widths": (16,)}),
+        (
+            "--discriminator-widths 16 32 --seed 7",
+            {"discriminator_widths": (16, 32), "seed": 7},
+        ),
+        ("--loss hinge --noise uniform", {"loss": "hinge", "noise": "uniform"}),
+        ("--precision bfloat16", {"precision": "bfloat16"}),
+        (
+            "--coordinator host:12 --num-processes 2 --process-id 0",
+            {"coordinator": "host:12", "num_processes": 2, "process_id": 0},
+        ),
+    ],
+)
+def test_flags_set_fields(line, changes):
+    assert parse(line) == dataclasses.replace(MLPGANConfig(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("--nope 1", ["--nope"]),
+        ("stray", ["stray"]),
+        # Half a flag may mean another one tomorrow.
+        ("--epoch 3", ["--epoch"]),
+        ("--batch_size 3", ["--batch_size"]),
+        ("--epochs", ["--epochs"]),
+        ("--r1 --r2 1", ["--r1", "value"]),
+        ("--recipe book", ["--recipe", "'book'", "textbook"]),
+        ("--epochs many", ["--epochs", "'many'"]),
+        ("--epochs 2.5", ["--epochs", "'2.5'"]),
+        ("--epochs 0", ["--epochs", "0"]),
+        ("--generator-learning-rate fast", ["--generator-learning-rate", "'fast'"]),
+        ("--generator-learning-rate nan", ["--generator-learning-rate", "nan"]),
+        ("--discriminator-learning-rate -1", ["--discriminator-learning-rate"]),
+        ("--gradient-penalty x", ["--gradient-penalty", "'x'"]),
+        ("--image-shape 8 8", ["--image-shape"]),
+        ("--image-shape 8 8 x", ["--image-shape", "'x'"]),
+        ("--generator-widths 8 x", ["--generator-widths", "'x'"]),
+        ("--resume perhaps", ["--resume", "'perhaps'"]),
+        ("--loss wgan", ["--loss", "'wgan'", "wasserstein"]),
+        ("--noise gaussian", ["--noise", "'gaussian'", "uniform"]),
+        ("--precision float16", ["--precision", "'float16'", "bfloat16"]),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_names_the_flag(line, named, capsys):
+    with pytest.raises(ValueError) as error:
+        parse(line)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in named:
+        assert part in message
+    assert capsys.readouterr() == ("", "")
+
+
+def test_help_names_every_flag_and_exits_well(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse("--help")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "what it does" in text
+    for field in dataclasses.fields(MLPGANConfig):
+        assert re.search(rf"--{field.name.replace('_', '-')}\b", text)
+    assert "--no-resume" in text
+    assert "--no-download" in text
+    assert "--config PATH" in text
+
+
+# None of its settings is the default one.
+HELD = MLPGANConfig(
+    recipe="textbook",
+    devices="2",
+    epochs=3,
+    batch_size=96,
+    seed=11,
+    workdir="runs/held",
+    dataset="fashion_mnist",
+    data_dir="/data",
+    download=True,
+    image_shape=(8, 10, 3),
+    generator_widths=(16, 32),
+    beta1=0.25,
+    r1=0.5,
+    loss="hinge",
+    precision="bfloat16",
+)
+
+
+def parse_with_held(directory, line, held=HELD):
+    held.save(directory)
+    return parse(f"--config {directory / FILE_NAME} {line}")
+
+
+def test_a_configuration_gives_every_setting_of_its_run(tmp_path):
+    config = parse_with_held(tmp_path, "")
+    assert config == HELD and hash(config) == hash(HELD)
+    assert config.to_json() == HELD.to_json()
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        ("--workdir runs/again", {"workdir": "runs/again"}),
+        ("--no-download --no-resume", {"download": False, "resume": False}),
+        ("--image-shape 4 5 1", {"image_shape": (4, 5, 1)}),
+        ("--generator-widths 7", {"generator_widths": (7,)}),
+        ("--loss minimax --beta1 0.5", {"loss": "minimax", "beta1": 0.5}),
+        ("--recipe textbook --r1 0", {"r1": 0.0}),
+        # What is the default everywhere else is something else here.
+        ("--seed 0 --epochs 28", {"seed": 0, "epochs": 28}),
+    ],
+)
+def test_flags_beside_a_configuration_set_single_ones(tmp_path, line, changes):
+    expected = dataclasses.replace(HELD, **changes)
+    assert parse_with_held(tmp_path, line) == expected
+    assert parse(f"{line} --config={tmp_path / FILE_NAME}") == expected
+
+
+def test_a_configuration_does_not_clear_a_folder_or_wait_for_hosts_because_its_run_did(tmp_path):
+    hosts = {"coordinator": "host:12", "num_processes": 2, "process_id": 0}
+    held = dataclasses.replace(HELD, resume=False, **hosts)
+    assert parse_with_held(tmp_path, "", held) == HELD
+    line = "--coordinator other:1 --num-processes 4 --process-id 3"
+    expected = {"coordinator": "other:1", "num_processes": 4, "process_id": 3}
+    assert parse_with_held(tmp_path, line, held) == dataclasses.replace(HELD, **expected)
+
+
+def test_another_recipe_than_the_configurations_is_refused(tmp_path):
+    said = "--recipe best sets nothing beside --config.* of a run of --recipe textbook"
+    with pytest.raises(ValueError, match=said):
+        parse_with_held(tmp_path, "--recipe best")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "is not there"),
+        ("", "cannot be used"),
+        ('{"experiment": "mnist_gan", "epochs": "ten"}', "epochs cannot be 'ten'"),
+        ('{"experiment": "mnist_gan", "zoom": 1}', "unknown setting 'zoom'"),
+        ('{"experiment": "another"}', "a run of 'another', not of 'mnist_gan'"),
+    ],
+)
+def test_a_configuration_that_is_none_is_named(tmp_path, content, said):
+    path = tmp_path / "wrong.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises((ValueError, OSError), match=said) as error:
+        parse(f"--config {path}")
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["--config", "--config --seed 1", "--config -x"])
+def test_a_configuration_wants_a_path(line):
+    with pytest.raises(ValueError, match="argument --config"):
+        parse(line)
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    with pytest.raises(OSError, match="give a run's config.json"):
+        parse(f"--config {tmp_path}")
+
+
+def test_what_is_no_run_has_no_configuration_to_repeat():
+    @dataclasses.dataclass
+    class Other:
+        num: int = 1
+        """How many."""
+
+    with pytest.raises(ValueError, match="--config"):
+        flags.parse(Other, ["--config", "config.json"], description="")
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, FileNotFoundError, ImportError])
+def test_user_errors_are_one_line_and_exit_code_2(error, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["experiments/mnist_gan.py", "--epochs", "0"])
+    with pytest.raises(SystemExit) as ended, flags.user_errors():
+        raise error("--epochs must be\n    1 or more")
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "mnist_gan.py: error: --epochs must be 1 or more\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, AssertionError])
+def test_other_errors_keep_their_traceback(error, capsys):
+    with pytest.raises(error), flags.user_errors():
+        raise error("a bug")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_ends_without_a_word_as_shells_expect(capsys):
+    with pytest.raises(SystemExit) as ended, flags.user_errors():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+class Failed(Exception):
+    pass
+
+
+def test_failures_are_one_line_and_exit_code_1(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["experiments/mnist_gan.py"])
+    with pytest.raises(SystemExit) as ended, flags.failures(Failed):
+        raise Failed("the disk\nis full")
+    assert ended.value.code == 1
+    assert capsys.readouterr() == ("", "mnist_gan.py: error: the disk is full\n")
+
+
+def test_failures_of_other_kinds_keep_their_traceback(capsys):
+    with pytest.raises(ValueError), flags.failures(Failed):
+        raise ValueError("a bug")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_block_that_ends_well_goes_on(capsys):
+    with flags.user_errors(), flags.failures(Failed):
+        pass
+    assert capsys.readouterr() == ("", "")

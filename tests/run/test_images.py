@@ -1,0 +1,161 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.run import images
+
+RNG = np.random.default_rng(0)
+
+
+def levels(*values):
+    """1x2 grey images, both pixels of a level out of 255."""
+    return np.repeat(np.float32(values), 2).reshape(-1, 1, 2, 1) / 255
+
+
+def test_grid_pixel_by_pixel():
+    given = images.grid(levels(10, 20, 30, 40, 50), columns=3, gap=1)
+    expected = [
+        [10, 10, 0, 20, 20, 0, 30, 30],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [40, 40, 0, 50, 50, 0, 0, 0],
+    ]
+    assert given.dtype == np.uint8
+    np.testing.assert_array_equal(given[..., 0], expected)
+    assert given.shape == (3, 8, 1)
+
+
+def test_grid_keeps_the_inside_of_images_and_their_colours():
+    batch = RNG.uniform(size=(4, 3, 5, 3)).astype(np.float32)
+    given = images.grid(batch, columns=2, gap=2)
+    assert given.shape == (8, 12, 3)
+    for i, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        cell = given[row * 5 : row * 5 + 3, column * 7 : column * 7 + 5]
+        np.testing.assert_array_equal(cell, np.floor(batch[i] * 255 + 0.5))
+    assert given.sum() == np.floor(batch * 255 + 0.5).sum()
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "gap", "shape"),
+    [
+        (1, None, 2, (1, 2)),
+        (4, None, 2, (4, 6)),
+        (5, None, 2, (4, 10)),
+        (64, None, 2, (22, 30)),
+        (3, 4, 2, (1, 14)),
+        (3, 1, 2, (7, 2)),
+        (4, 2, 0, (2, 4)),
+    ],
+)
+def test_grid_shape(count, columns, gap, shape):
+    assert images.grid(levels(*[9] * count), columns, gap).shape == (*shape, 1)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(0, None), (0, 3), (3, 0), (3, -1)])
+def test_grid_of_nothing_is_refused(count, columns):
+    with pytest.raises(ValueError, match="grid"):
+        images.grid(np.zeros((count, 1, 2, 1), np.float32), columns)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (4, 28, 28), (1, 4, 28, 28, 1)])
+def test_grid_refuses_another_rank(shape):
+    with pytest.raises(AssertionError):
+        images.grid(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("array", [np.float32, np.float64, jnp.float32])
+def test_to_uint8_rounds_to_nearest_and_clips(array):
+    values = [-1.0, -0.001, 0.0, 0.4 / 255, 0.6 / 255, 127.4 / 255, 127.6 / 255, 1.0, 1.001, 7.0]
+    given = images.to_uint8(array(values))
+    assert given.dtype == np.uint8
+    np.testing.assert_array_equal(given, [0, 0, 0, 0, 1, 127, 128, 255, 255, 255])
+
+
+def test_to_uint8_gives_every_level_back():
+    every = np.arange(256)
+    np.testing.assert_array_equal(images.to_uint8(np.float32(every) / 255), every)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_png_is_read_back_as_it_was(tmp_path, channels, mode, scale):
+    canvas = RNG.integers(0, 256, (4, 6, channels), np.uint8)
+    path = tmp_path / "grid.png"
+    images.write_png(path, canvas, scale)
+    expected = np.kron(canvas, np.ones((scale, scale, 1), np.uint8))
+    with Image.open(path) as picture:
+        assert (picture.format, picture.mode) == ("PNG", mode)
+        assert picture.size == (6 * scale, 4 * scale)
+        np.testing.assert_array_equal(np.asarray(picture).reshape(expected.shape), expected)
+    np.testing.assert_array_equal(images.read_png(path), expected)
+    assert [file.name for file in tmp_path.iterdir()] == ["grid.png"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gif_frames_and_durations(tmp_path, channels):
+    canvases = np.zeros((4, 5, 7, channels), np.uint8)
+    for i in range(4):
+        canvases[i, i, i + 1] = 60 * (i + 1)
+    path = tmp_path / "training.gif"
+    images.write_gif(path, list(canvases), milliseconds=130, last=900)
+    with Image.open(path) as picture:
+        assert picture.format == "GIF"
+        assert picture.n_frames == 4
+        assert picture.size == (7, 5)
+        assert picture.info["loop"] == 0
+        for i, duration in enumerate([130, 130, 130, 900]):
+            picture.seek(i)
+            assert picture.info["duration"] == duration
+            frame = np.asarray(picture.convert("RGB"))
+            np.testing.assert_array_equal(frame, np.broadcast_to(canvases[i], (5, 7, 3)))
+    assert [file.name for file in tmp_path.iterdir()] == ["training.gif"]
+
+
+def test_gif_of_one_frame(tmp_path):
+    path = tmp_path / "training.gif"
+    images.write_gif(path, [np.full((3, 4, 1), 77, np.uint8)])
+    with Image.open(path) as picture:
+        assert picture.n_frames == 1
+        np.testing.assert_array_equal(np.asarray(picture.convert("L")), np.full((3, 4), 77))
+
+
+def test_gif_refuses_frames_of_two_shapes(tmp_path):
+    with pytest.raises(AssertionError):
+        images.write_gif(
+            tmp_path / "x.gif", [np.zeros((3, 4, 1), np.uint8), np.zeros((4, 4, 1), np.uint8)]
+        )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_caption_stands_above_the_picture(channels):
+    canvas = RNG.integers(0, 256, (9, 120, channels), np.uint8)
+    first, second = (images.captioned(canvas, f"epoch {n}") for n in (7, 12))
+    assert first.shape == (images.CAPTION_HEIGHT + 9, 120, channels) and first.dtype == np.uint8
+    np.testing.assert_array_equal(first[images.CAPTION_HEIGHT :], canvas)
+    words, others = (each[: images.CAPTION_HEIGHT] for each in (first, second))
+    assert words.min() < 64 and words.max() == 255 and np.ptp(words, axis=-1).max() == 0
+    # The word is the same, the number, to the right of it, is not and is longer.
+    np.testing.assert_array_equal(words[:, :45], others[:, :45])
+    ends = [np.nonzero((each < 128).any(axis=(0, 2)))[0][-1] for each in (words, others)]
+    assert 45 < ends[0] < ends[1] < 119
+    np.testing.assert_array_equal(images.captioned(canvas, "epoch 7"), first)
+
+
+def test_a_caption_of_a_narrow_picture_is_cut_off():
+    assert images.captioned(np.zeros((3, 8, 1), np.uint8), "epoch 1000").shape == (27, 8, 1)
+
+
+def test_a_png_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "grid.png"
+    canvas = np.full((2, 2, 1), 9, np.uint8)
+    images.write_png(path, canvas)
+
+    def save_half(picture, where):
+        where.write_bytes(b"\x89PNG half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save_half)
+    with pytest.raises(OSError, match="no space left"):
+        images.write_png(path, canvas + 1)
+    np.testing.assert_array_equal(images.read_png(path), canvas)
+    assert [file.name for file in tmp_path.iterdir()] == ["grid.png"]

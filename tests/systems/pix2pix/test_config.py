@@ -1,0 +1,156 @@
+"""The settings of a translation: jaxgan/pix2pix.py."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import data
+from jaxgan.data import Dataset
+from jaxgan.systems.pix2pix.config import PICTURED, Pix2PixConfig, beside
+from jaxgan.systems.pix2pix.tasks import grey, masked
+from jaxgan.systems.pix2pix.translation import translate
+
+TINY = Pix2PixConfig(image_shape=(16, 16, 3), width=2)
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "channels"),
+    [
+        ({}, 1),
+        ({"task": "grey2colour"}, 1),
+        ({"task": "mask2face"}, 3),
+        ({"task": "mask2face", "image_shape": (32, 32, 1)}, 1),
+        ({"task": "pairs", "input_feature": "map"}, 3),
+        ({"task": "pairs", "input_feature": "map", "input_channels": 1}, 1),
+    ],
+)
+def test_what_goes_in_has_the_channels_of_its_task(settings, channels):
+    config = Pix2PixConfig(**settings)
+    assert config.input_channels == channels
+    assert config.generator().input_channels == channels
+    assert config.gan().discriminator.input_channels == channels
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "pairs"}, "--task pairs wants --input-feature"),
+        ({"input_feature": "map"}, "--input-feature and --output-feature want --task pairs"),
+        ({"output_feature": "map"}, "--input-feature and --output-feature want --task pairs"),
+        ({"input_channels": 3}, "--input-channels of edges2face cannot be chosen"),
+        ({"task": "mask2face", "input_channels": 1}, "--input-channels of mask2face cannot"),
+        (
+            {"task": "pairs", "input_feature": "map", "input_channels": 2},
+            "--input-channels must be 1 or 3, not 2",
+        ),
+        ({"image_shape": (28, 28, 1)}, "powers of two, 16 or more, not 28x28"),
+        ({"image_shape": (8, 8, 3)}, "powers of two, 16 or more, not 8x8"),
+        ({"width": 0}, "--width must be 1 or more"),
+        ({"l1_weight": -1.0}, "--l1-weight must be 0 or more"),
+        ({"l1_weight": 0.0, "adversarial_weight": 0.0}, "cannot both be 0"),
+        ({"generator_learning_rate": 0.0}, "--generator-learning-rate must be above 0"),
+        ({"beta1": 1.0}, "--beta1 must be from 0 to below 1"),
+        ({"loss": "wgan"}, "unknown loss 'wgan'"),
+        ({"task": "day2night"}, "day2night"),
+    ],
+)
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Pix2PixConfig(**settings).gan()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Pix2PixConfig(),
+        Pix2PixConfig(task="mask2face", l1_weight=0.0, image_shape=(32, 64, 3)),
+        Pix2PixConfig(task="pairs", input_feature="map", output_feature="photo", input_channels=1),
+    ],
+    ids=["default", "mask2face", "pairs"],
+)
+def test_json_gives_the_same_configuration_back(config, tmp_path):
+    assert Pix2PixConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    config.save(tmp_path)
+    assert Pix2PixConfig.load(tmp_path) == config
+    assert config.to_json()["experiment"] == "pix2pix"
+
+
+@pytest.mark.parametrize(("task", "make"), [("grey2colour", grey), ("mask2face", masked)])
+def test_what_goes_in_is_made_of_the_images_of_the_size_asked_for(task, make):
+    config = dataclasses.replace(
+        TINY, task=task, dataset="mnist", image_shape=(16, 16, 3), input_channels=None
+    )
+    dataset = config.load_dataset("test")
+    shown = data.load("mnist", split="test", image_shape=(16, 16, 3))
+    np.testing.assert_array_equal(dataset.images, shown.images)
+    np.testing.assert_array_equal(dataset.inputs, make(shown.images))
+    examples = config.examples(dataset)
+    assert examples.keys() == {"images", "inputs"}
+    assert examples["images"] is dataset.images and examples["inputs"] is dataset.inputs
+
+
+def test_pairs_are_both_images_of_an_example(monkeypatch):
+    asked = []
+
+    def load(name, *, split, image_shape, data_dir, download, feature):
+        asked.append((name, split, image_shape, feature))
+        return Dataset(
+            name, np.full((3, *image_shape), 100 * len(asked), np.uint8), {}, ("resized",)
+        )
+
+    monkeypatch.setattr("jaxgan.pix2pix.load", load)
+    config = Pix2PixConfig(
+        task="pairs",
+        dataset="maps",
+        input_feature="map",
+        output_feature="photo",
+        input_channels=1,
+        image_shape=(16, 32, 3),
+    )
+    dataset = config.load_dataset("test")
+    assert asked == [
+        ("maps", "test", (16, 32, 3), "photo"),
+        ("maps", "test", (16, 32, 1), "map"),
+    ]
+    assert (dataset.images == 100).all() and (dataset.inputs == 200).all()
+    assert dataset.images.shape == (3, 16, 32, 3) and dataset.inputs.shape == (3, 16, 32, 1)
+    assert dataset.notes == ("resized",)
+
+
+def test_beside():
+    inputs, truth = images(2, 4, 4, 1), images(2, 4, 4, 3, seed=1)
+    outputs = np.random.default_rng(2).uniform(size=(2, 4, 4, 3))
+    given = beside(inputs, outputs, truth)
+    assert given.shape == (6, 4, 4, 3) and given.dtype == np.float32
+    for i in range(2):
+        np.testing.assert_allclose(given[3 * i], inputs[i].repeat(3, -1) / 255, atol=1e-6)
+        np.testing.assert_allclose(given[3 * i + 1], outputs[i], atol=1e-6)
+        np.testing.assert_allclose(given[3 * i + 2], truth[i] / 255, atol=1e-6)
+    # Colour beside grey is grey.
+    given = beside(truth, outputs[..., :1], inputs)
+    np.testing.assert_allclose(given[3, ..., 0], truth[1].mean(axis=-1) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [3, PICTURED + 2])
+def test_a_picture_is_input_output_and_truth_of_the_first_images(count):
+    dataset = Dataset("faces", images(count, 16, 16, 3), {}, (), images(count, 16, 16, 1, seed=1))
+    generator, key = TINY.generator(), jax.random.key(0)
+    shapes = jax.eval_shape(generator.init, key, jnp.zeros((1, 16, 16, 1)))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: rng.normal(scale=0.3, size=x.shape).astype("f4"), shapes)
+    shown, columns = TINY.picture(variables, key, dataset)
+    assert columns == 6
+    shown = np.asarray(shown).reshape(-1, 3, 16, 16, 3)
+    assert len(shown) == min(count, PICTURED)
+    made = translate(variables, dataset.inputs[: len(shown)], key, generator=generator)
+    np.testing.assert_allclose(shown[:, 1], made, atol=1e-6)
+    np.testing.assert_allclose(shown[:, 0, ..., :1], dataset.inputs[: len(shown)] / 255, atol=1e-6)
+    np.testing.assert_allclose(shown[:, 2], dataset.images[: len(shown)] / 255, atol=1e-6)

@@ -1,0 +1,198 @@
+"""The game of pairs against float64 NumPy: losses written out, gradients by differences."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan import game
+from jaxgan.game import Player, TrainState
+from jaxgan.systems.pix2pix.losses import paired_gan
+
+BATCH = 4
+LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
+
+
+class Painter(nn.Module):
+    """tanh(w input + b noise), pixel by pixel; the noise is a number of each image's key."""
+
+    image_shape: tuple[int, int, int] = (2, 3, 1)
+    input_channels: int = 1
+
+    @nn.compact
+    def __call__(self, inputs, keys=None):
+        noise = 0.0
+        if keys is not None:
+            noise = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
+        w, b = (self.param(name, nn.initializers.normal(), ()) for name in "wb")
+        return jnp.tanh(w * inputs + b * noise)
+
+
+class Judge(nn.Module):
+    """A logit of each pixel: a image + c input image + e."""
+
+    @nn.compact
+    def __call__(self, images, inputs):
+        a, c, e = (self.param(name, nn.initializers.normal(), ()) for name in "ace")
+        return (a * images + c * inputs * images + e)[..., 0]
+
+
+PAINTER = {"w": np.float32(0.7), "b": np.float32(-0.9)}
+JUDGE = {"a": np.float32(1.1), "c": np.float32(-1.9), "e": np.float32(0.1)}
+
+
+def make_gan(**settings):
+    # A step of plain descent at rate 1 moves parameters by minus the gradient.
+    return paired_gan(Painter(), Judge(), optax.sgd(1.0), optax.sgd(1.0), **settings)
+
+
+def a_state(gan):
+    return TrainState(
+        step=np.int32(0),
+        key=jax.random.key(0),
+        generator=Player(PAINTER, {}, gan.generator_optimizer.init(PAINTER)),
+        discriminator=Player(JUDGE, {}, gan.discriminator_optimizer.init(JUDGE)),
+        ema_params=PAINTER,
+        ema_collections={},
+    )
+
+
+def a_batch():
+    rng = np.random.default_rng(1)
+    shape = (BATCH, 2, 3, 1)
+    return {name: rng.uniform(-1, 1, shape).astype(np.float32) for name in ("inputs", "images")}
+
+
+KEYS = jax.random.split(jax.random.key(5), BATCH)
+NOISE = np.array([jax.random.uniform(key) for key in KEYS], np.float64)[:, None, None, None]
+
+
+def painted(params, inputs):
+    return np.tanh(params["w"] * inputs + params["b"] * NOISE)
+
+
+def judged(params, images, inputs):
+    return params["a"] * images + params["c"] * inputs * images + params["e"]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def of_discriminator(loss, real, fake):
+    if loss == "least_squares":
+        return (np.mean((real - 1) ** 2) + np.mean(fake**2)) / 2
+    if loss == "wasserstein":
+        return np.mean(fake) - np.mean(real)
+    if loss == "hinge":
+        return np.mean(np.maximum(0, 1 - real)) + np.mean(np.maximum(0, 1 + fake))
+    return -np.mean(np.log(sigmoid(real))) - np.mean(np.log(1 - sigmoid(fake)))
+
+
+def of_generator(loss, fake):
+    if loss == "least_squares":
+        return np.mean((fake - 1) ** 2) / 2
+    if loss == "non_saturating":
+        return -np.mean(np.log(sigmoid(fake)))
+    if loss == "minimax":
+        return np.mean(np.log(1 - sigmoid(fake)))
+    return -np.mean(fake)
+
+
+def slopes(value, params, step=1e-6):
+    params = {name: np.float64(x) for name, x in params.items()}
+    return {
+        name: (
+            value(params | {name: params[name] + step})
+            - value(params | {name: params[name] - step})
+        )
+        / (2 * step)
+        for name in params
+    }
+
+
+def assert_close(given, expected):
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-6)
+
+
+def assert_descended(before, after, value):
+    for name, slope in slopes(value, before).items():
+        assert_close(before[name] - after[name], slope)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_discriminator_update_is_half_of_the_loss_of_all_patches(loss):
+    gan, batch = make_gan(loss=loss), a_batch()
+    state = a_state(gan)
+    after, metrics = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
+        state, batch, {"key": KEYS}
+    )
+    real, inputs = (np.float64(batch[name]) for name in ("images", "inputs"))
+    fake = painted(PAINTER, inputs)
+
+    def value(params):
+        both = judged(params, real, inputs), judged(params, fake, inputs)
+        return of_discriminator(loss, *both) / 2
+
+    assert_descended(JUDGE, after.discriminator.params, value)
+    assert_close(metrics["discriminator_loss"], value(JUDGE))
+    if loss == "non_saturating":
+        d_real, d_fake = (sigmoid(judged(JUDGE, images, inputs)) for images in (real, fake))
+        accuracy = (np.mean(d_real > 0.5) + np.mean(d_fake < 0.5)) / 2
+        assert 0 < accuracy < 1
+        assert_close(metrics["d_real"], d_real.mean())
+        assert_close(metrics["d_fake"], d_fake.mean())
+        assert_close(metrics["d_accuracy"], accuracy)
+    assert after.generator.params == state.generator.params
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"loss": loss} for loss in LOSSES),
+        {"adversarial_weight": 0.0},
+        {"l1_weight": 0.0},
+        {"adversarial_weight": 2.0, "l1_weight": 3.0},
+    ],
+    ids=str,
+)
+def test_generator_update_is_equation_4(settings):
+    gan, batch = make_gan(**settings), a_batch()
+    state = a_state(gan)
+    after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(
+        state, batch, {"key": KEYS}
+    )
+    real, inputs = (np.float64(batch[name]) for name in ("images", "inputs"))
+
+    def value(params):
+        fake = painted(params, inputs)
+        adversarial = of_generator(
+            settings.get("loss", "non_saturating"), judged(JUDGE, fake, inputs)
+        )
+        return settings.get("adversarial_weight", 1.0) * adversarial + settings.get(
+            "l1_weight", 100.0
+        ) * np.mean(np.abs(fake - real))
+
+    assert_descended(PAINTER, after.generator.params, value)
+    assert metrics.keys() == {"generator_loss", "l1"}
+    assert_close(metrics["generator_loss"], value(PAINTER))
+    # Of pixels in [0, 1], so half of what it is in [-1, 1].
+    assert_close(metrics["l1"], np.mean(np.abs(painted(PAINTER, inputs) - real)) / 2)
+    assert after.discriminator.params == state.discriminator.params
+
+
+def test_init_and_noise():
+    gan = make_gan()
+    generator, discriminator = gan.init(jax.random.key(0))
+    assert generator["params"].keys() == {"w", "b"}
+    assert discriminator["params"].keys() == {"a", "c", "e"}
+    assert generator["params"]["w"] != discriminator["params"]["a"]
+    keys = jax.vmap(gan.noise)(KEYS)["key"]
+    assert (keys == KEYS).all()
+
+
+def test_an_unknown_loss():
+    with pytest.raises(ValueError, match="unknown loss 'l2': one of .*hinge"):
+        make_gan(loss="l2")
