@@ -12,6 +12,7 @@ import optax
 
 PyTree = Any
 Metrics = dict[str, jax.Array]
+Decay = float | Callable[[jax.Array], jax.Array]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 # The run's key is folded with one of these for each use of randomness.
 INIT, ORDER, NOISE, DRAWING, EVALUATION, ROWS = range(6)
@@ -110,8 +111,8 @@ class GAN:
     init: Callable[[jax.Array], Mapping[str, PyTree]]
     optimizers: Mapping[str, optax.GradientTransformation]
     turns: tuple[Turn, ...]
-    averages: Mapping[str, float | Callable[[jax.Array], jax.Array]] = NOTHING
-    numbers: Mapping[str, float] = NOTHING
+    averages: Mapping[str, Decay] = dataclasses.field(default_factory=dict)
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     images: tuple[str, ...] = ()
 
     def __post_init__(self):
