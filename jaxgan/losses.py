@@ -12,7 +12,6 @@ import chex
 import jax
 import jax.numpy as jnp
 
-
 # Images [batch, ...] -> logits [batch].
 Discriminator = Callable[[jax.Array], jax.Array]
 

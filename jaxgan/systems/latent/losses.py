@@ -101,9 +101,7 @@ class LatentGame:
             real_logits, fake_logits = jnp.split(logits, 2)
         value = adversarial.discriminator(real_logits, fake_logits, self.label_smoothing)
         if self.r1 or self.r2 or self.gradient_penalty:
-            value += self._penalties(
-                lambda images: judge(images)[0], real, fake, noise, state.step
-            )
+            value += self._penalties(lambda images: judge(images)[0], real, fake, noise, state.step)
         metrics = losses.judgement(adversarial, real_logits, fake_logits)
         metrics["discriminator_loss"] = value
         return value, Outcome(metrics, {"discriminator": collections})

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import examples, game, seeds
-from jaxgan.debugging import fault, find_operation
-from jaxgan.devices import AXIS, local_batch_size, replicate, unreplicate
-from jaxgan.examples import Schedule
+from jaxgan import game
 from jaxgan.game import GAN, Metrics, TrainState
+from jaxgan.training import examples, seeds
+from jaxgan.training.debugging import fault, find_operation
+from jaxgan.training.devices import AXIS, local_batch_size, replicate, unreplicate
+from jaxgan.training.examples import Schedule
 
 PyTree = Any
 
@@ -57,7 +58,7 @@ def compile_epoch(
         devices: where to run; those of all processes.
         num_images: size of the data set.
         batch_size: the global batch, a multiple of the number of devices.
-        cut: from `examples.schedule`. A call must begin at a multiple of its steps_per_call.
+        cut: from `schedule`. A call must begin at a multiple of its steps_per_call.
         seeds_in_turn: as `in_turn` of `seeds.train_each`.
 
     Raises:
@@ -120,8 +121,8 @@ def train(
         state: where to go on from, a `seeds.stack` for several seeds at once; its step must be at
             the end of a piece.
         data: arrays [N, ...], put on every device once and kept there.
-        cut: from `examples.schedule`, for this data set, batch and system.
-        devices: from `devices.select_devices`.
+        cut: from `schedule`, for this data set, batch and system.
+        devices: from `select_devices`.
         batch_size: the global batch.
         last_step: the step to end with, counted from the beginning of the run; the end of a piece.
         debug_nans: keep a copy of the state before each call, and where something is not finite
@@ -175,7 +176,7 @@ def train(
 
 
 def _measured(values: np.ndarray, num_axes: int) -> np.ndarray:
-    """A metric of some steps: [steps] or [seeds, steps] as `num_axes` is 1 or 2; NaN is no value."""
+    """A metric of some steps: [steps], or [seeds, steps] if `num_axes` is 2; NaN is no value."""
     if values.ndim == num_axes:
         return values
     # Of a turn that is not due at every step.

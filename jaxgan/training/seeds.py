@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.devices import on_host
 from jaxgan.game import Metrics, TrainState
+from jaxgan.training.devices import on_host
 
 PyTree = Any
 Train = Callable[[TrainState, PyTree, jax.Array], tuple[TrainState, Metrics]]

@@ -1,7 +1,7 @@
 """What each step of a run is given: the order of an epoch's images, batches, noise.
 
-All of it is keyed by (the run's key, step or epoch, turn, index of the example in the global batch),
-so it is the same on any number of devices.
+All of it is keyed by (the run's key, step or epoch, turn, index of the example in the global
+batch), so it is the same on any number of devices.
 """
 
 from collections.abc import Callable, Mapping

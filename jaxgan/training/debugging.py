@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import examples, game
-from jaxgan.examples import Schedule
+from jaxgan import game
 from jaxgan.game import GAN, TrainState
+from jaxgan.training import examples
+from jaxgan.training.examples import Schedule
 
 PyTree = Any
 # Files of these are not the user's, so their lines say nothing to her.
