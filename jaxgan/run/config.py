@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import jax
+import numpy as np
 import typeguard
 from numpy.typing import ArrayLike
 
@@ -177,7 +178,7 @@ class RunConfig:
         Raises:
             ValueError: the system makes no images from noise alone; or as `jaxgan.sample`.
         """
-        raise ValueError(self._instead("makes no images from noise alone"))
+        raise ValueError(self._instead("makes no images from noise alone", "Images"))
 
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
         """Images of images, by a trained generator of this system; as `jaxgan.translate`.
@@ -185,7 +186,57 @@ class RunConfig:
         Raises:
             ValueError: the system makes no images of images; or as `jaxgan.translate`.
         """
-        raise ValueError(self._instead("makes no images of images"))
+        raise ValueError(self._instead("makes no images of images", "Images"))
+
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what `translate` takes.
+
+        Raises:
+            ValueError: as `translate`.
+        """
+        raise ValueError(self._instead("makes no images of images", "Images"))
+
+    def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
+        """What `translate` would be given to make these images, and what that is in words.
+
+        Args:
+            images: uint8 [n, *image_shape].
+
+        Returns:
+            (uint8 [n, *input_shape()], such as "black lines on white").
+
+        Raises:
+            ValueError: the inputs cannot be computed from images; or as `translate`.
+        """
+        raise ValueError(self._instead("makes no images of images", "Images"))
+
+    def objective(self) -> str:
+        """What the generator minimises, in a table of runs that are judged by pairs.
+
+        Raises:
+            ValueError: a run of this system is not judged by pairs.
+        """
+        raise ValueError(self._instead("is not judged by pairs", "Scores"))
+
+    def judged_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Images to be judged by themselves, and the classes that they were drawn for.
+
+        Args:
+            params: what the generator's `apply` takes.
+            key: of everything random.
+            num_samples: how many.
+            dataset: what classes are asked for comes as often as in it.
+
+        Returns:
+            (float32 [num_samples, H, W, C] in [0, 1]; by attribute, int32 [num_samples]: {} of a
+            system that takes no labels).
+
+        Raises:
+            ValueError: a run of this system is not judged so.
+        """
+        raise ValueError(self._instead("is not judged by its images alone", "Scores"))
 
     def labels_named(
         self, words: Sequence[str], key: jax.Array, num_images: int
@@ -209,19 +260,9 @@ class RunConfig:
             raise ValueError("this run is not conditional: there is nothing to ask for")
         return None, None
 
-    def labels_of(
-        self, dataset: Dataset, key: jax.Array, num_images: int
-    ) -> dict[str, jax.Array] | None:
-        """Labels as they go together in a data set, int32 [num_images] by attribute.
-
-        Returns:
-            None of a system that takes no labels.
-        """
-        return None
-
-    def _instead(self, what: str) -> str:
-        images = self.commands(self.workdir).get("Images")
-        return f"a run of {self.system_name()} {what}" + (f": {images}" if images else "")
+    def _instead(self, what: str, command: str) -> str:
+        instead = self.commands(self.workdir).get(command)
+        return f"a run of {self.system_name()} {what}" + (f": {instead}" if instead else "")
 
     def of_each_seed(self) -> list[Self]:
         """The runs that this one is made of: itself, or for several seeds a single one of each."""

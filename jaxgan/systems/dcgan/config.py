@@ -96,6 +96,10 @@ class DCGANConfig(LatentGANConfig):
         networks.num_halvings(self.image_shape)
 
     @property
+    def attribute_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.classes)
+
+    @property
     def num_classes(self) -> tuple[int, ...]:
         """The number of classes of each attribute that the networks are told; () for none."""
         return tuple(len(names) for _, names in self.classes)
@@ -139,14 +143,6 @@ class DCGANConfig(LatentGANConfig):
         label_key = jax.random.fold_in(key, 0)
         rows = jax.random.randint(label_key, (num_images,), 0, len(dataset.images))
         return jnp.asarray(self._codes(dataset))[rows]
-
-    def labels_of(
-        self, dataset: Dataset, key: jax.Array, num_images: int
-    ) -> dict[str, jax.Array] | None:
-        labels = self.label_array(dataset, key, num_images)
-        if labels is None:
-            return None
-        return {name: labels[:, i] for i, (name, _) in enumerate(self.classes)}
 
     def labels_named(
         self, words: Sequence[str], key: jax.Array, num_images: int
@@ -192,4 +188,4 @@ class DCGANConfig(LatentGANConfig):
         return images, GRID_COLUMNS
 
     def _codes(self, dataset: Dataset) -> np.ndarray:
-        return dataset.codes([name for name, _ in self.classes])
+        return dataset.codes(self.attribute_names)

@@ -138,9 +138,7 @@ class LatentGANConfig(RunConfig):
         config = self.for_dataset(dataset)
 
         def draw(state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
-            params = state.averages["generator"]
-            labels = config.label_array(dataset, key, num_samples)
-            return config.sample(params, key, num_samples, labels=labels)
+            return config.judged_samples(state.averages["generator"], key, num_samples, dataset)[0]
 
         stage = Stage(
             config.gan(),
@@ -153,6 +151,11 @@ class LatentGANConfig(RunConfig):
         )
         title = "The game: both losses, and what the discriminator believes"
         return System(config, [stage], title, [LOSSES, JUDGEMENT])
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """What the networks are told of an image; () for nothing."""
+        return ()
 
     def for_dataset(self, dataset: Dataset) -> "LatentGANConfig":
         """These settings, with what they take from the data set.
@@ -181,6 +184,14 @@ class LatentGANConfig(RunConfig):
             noise=self.noise,
             generator=self.generator(),
         )
+
+    def judged_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        labels = self.label_array(dataset, key, num_samples)
+        images = self.sample(params, key, num_samples, labels=labels)
+        asked = {} if labels is None else dict(zip(self.attribute_names, labels.T, strict=True))
+        return images, asked
 
     def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
         """What is looked at of every epoch: images of always the same latents and labels.

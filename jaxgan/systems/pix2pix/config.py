@@ -182,8 +182,16 @@ class Pix2PixConfig(RunConfig):
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
         return translate(params, images, key, generator=self.generator())
 
+    def input_shape(self) -> tuple[int, int, int]:
+        return (*self.image_shape[:2], self.input_channels)
+
+    def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
+        if self.task == PAIRS:
+            raise ValueError("the inputs of a run of pairs cannot be computed: give its input")
+        return TASKS[self.task].inputs(images), TASKS[self.task].about
+
     def objective(self) -> str:
-        """What the generator minimises, as the paper's table 1 calls it."""
+        # As the paper's table 1 calls it.
         parts = [("L1", self.l1_weight), ("cGAN", self.adversarial_weight)]
         return " + ".join(name for name, weight in parts if weight)
 
