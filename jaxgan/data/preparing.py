@@ -69,12 +69,13 @@ def _asking_hosts_first(name: str) -> Iterator[None]:
     and has no setting against that. Its `DownloadManager._download` fetches a single file and is
     the first function to know the file's address, so that it is replaced inside the block.
     """
-    from tensorflow_datasets.download import DownloadManager
+    import tensorflow_datasets as tfds
 
-    original = DownloadManager._download
+    manager = tfds.download.DownloadManager
+    original = manager._download
     reached = set()
 
-    def download(self: DownloadManager, resource: Any) -> Any:
+    def download(self: Any, resource: Any) -> Any:
         host = urllib.parse.urlsplit(resource.url).netloc
         if host not in reached and resource.url.startswith(("http://", "https://")):
             _check_reachable(name, host, resource.url)
@@ -82,11 +83,11 @@ def _asking_hosts_first(name: str) -> Iterator[None]:
         import_tensorflow(f"preparing {name}")
         return original(self, resource)
 
-    DownloadManager._download = download
+    manager._download = download
     try:
         yield
     finally:
-        DownloadManager._download = original
+        manager._download = original
 
 
 def _check_reachable(name: str, host: str, url: str) -> None:
