@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxgan.files import written_whole
 from jaxgan.run import flags, images
-from jaxgan.systems.registry import load_run
+from jaxgan.trained import load_run
 
 ENDINGS = (".png", ".npz")
 

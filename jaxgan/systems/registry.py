@@ -1,5 +1,6 @@
 """Which system a run is of: the folders beside this file, and what users have put elsewhere."""
 
+import dataclasses
 import importlib
 import importlib.metadata
 import os
@@ -57,7 +58,8 @@ def load_config(workdir: str | Path) -> RunConfig:
         FileNotFoundError: there is no run.
         ValueError: its config.json is damaged, or of no system that can be found.
     """
-    return _AnyRun.load(workdir)
+    # The folder may have been moved since.
+    return dataclasses.replace(_AnyRun.load(workdir), workdir=str(workdir))
 
 
 class _AnyRun(RunConfig):

@@ -106,7 +106,7 @@ def test_pairs_are_both_images_of_an_example(monkeypatch):
             name, np.full((3, *image_shape), 100 * len(asked), np.uint8), {}, ("resized",)
         )
 
-    monkeypatch.setattr("jaxgan.pix2pix.load", load)
+    monkeypatch.setattr("jaxgan.systems.pix2pix.config.load", load)
     config = Pix2PixConfig(
         task="pairs",
         dataset="maps",
