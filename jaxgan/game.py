@@ -90,7 +90,7 @@ class Turn:
     batch: Literal["next", "last", "drawn"] = "next"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GAN:
     """All that the core knows of a system.
 
