@@ -157,7 +157,7 @@ def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
         last_step=steps,
     )
     with tqdm(total=steps, unit="step") as bar:
-        for state, metrics in calls:
+        for state, metrics in calls:  # noqa: B007
             bar.set_postfix(loss=f"{metrics['loss'][-1]:.4f}", refresh=False)
             bar.update()
     return training.unreplicate(state).averages["classifier"]
