@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import losses
-from jaxgan.augmentation import draw_shift, translate
+from jaxgan.augmentation import draw_shift, shift
 from jaxgan.game import GAN, Metrics, TrainState, call
 from jaxgan.latents import NOISES, check_noise
 
@@ -63,7 +63,7 @@ def latent_gan(
             regularisation: Karras et al. 2020, arXiv 1912.04958, section 3.1).
         label_smoothing: a real image's label is 1 minus this.
         translation: before the discriminator sees them, every second image on average, real and
-            generated, is moved by up to this many pixels (`augmentation.translate`); 0 for none.
+            generated, is moved by up to this many pixels (`augmentation.shift`); 0 for none.
         discriminator_steps: discriminator updates before each generator update.
         ema_decay: of the moving average of the generator.
 
@@ -112,7 +112,7 @@ def latent_gan(
     def augment(images: jax.Array, noise: PyTree, which: int) -> jax.Array:
         if not translation:
             return images
-        return translate(images, noise["shifts"][:, which], translation)
+        return shift(images, noise["shifts"][:, which], translation)
 
     def discriminator_loss(
         params: PyTree,
