@@ -15,15 +15,12 @@ CONFIDENCE_GRID = (6, 20)  # rows and columns
 
 
 def plot_losses(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Plots both losses, and the probabilities that the discriminator gives, over the epochs.
+    """Draws both losses, and how the discriminator judges, over the epochs.
 
     Args:
-        path: the PNG file. An old file of this name is replaced.
-        rows: the rows of `metrics.csv`, with epoch, generator_loss, discriminator_loss, d_real,
-            d_fake and d_accuracy.
-
-    Raises:
-        OSError: the file cannot be written. An old file at `path` is unchanged.
+        path: the PNG to write.
+        rows: as in `metrics.csv`: epoch, generator_loss, discriminator_loss, d_real, d_fake,
+            d_accuracy.
     """
     epochs = [row["epoch"] for row in rows]
 
