@@ -3,24 +3,7 @@
 python experiments/dcgan.py --dataset mnist --conditional
 """
 
-import signal
-import sys
-
-
-def main() -> None:
-    # Before training begins there is nothing to save: Ctrl-C ends it as SIGTERM does, at once and
-    # without a traceback, from the first import on.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from jaxgan.run import flags
-    from jaxgan.run.experiment import Experiment, RunFailed
-    from jaxgan.systems.dcgan.config import DCGANConfig
-
-    with flags.user_errors(), flags.failures(RunFailed):
-        config = flags.parse(DCGANConfig, sys.argv[1:], description=__doc__)
-        experiment = Experiment(config)
-    with flags.failures(RunFailed):
-        experiment.run()
-
+from jaxgan.run.command import train
 
 if __name__ == "__main__":
-    main()
+    train("jaxgan.systems.dcgan.config:DCGANConfig", description=__doc__)

@@ -6,73 +6,23 @@ python experiments/evaluate.py --workdir runs/mnist_gan
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from jaxgan import data
 from jaxgan.files import written_whole
 from jaxgan.metrics import evaluation, evaluator
 from jaxgan.metrics.agreement import agreement, classify
-from jaxgan.run import checkpoints, flags, plots, report
-from jaxgan.systems.latent.config import LatentGANConfig
-from jaxgan.systems.registry import load_run
+from jaxgan.run import flags, plots, report
+from jaxgan.trained import load_run
 
 NUM_COMPARED = 10  # samples drawn beside training images, of each kind
-
-
-class Run(NamedTuple):
-    """All that is asked of a run, whatever it trained.
-
-    Attributes:
-        dataset: the name of the set that it was trained on.
-        image_shape: height, width and channels.
-        step: of the checkpoint.
-        draw: (key, num_samples, data set) -> images [num_samples, *image_shape] in [0, 1], and the
-            classes that they were drawn for, by attribute, int [num_samples]; {} if for none. What
-            is asked for comes as often as in the data set.
-    """
-
-    dataset: str
-    image_shape: tuple[int, int, int]
-    step: int
-    draw: Callable[[jax.Array, int, data.Dataset], tuple[jax.Array, dict[str, np.ndarray]]]
-
-
-def read_run(workdir: str) -> Run:
-    """The newest checkpoint of a run.
-
-    Raises:
-        ValueError: its images cannot be judged, or its files are no run's.
-        OSError: there is none, or it cannot be read.
-    """
-    config = load_run(workdir)
-    if not isinstance(config, LatentGANConfig):
-        raise ValueError(
-            f"{workdir} makes images of images: python experiments/evaluate_pairs.py "
-            f"--workdirs {workdir}"
-        )
-    try:
-        evaluator.check_evaluated(config.dataset, config.image_shape)
-    except ValueError as error:
-        raise ValueError(f"{workdir} cannot be judged: {error}") from None
-    params = checkpoints.load_params(workdir)
-
-    def draw(
-        key: jax.Array, num_samples: int, dataset: data.Dataset
-    ) -> tuple[jax.Array, dict[str, np.ndarray]]:
-        images = config.draw(params, key, num_samples, dataset)
-        labels = config.labels(dataset, key, num_samples)
-        if labels is None:
-            return images, {}
-        names = [name for name, _ in config.classes]
-        return images, dict(zip(names, np.asarray(labels).T, strict=True))
-
-    step = checkpoints.Checkpoints(Path(workdir) / "checkpoints").steps()[-1]
-    return Run(config.dataset, config.image_shape, step, draw)
+# What takes long, in its order, for the progress bar.
+PARTS = ("reading the data", "drawing samples", "judging real images", "judging samples")
+BAR = "{desc} {bar} {n_fmt}/{total_fmt}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,35 +49,53 @@ class EvaluateConfig:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(EvaluateConfig, sys.argv[1:], description=__doc__)
-        run = read_run(config.workdir)
+        run = load_run(config.workdir)
+        settings = run.config
+        try:
+            evaluator.check_evaluated(settings.dataset, settings.image_shape)
+        except ValueError as error:
+            raise ValueError(f"{config.workdir} cannot be judged: {error}") from None
+        params, step = run.params, run.steps[-1]
+        progress = tqdm(total=len(PARTS), desc=PARTS[0], bar_format=BAR, disable=None)
+
+        def begin(part: str) -> None:
+            progress.set_description_str(part)
+            progress.update()
+
         training, held_out = (
-            data.load(run.dataset, split=split, image_shape=run.image_shape)
+            data.load(settings.dataset, split=split, image_shape=settings.image_shape)
             for split in ("train", "test")
         )
         num_samples = config.num_samples or len(held_out.images)
         out = Path(config.workdir if config.out is None else config.out)
         out.mkdir(parents=True, exist_ok=True)
-        drawn, asked = run.draw(jax.random.key(config.seed), num_samples, training)
+        begin(PARTS[1])
+        key = jax.random.key(config.seed)
+        drawn, asked = settings.judged_samples(params, key, num_samples, training)
         drawn = np.asarray(drawn)
+        begin(PARTS[2])
         reference = evaluation.reference(
             training.images,
             held_out.images,
             num_samples=num_samples,
             seed=config.seed,
-            evaluator=evaluator.load_evaluator(run.dataset),
+            evaluator=evaluator.load_evaluator(settings.dataset),
         )
+        begin(PARTS[3])
         found = evaluation.evaluate(drawn, reference)
-        print(f"{num_samples} samples of {config.workdir}, step {run.step}")
+        begin("done")
+        progress.close()
+        print(f"{num_samples} samples of {config.workdir}, step {step}")
         print(evaluation.table(found, reference))
         values = {
-            "evaluator": evaluator.WEIGHTS[run.dataset],
+            "evaluator": evaluator.WEIGHTS[settings.dataset],
             "num_samples": num_samples,
             "seed": config.seed,
-            "newest_checkpoint": run.step,
+            "newest_checkpoint": step,
             **evaluation.to_json(found, reference),
         }
         if asked:
-            classifier = evaluator.load_attribute_classifier(run.dataset)
+            classifier = evaluator.load_attribute_classifier(settings.dataset)
             are = {name: held_out.attributes[name].codes for name in asked}
             agreements = {
                 "samples": agreement(classify(drawn, classifier), asked),
@@ -142,7 +110,7 @@ def main() -> None:
             )
         with written_whole(out / "evaluation.json") as beside:
             beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
-        shown = next(iter(evaluator.ATTRIBUTES[run.dataset]))
+        shown = next(iter(evaluator.ATTRIBUTES[settings.dataset]))
         kinds = {
             "Likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
             "Any samples": np.arange(min(NUM_COMPARED, len(drawn))),
@@ -159,7 +127,7 @@ def main() -> None:
             class_names=training.attributes[shown].classes,
         )
         if config.out is None:
-            report.write(out)
+            report.write(out, settings)
     print(f"evaluation.json and evaluation.png in {out}")
 
 

@@ -18,8 +18,8 @@ from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.pairs import similarity
 from jaxgan.metrics.scoring import embed
 from jaxgan.run import checkpoints, flags, images, report
-from jaxgan.systems.pix2pix.config import Pix2PixConfig
-from jaxgan.systems.registry import load_run
+from jaxgan.run.config import RunConfig
+from jaxgan.systems.registry import load_config
 
 SHOWN = 8
 SCORES = {"l1": ".4f", "psnr": ".2f", "ssim": ".3f", "fid": ".2f"}
@@ -44,7 +44,7 @@ class PairsConfig:
             raise ValueError(f"--seed must be from 0 to below 2**32, not {self.seed}")
 
 
-def load_runs(workdirs: Sequence[str]) -> list[Pix2PixConfig]:
+def load_runs(workdirs: Sequence[str]) -> list[RunConfig]:
     """The settings of runs that can be compared.
 
     Raises:
@@ -53,21 +53,14 @@ def load_runs(workdirs: Sequence[str]) -> list[Pix2PixConfig]:
     """
     runs = []
     for workdir in workdirs:
-        run = load_run(workdir)
-        if not isinstance(run, Pix2PixConfig):
-            raise ValueError(f"{workdir} is no run of pix2pix: python experiments/evaluate.py")
+        run = load_config(workdir)
+        run.objective()  # Refuses a run that is not judged by pairs.
         runs.append(run)
         for name in ("task", "dataset", "image_shape", "input_feature", "output_feature"):
             mine, first = getattr(run, name), getattr(runs[0], name)
             if mine != first:
                 raise ValueError(f"{workdir} has {name} {mine}, {workdirs[0]} {first}: not alike")
     return runs
-
-
-def objective(run: Pix2PixConfig) -> str:
-    """What a run minimises, as the paper's table calls it."""
-    parts = [("L1", run.l1_weight), ("cGAN", run.adversarial_weight)]
-    return " + ".join(name for name, weight in parts if weight)
 
 
 def main() -> None:
@@ -90,8 +83,8 @@ def main() -> None:
         rows, shown = {}, []
         for workdir, run, params in zip(config.workdirs, runs, players, strict=True):
             key = jax.random.key(config.seed)
-            made = np.asarray(run.draw(params, key, len(held_out.images), held_out))
-            rows[workdir] = {"objective": objective(run), **scores(made)}
+            made = np.asarray(run.translate(params, held_out.inputs, key))
+            rows[workdir] = {"objective": run.objective(), **scores(made)}
             shown.append(made[:SHOWN])
         floor = scores(truth)["fid"]
         lines = [HEADER, ["---"] * len(HEADER)]
@@ -111,7 +104,7 @@ def main() -> None:
         cells = np.concatenate([inputs, *shown, truth[:SHOWN]])
         images.write_png(out / "pairs.png", images.grid(cells, SHOWN), 2)
         if config.out is None:
-            report.write(out)
+            report.write(out, runs[0])
     names = ["input", *(row["objective"] for row in rows.values()), "truth"]
     print(f"pairs.json and pairs.png in {out}; its rows: {', '.join(names)}")
 

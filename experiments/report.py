@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from jaxgan.run import flags, report
+from jaxgan.systems.registry import load_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ReportConfig:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(ReportConfig, sys.argv[1:], description=__doc__)
-        path = report.write(Path(config.workdir))
+        path = report.write(Path(config.workdir), load_config(config.workdir))
     print(f"{path}: open it in a browser")
 
 

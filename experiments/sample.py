@@ -4,19 +4,14 @@ python experiments/sample.py --workdir runs/mnist_gan --num 100 --seed 0 --out d
 """
 
 import dataclasses
-import math
 import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.files import written_whole
-from jaxgan.run import checkpoints, flags, images
-from jaxgan.sampling import sample
-from jaxgan.systems.dcgan.config import DCGANConfig
-from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.run import flags, images
 from jaxgan.systems.registry import load_run
 
 ENDINGS = (".png", ".npz")
@@ -49,40 +44,14 @@ class SampleConfig:
             raise ValueError(f"--out must end in {' or '.join(ENDINGS)}, not {self.out!r}")
 
 
-def labels_of(
-    run: LatentGANConfig, config: SampleConfig, key: jax.Array
-) -> tuple[jax.Array | None, int | None]:
-    """What the images are to show, None for nothing, and how many are in a row of the grid."""
-    if not isinstance(run, DCGANConfig) or not run.classes:
-        if config.labels:
-            raise ValueError(f"{config.workdir} is no conditional run: leave out --labels")
-        return None, None
-    labels = run.asked_for(config.labels, key, config.num)
-    if config.labels:
-        return labels, None
-    columns = math.ceil(config.num / run.num_classes[0])
-    return labels.at[:, 0].set(jnp.arange(config.num) // columns), columns
-
-
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(SampleConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
-        if not isinstance(run, LatentGANConfig):
-            raise ValueError(
-                f"{config.workdir} makes images of images: python experiments/translate.py "
-                f"--workdir {config.workdir}"
-            )
         key = jax.random.key(config.seed)
-        labels, columns = labels_of(run, config, jax.random.fold_in(key, 0))
-        drawn = sample(
-            checkpoints.load_params(config.workdir),
-            key,
-            num_samples=config.num,
-            labels=labels,
-            noise=run.noise,
-            generator=run.generator(),
-        )
+        label_key = jax.random.fold_in(key, 0)
+        labels, columns = run.config.labels_named(config.labels, label_key, config.num)
+        drawn = run.sample(key, config.num, labels=labels)
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".png":

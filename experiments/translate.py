@@ -13,11 +13,8 @@ import simple_parsing
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxgan import data
-from jaxgan.run import checkpoints, flags, images
-from jaxgan.systems.pix2pix.config import PAIRS, Pix2PixConfig
-from jaxgan.systems.pix2pix.tasks import TASKS
-from jaxgan.systems.pix2pix.translation import translate
-from jaxgan.systems.registry import load_run
+from jaxgan.run import flags, images
+from jaxgan.trained import load_run
 
 SCALE = 4
 
@@ -94,27 +91,20 @@ def main() -> None:
     with flags.user_errors():
         config = flags.parse(TranslateConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
-        if not isinstance(run, Pix2PixConfig):
-            raise ValueError(
-                f"{config.workdir} makes images of noise, not of images: python "
-                f"experiments/sample.py --workdir {config.workdir}"
-            )
-        height, width, channels = run.image_shape
-        if config.from_photo and run.task == PAIRS:
-            raise ValueError("--from-photo means nothing to a run of pairs: give its input")
-        shape = (height, width, channels if config.from_photo else run.input_channels)
-        image, done = read(Path(config.input), shape)
+        shape = run.config.input_shape()
+        image, done = read(
+            Path(config.input), run.config.image_shape if config.from_photo else shape
+        )
+        inputs = image[None]
         if config.from_photo:
-            image = TASKS[run.task].inputs(image[None])[0]
-            done.append(f"made {TASKS[run.task].about}")
-        params = checkpoints.load_params(config.workdir)
-        key = jax.random.key(config.seed)
-        made = translate(params, image[None], key, generator=run.generator())
+            inputs, about = run.config.inputs_of(inputs)
+            done.append(f"made {about}")
+        made = run.translate(inputs, jax.random.key(config.seed))
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         images.write_png(out, images.to_uint8(np.asarray(made[0])), SCALE)
     print(f"{config.input}: {', '.join(done)}")
-    print(f"{height}x{width} in {out}, each pixel {SCALE}x{SCALE}")
+    print(f"{made.shape[1]}x{made.shape[2]} in {out}, each pixel {SCALE}x{SCALE}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The whole method on a page: two players, taking turns (Goodfellow et al. 2014, algorithm 1)."""
+"""The whole method on a page: players that take turns (Goodfellow et al. 2014, algorithm 1)."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -12,232 +12,244 @@ import optax
 
 PyTree = Any
 Metrics = dict[str, jax.Array]
-# What a run's key is folded with, for each thing that is random.
-INIT, ORDER, NOISE, DRAWING, EVALUATION = range(5)
+Decay = float | Callable[[jax.Array], jax.Array]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+# The run's key is folded with one of these for each use of randomness.
+INIT, ORDER, NOISE, DRAWING, EVALUATION, ROWS = range(6)
 
 
 @flax.struct.dataclass
 class Player:
-    """One of the two networks and what its learning needs.
-
-    Attributes:
-        params: trainable parameters, as in Flax's "params" collection.
-        collections: the module's other collections (batch statistics, spectral norms ...), {} if
-            it has none.
-        optimizer_state: as the player's optax transformation made it.
-    """
+    """A network that learns: trainable params, other Flax collections, its optimiser's state."""
 
     params: PyTree
     collections: PyTree
     optimizer_state: PyTree
 
-    @property
-    def variables(self) -> dict[str, PyTree]:
-        """What `module.apply` takes."""
-        return {"params": self.params, **self.collections}
-
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything a run is, between two steps. A step makes a new one.
+    """Everything a run is between two steps. A step makes a new state.
 
     Attributes:
-        step: int32 scalar, generator updates done.
-        key: the run's typed PRNG key. It never changes: what is random in a step is keyed by
-            (key, step, index of the example in the global batch).
-        generator: the counterfeiter.
-        discriminator: the police.
-        ema_params: exponential moving average of the generator's params; what is sampled from.
-        ema_collections: the same of its other collections.
+        step: int32 scalar, steps done.
+        key: the run's typed PRNG key, which never changes: what is random in a step is keyed by
+            (key, step, turn, index of the example in the global batch).
+        players: the networks by name.
+        averages: of some players, the moving average of their variables.
+        numbers: float32 scalars that no network owns, by name, such as a loss's running mean.
     """
 
     step: jax.Array
     key: jax.Array
-    generator: Player
-    discriminator: Player
-    ema_params: PyTree
-    ema_collections: PyTree
+    players: dict[str, Player]
+    averages: dict[str, PyTree]
+    numbers: dict[str, jax.Array]
 
-    @property
-    def ema_variables(self) -> dict[str, PyTree]:
-        """What the generator's `apply` takes to draw from the average."""
-        return {"params": self.ema_params, **self.ema_collections}
+    def variables(self, player: str) -> dict[str, PyTree]:
+        """What the `apply` of a player's module takes."""
+        return {"params": self.players[player].params, **self.players[player].collections}
+
+    def with_player(self, name: str, **changes: PyTree) -> "TrainState":
+        """This state with some attributes of a player replaced."""
+        return self.replace(players={**self.players, name: self.players[name].replace(**changes)})
 
 
-Loss = Callable[
-    [PyTree, TrainState, PyTree, PyTree, str | None], tuple[jax.Array, tuple[Metrics, PyTree]]
-]
+class Outcome(NamedTuple):
+    """What a loss gives beside its value, all of it averaged over the devices: scalars to be
+    logged; the new collections of each player that the loss called in training, whichever player
+    moves; new values of some of the state's numbers."""
+
+    metrics: Mapping[str, jax.Array] = NOTHING
+    collections: Mapping[str, PyTree] = NOTHING
+    numbers: Mapping[str, jax.Array] = NOTHING
+
+
+Loss = Callable[[TrainState, PyTree, PyTree, str | None], tuple[jax.Array, Outcome]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """A move of one player: a gradient step on a loss, by the player's optimiser.
+
+    Attributes:
+        player: who moves.
+        loss: (state, batch, noise, axis_name) -> (scalar, Outcome), pure. Its gradient is taken
+            with respect to the mover's params in the state. The loss is a mean over its batch, so
+            that the mean over devices is that over the global batch; what is no mean over examples,
+            such as batch statistics, is averaged over `axis_name` unless that is None.
+        noise: (key, data) -> the random numbers of one example, a pytree; it may pick rows of the
+            data set, arrays [N, ...].
+        times: how often the turn is taken in a step, each time with a noise and a batch of its own.
+        every: the turn is taken at every so many steps only, from step 0 on.
+        batch: the epoch's "next", the "last" that the turn before was given, or one "drawn" from
+            the data set with replacement.
+    """
+
+    player: str
+    loss: Loss
+    noise: Callable[[jax.Array, Mapping[str, jax.Array]], PyTree]
+    times: int = 1
+    every: int = 1
+    batch: Literal["next", "last", "drawn"] = "next"
 
 
 @dataclasses.dataclass(frozen=True)
 class GAN:
-    """A pair of modules and a pair of losses: all that the rest of the library knows of a system.
-
-    Both losses are pure: (params of the player that moves, state, batch, noise, axis_name) ->
-    (scalar, (metrics, that player's new mutable collections)). They are means over the batch they
-    are given, so that the mean over devices is the mean over the global batch; what is no mean of
-    an example each, such as batch statistics, is averaged over `axis_name` unless that is None.
+    """All that the core knows of a system.
 
     Attributes:
-        generator: the counterfeiter's module.
-        discriminator: the police's module.
-        init: key -> (generator's variables, discriminator's variables), as `Module.init` returns.
-        noise: key -> pytree, the random numbers that one example needs in one update (latents, for
-            one). A loss is given them stacked over the batch. They are keyed by the example's
-            index in the global batch, so they are the same on any number of devices.
-        generator_loss: the counterfeiter's objective.
-        discriminator_loss: the police's objective.
-        generator_optimizer: optax transformation.
-        discriminator_optimizer: optax transformation.
-        discriminator_steps: discriminator updates before each generator update.
-        ema_decay: decay of the moving average of the generator, once warm. In [0, 1).
+        init: key -> the variables of each player by name, as `Module.init` returns them.
+        optimizers: each player's optax transformation.
+        turns: the moves of a step, in their order.
+        averages: the players whose moving average is kept, with its decay: a number in [0, 1),
+            which is warmed up as min(decay, (1 + step) / (10 + step)), or a function of the step.
+        numbers: the state's numbers at the beginning.
+        images: which arrays of a batch are images: uint8 in the data, float32 in [-1, 1] in losses.
     """
 
-    generator: nn.Module
-    discriminator: nn.Module
-    init: Callable[[jax.Array], tuple[PyTree, PyTree]]
-    noise: Callable[[jax.Array], PyTree]
-    generator_loss: Loss
-    discriminator_loss: Loss
-    generator_optimizer: optax.GradientTransformation
-    discriminator_optimizer: optax.GradientTransformation
-    discriminator_steps: int = 1
-    ema_decay: float = 0.999
+    init: Callable[[jax.Array], Mapping[str, PyTree]]
+    optimizers: Mapping[str, optax.GradientTransformation]
+    turns: tuple[Turn, ...]
+    averages: Mapping[str, Decay] = dataclasses.field(default_factory=dict)
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    images: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for before, turn in zip((None, *self.turns), self.turns, strict=False):
+            if turn.batch == "last" and before is None:
+                raise ValueError("the first turn of a step has no last batch: give another batch=")
+            if turn.batch == "next" and turn.every > 1:
+                raise ValueError('a turn with every= takes no "next" batch: "last" or "drawn"')
 
 
 def init(gan: GAN, key: jax.Array) -> TrainState:
     """The state before the first step. A pure function of the key."""
+    variables = gan.init(jax.random.fold_in(key, INIT))
+    players = {}
+    for name, its in variables.items():
+        collections = {kind: value for kind, value in its.items() if kind != "params"}
+        players[name] = Player(its["params"], collections, gan.optimizers[name].init(its["params"]))
+    averages = {name: jax.tree.map(jnp.copy, variables[name]) for name in gan.averages}
+    numbers = {name: jnp.float32(value) for name, value in gan.numbers.items()}
+    return TrainState(jnp.zeros((), jnp.int32), key, players, averages, numbers)
 
-    def player(variables: PyTree, optimizer: optax.GradientTransformation) -> Player:
-        collections = {name: value for name, value in variables.items() if name != "params"}
-        return Player(variables["params"], collections, optimizer.init(variables["params"]))
 
-    variables, of_discriminator = gan.init(jax.random.fold_in(key, INIT))
-    generator = player(variables, gan.generator_optimizer)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        key=key,
-        generator=generator,
-        discriminator=player(of_discriminator, gan.discriminator_optimizer),
-        ema_params=jax.tree.map(jnp.copy, generator.params),
-        ema_collections=jax.tree.map(jnp.copy, generator.collections),
-    )
+def take_turn(
+    gan: GAN,
+    turn: Turn,
+    state: TrainState,
+    batch: PyTree,
+    noise: PyTree,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """One gradient step of the player whose turn it is; the others' params are held still.
+
+    Args:
+        gan: the system.
+        turn: one of its turns.
+        state: before the turn.
+        batch: this device's part of a global batch, leaves [batch, ...].
+        noise: `turn.noise` of each example of the batch, leaves [batch, ...].
+        axis_name: the pmap axis to average gradients and the outcome over, if any.
+
+    Returns:
+        (state after the turn, its metrics as scalars).
+    """
+    mover = state.players[turn.player]
+
+    def loss(params: PyTree) -> tuple[jax.Array, Outcome]:
+        return turn.loss(state.with_player(turn.player, params=params), batch, noise, axis_name)
+
+    gradients, outcome = jax.grad(loss, has_aux=True)(mover.params)
+    outcome = Outcome(*map(dict, outcome))
+    if axis_name is not None:
+        gradients, outcome = jax.lax.pmean((gradients, outcome), axis_name)
+    update = gan.optimizers[turn.player].update
+    updates, optimizer_state = update(gradients, mover.optimizer_state, mover.params)
+    params = optax.apply_updates(mover.params, updates)
+    state = state.with_player(turn.player, params=params, optimizer_state=optimizer_state)
+    for name, collections in outcome.collections.items():
+        state = state.with_player(name, collections=collections)
+    return state.replace(numbers={**state.numbers, **outcome.numbers}), outcome.metrics
+
+
+def end_step(gan: GAN, state: TrainState) -> TrainState:
+    """What follows the turns of a step: the moving averages, and `state.step` goes up by one."""
+    averages = {}
+    for name, average in state.averages.items():
+        decay = gan.averages[name]
+        if callable(decay):
+            decay = decay(state.step)
+        else:  # It forgets the untrained network soon.
+            decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+        averages[name] = optax.incremental_update(state.variables(name), average, 1 - decay)
+    return state.replace(step=state.step + 1, averages=averages)
 
 
 def update_discriminator(
     gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """The police's turn: one gradient step of the discriminator, the generator held still.
-
-    Args:
-        gan: the system.
-        state: before the turn.
-        batch: this device's part of a global batch, leaves [batch, ...].
-        noise: `gan.noise` of each example of the batch, leaves [batch, ...].
-        axis_name: the pmap axis to average gradients, collections and metrics over, if any.
-
-    Returns:
-        (state after the turn, metrics of the turn as scalars).
-    """
-    player, metrics = _descend(
-        gan.discriminator_loss,
-        gan.discriminator_optimizer,
-        state.discriminator,
-        (state, batch, noise),
-        axis_name,
-    )
-    return state.replace(discriminator=player), metrics
+    """The first turn of the discriminator. Args and returns as in `take_turn`."""
+    turn = next(turn for turn in gan.turns if turn.player == "discriminator")
+    return take_turn(gan, turn, state, batch, noise, axis_name)
 
 
 def update_generator(
     gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """The counterfeiter's turn: one gradient step of the generator, the discriminator held still.
-
-    The moving average follows, with decay min(ema_decay, (1 + step) / (10 + step)), so that it
-    forgets the untrained network soon. `state.step` goes up by one.
-
-    Args and returns as in `update_discriminator`.
-    """
-    player, metrics = _descend(
-        gan.generator_loss,
-        gan.generator_optimizer,
-        state.generator,
-        (state, batch, noise),
-        axis_name,
-    )
-    decay = jnp.minimum(gan.ema_decay, (1 + state.step) / (10 + state.step))
-    ema_params, ema_collections = optax.incremental_update(
-        (player.params, player.collections), (state.ema_params, state.ema_collections), 1 - decay
-    )
-    state = state.replace(
-        step=state.step + 1,
-        generator=player,
-        ema_params=ema_params,
-        ema_collections=ema_collections,
-    )
-    return state, metrics
+    """The first turn of the generator, and the end of the step; otherwise as `take_turn`."""
+    turn = next(turn for turn in gan.turns if turn.player == "generator")
+    state, metrics = take_turn(gan, turn, state, batch, noise, axis_name)
+    return end_step(gan, state), metrics
 
 
 def train_step(
-    gan: GAN, state: TrainState, batches: PyTree, noises: PyTree, axis_name: str | None = None
+    gan: GAN,
+    state: TrainState,
+    batches: tuple[PyTree, ...],
+    noises: tuple[PyTree, ...],
+    axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """`gan.discriminator_steps` turns of the police, then one of the counterfeiter.
+    """All turns of a step.
 
     Args:
         gan: the system.
         state: before the step.
-        batches: a batch for each discriminator update, leaves [discriminator_steps, batch, ...].
-            The generator's loss is given the last.
-        noises: leaves [discriminator_steps + 1, batch, ...], the generator's the last.
+        batches: for each turn its batches, leaves [times, batch, ...]; None for a turn on the last.
+        noises: for each turn, leaves [times, batch, ...].
         axis_name: the pmap axis to average over, if any.
 
     Returns:
-        (state after the step, metrics of both players as scalars; the discriminator's are the
-        mean over its updates).
+        (state after the step, metrics as scalars: the mean of a turn's times; of a turn that is not
+        taken at every step, float [2]: (value, 1) if it was due, else (0, 0)).
     """
-
-    def turn(state: TrainState, inputs: tuple[PyTree, PyTree]) -> tuple[TrainState, Metrics]:
-        return update_discriminator(gan, state, *inputs, axis_name)
-
-    first_noises = jax.tree.map(lambda x: x[:-1], noises)
-    last_batch, last_noise = jax.tree.map(lambda x: x[-1], (batches, noises))
-    state, discriminator_metrics = jax.lax.scan(turn, state, (batches, first_noises))
-    state, generator_metrics = update_generator(gan, state, last_batch, last_noise, axis_name)
-    return state, jax.tree.map(jnp.mean, discriminator_metrics) | generator_metrics
-
-
-def call(
-    module: nn.Module, variables: PyTree, *inputs: PyTree, axis_name: str | None
-) -> tuple[PyTree, PyTree]:
-    """Applies a network in training, whether or not it has mutable collections.
-
-    One that has them is given train=True and axis_name.
-
-    Returns:
-        (what it gives, its collections afterwards, {} if it has none).
-    """
-    collections = [name for name in variables if name != "params"]
-    if not collections:
-        return module.apply(variables, *inputs), {}
-    return module.apply(variables, *inputs, train=True, axis_name=axis_name, mutable=collections)
+    metrics: Metrics = {}
+    last = None
+    for turn, own, noise in zip(gan.turns, batches, noises, strict=True):
+        if own is None:
+            own = jax.tree.map(lambda x: jnp.stack([x] * turn.times), last)  # noqa: B023
+        last = jax.tree.map(lambda x: x[-1], own)
+        state, measured = _take_if_due(gan, turn, state, (own, noise), axis_name)
+        metrics |= measured
+    return end_step(gan, state), metrics
 
 
-def _descend(
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    player: Player,
-    inputs: tuple[TrainState, PyTree, PyTree],
-    axis_name: str | None,
-) -> tuple[Player, Metrics]:
-    gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(
-        player.params, *inputs, axis_name
-    )
-    if axis_name is not None:
-        gradients, metrics, collections = jax.lax.pmean(
-            (gradients, metrics, collections), axis_name
-        )
-    updates, optimizer_state = optimizer.update(gradients, player.optimizer_state, player.params)
-    return Player(
-        optax.apply_updates(player.params, updates), collections, optimizer_state
-    ), metrics
+def _take_if_due(
+    gan: GAN, turn: Turn, state: TrainState, inputs: tuple[PyTree, PyTree], axis_name: str | None
+) -> tuple[TrainState, Metrics]:
+    def once(state: TrainState, inputs: tuple[PyTree, PyTree]) -> tuple[TrainState, Metrics]:
+        return take_turn(gan, turn, state, *inputs, axis_name)
+
+    def take(state: TrainState) -> tuple[TrainState, Metrics]:
+        if turn.times == 1:
+            return once(state, jax.tree.map(lambda x: x[0], inputs))
+        state, metrics = jax.lax.scan(once, state, inputs)
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    if turn.every == 1:
+        return take(state)
+    nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(take, state)[1])
+    is_due = state.step % turn.every == 0
+    state, metrics = jax.lax.cond(is_due, take, lambda state: (state, nothing), state)
+    return state, {name: jnp.stack([x, is_due.astype(x.dtype)]) for name, x in metrics.items()}

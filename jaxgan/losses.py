@@ -13,6 +13,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
+# Images [batch, ...] -> logits [batch].
+Discriminator = Callable[[jax.Array], jax.Array]
+
 
 class AdversarialLoss(NamedTuple):
     """The losses of both players of one game.
@@ -133,6 +136,17 @@ ADVERSARIAL_LOSSES: Mapping[str, AdversarialLoss] = MappingProxyType(
         "hinge": AdversarialLoss(hinge_discriminator, linear_generator, jax.nn.sigmoid, False),
     }
 )
+
+
+def adversarial_loss(name: str) -> AdversarialLoss:
+    """The loss of a name.
+
+    Raises:
+        ValueError: there is no such loss; the message lists the names.
+    """
+    if name not in ADVERSARIAL_LOSSES:
+        raise ValueError(f"unknown loss {name!r}: one of {', '.join(ADVERSARIAL_LOSSES)}")
+    return ADVERSARIAL_LOSSES[name]
 
 
 def judgement(

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import data
+from jaxgan.checks import check_params
 from jaxgan.latents import NOISES
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.playground import layers as networks
 from jaxgan.playground.packing import Pack, round_weights
 from jaxgan.run import checkpoints, images
 from jaxgan.run.workdir import PICTURE_SCALE, Workdir
-from jaxgan.sampling import check_params
 from jaxgan.systems.dcgan.config import GRID_COLUMNS, DCGANConfig
 from jaxgan.systems.dcgan.networks import one_hot
 from jaxgan.systems.mlp_gan.config import MLPGANConfig

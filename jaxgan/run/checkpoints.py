@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import flax.serialization
 import flax.traverse_util
@@ -20,11 +20,11 @@ from jaxgan.game import TrainState
 from jaxgan.run import checkpoint_guards, orbax_messages
 
 PyTree = Any
-STATE, GENERATOR, CONFIG = "state", "generator", "config"
-DIGESTS = "digests"
-DISCRIMINATOR = "discriminator"
-# What of a state is in `generator`.
-_AVERAGED = ("ema_params", "ema_collections")
+STATE, CONFIG, DIGESTS = "state", "config", "digests"
+STEP, KEY, NUMBERS = "step", "key", "numbers"
+# No player can have one of these names: they are names of a checkpoint's items and of the parts of
+# the item `state`.
+RESERVED = frozenset({STATE, CONFIG, DIGESTS, STEP, KEY, NUMBERS})
 # Orbax has this in a directory's name until the directory is complete.
 UNFINISHED = ".orbax-checkpoint-tmp"
 
@@ -32,13 +32,13 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 class Checkpoints:
     """The checkpoints of one run: a directory with one subdirectory for each saved step.
 
-    The subdirectory of a step holds four items: `state` (the `TrainState` without the moving
-    average), `generator` (the moving average, as `generator.apply` takes it), `config` (the run's
-    configuration, JSON) and `digests` (JSON: the SHA-256 of the arrays of `state` and of those of
-    `generator`, since Orbax alone reads some damaged files as other numbers without an error).
-    Orbax writes into a temporary directory and renames it at the end, so a subdirectory with the
-    number of a step as its name is complete. The arrays are the copy of one device, so a run can
-    go on from them on any number of devices.
+    The subdirectory of a step holds these items: `state` (the `TrainState` without the moving
+    averages); for each player with a moving average, an item of the player's name (the average, as
+    the player's `apply` takes it); `config` (the run's configuration, JSON); and `digests` (JSON:
+    the SHA-256 of the arrays of each item, since Orbax alone reads some damaged files as other
+    numbers without an error). Orbax writes into a temporary directory and renames it at the end, so
+    a subdirectory with the number of a step as its name is complete. The arrays are the copy of one
+    device, so a run can go on from them on any number of devices.
     """
 
     def __init__(self, directory: Path, keep: int = 3):
@@ -83,12 +83,13 @@ class Checkpoints:
 
         Raises:
             OSError: this or the last save could not be written.
-            ValueError: Orbax cannot read what else is in the directory.
+            ValueError: Orbax cannot read what else is in the directory, or a player's name is one
+                that checkpoints use themselves.
         """
-        tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
-        for name in _AVERAGED:
-            del tree[name]
-        trees = {STATE: _as_numpy(tree), GENERATOR: _as_numpy(state.ema_variables)}
+        if reserved := RESERVED & state.players.keys():
+            raise ValueError(f"no player can be called {min(reserved)!r}: checkpoints use the name")
+        tree, averages = _as_trees(state)
+        trees = {STATE: _as_numpy(tree), **{name: _as_numpy(x) for name, x in averages.items()}}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
         items[CONFIG] = ocp.args.JsonSave(dict(config))
         items[DIGESTS] = ocp.args.JsonSave({name: _digest(tree) for name, tree in trees.items()})
@@ -99,25 +100,33 @@ class Checkpoints:
         """One network's variables from the newest checkpoint that can be read.
 
         Args:
-            player: "generator", whose params are the average's, or "discriminator".
+            player: its name; of a player that is averaged, the average is given.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
-            ValueError: there are checkpoints, but none can be read.
+            ValueError: there are checkpoints, but none can be read; or they have no such player.
         """
         steps = self.steps()
         if not steps:
             raise FileNotFoundError(f"there is no checkpoint in {self.directory}")
         for step in reversed(steps):
+            directory = self.directory / str(step)
             try:
-                if player == GENERATOR:
-                    return _with_float32_params(_read(self.directory / str(step), GENERATOR))
-                stored = _read(self.directory / str(step), STATE)[player]
-                return _with_float32_params({**stored["collections"], "params": stored["params"]})
+                if player not in RESERVED and (directory / player).is_dir():
+                    return _with_float32_params(_read(directory, player))
+                held = _read(directory, STATE)
+                players = held.keys() - RESERVED
+                if player in players:
+                    stored = held[player]
+                    return _with_float32_params(
+                        {**stored["collections"], "params": stored["params"]}
+                    )
             except Exception as error:
                 logging.getLogger(__name__).warning(
                     "checkpoint %d is damaged (%s): taking the one before", step, _first_line(error)
                 )
+                continue
+            raise ValueError(f"player must be one of {', '.join(sorted(players))}, not {player!r}")
         raise ValueError(f"none of the checkpoints in {self.directory} can be read")
 
     def wait(self) -> None:
@@ -196,15 +205,16 @@ class Checkpoints:
     def _restore(self, step: int, like: TrainState) -> TrainState:
         directory = self.directory / str(step)
         template = like.replace(key=jax.random.key_data(like.key))
-        wanted = flax.serialization.to_state_dict(template)
-        for name in _AVERAGED:
-            del wanted[name]
+        wanted, averages = _as_trees(like)
         tree = _read(directory, STATE, wanted)
-        wanted = flax.serialization.to_state_dict(like.ema_variables)
-        average = _read(directory, GENERATOR, wanted)
-        tree["ema_params"] = average.pop("params")
-        tree["ema_collections"] = average
-        state = flax.serialization.from_state_dict(template, tree)
+        read = {
+            STEP: tree.pop(STEP),
+            KEY: tree.pop(KEY),
+            NUMBERS: tree.pop(NUMBERS, {}),
+            "players": tree,
+            "averages": {name: _read(directory, name, x) for name, x in averages.items()},
+        }
+        state = flax.serialization.from_state_dict(template, read)
         return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
 
     def _remove(self, steps: Sequence[int]) -> None:
@@ -222,7 +232,9 @@ class Checkpoints:
 
 
 def restore_newest(
-    runs: Sequence[Checkpoints], likes: Sequence[TrainState], report: Callable[[str], None]
+    runs: Sequence[Checkpoints],
+    like: Callable[[int], TrainState],
+    report: Callable[[str], None],
 ) -> list[TrainState] | None:
     """Restores runs that train together, all at the newest step that can be read for every run.
 
@@ -232,7 +244,7 @@ def restore_newest(
 
     Args:
         runs: the checkpoints of each.
-        likes: for each, a state of the same structure, shapes and dtypes.
+        like: step -> a state of the structure, shapes and dtypes that all have at that step.
         report: is given a line about each damaged checkpoint, and each run that goes back.
 
     Returns:
@@ -247,9 +259,9 @@ def restore_newest(
     damaged: dict[tuple[int, int], str] = {}
     for step in sorted(set.intersection(*map(set, held)), reverse=True):
         states = []
-        for i, (run, like) in enumerate(zip(runs, likes, strict=True)):
+        for i, run in enumerate(runs):
             try:
-                states.append(run._restore(step, like))
+                states.append(run._restore(step, like(step)))
             # Orbax and TensorStore raise many types of errors for damaged files.
             except Exception as error:
                 damaged[i, step] = _first_line(error)
@@ -293,14 +305,13 @@ def restore_newest(
     )
 
 
-def load_params(
-    workdir: str | Path, *, player: Literal["generator", "discriminator"] = "generator"
-) -> PyTree:
+def load_params(workdir: str | Path, *, player: str = "generator") -> PyTree:
     """A trained network of a run, from its newest checkpoint.
 
     Args:
         workdir: the run's folder, written on any number of devices.
-        player: "generator", whose weights are the moving average, or "discriminator".
+        player: its name. The weights of "generator", as of every player that is averaged, are the
+            moving average.
 
     Returns:
         What the network's `apply` (and, of a generator, `jaxgan.sample`) takes, {"params": ...}:
@@ -308,11 +319,16 @@ def load_params(
 
     Raises:
         FileNotFoundError: there is no run, or no checkpoint yet.
-        ValueError: none of its checkpoints can be read, or player is neither.
+        ValueError: none of its checkpoints can be read, or there is no such player.
     """
-    if player not in (GENERATOR, DISCRIMINATOR):
-        raise ValueError(f"player must be {GENERATOR} or {DISCRIMINATOR}, not {player!r}")
     return Checkpoints(Path(workdir) / "checkpoints").load(player)
+
+
+def _as_trees(state: TrainState) -> tuple[PyTree, dict[str, PyTree]]:
+    """A state as a checkpoint has it: nested dicts of arrays, and those of each average."""
+    tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
+    numbers = {NUMBERS: tree[NUMBERS]} if tree[NUMBERS] else {}
+    return {STEP: tree[STEP], KEY: tree[KEY], **tree["players"], **numbers}, tree["averages"]
 
 
 def _of(runs: Sequence[Checkpoints], i: int) -> str:

@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 import errno
+import math
 import os
+import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from jaxgan import game, training
+from jaxgan import game
 from jaxgan.game import TrainState
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
@@ -24,12 +26,18 @@ from jaxgan.metrics.scoring import embed
 from jaxgan.run import checkpoints, processes, report
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
+from jaxgan.training import on_host, seeds, select_devices, stages, train, unreplicate
+from jaxgan.training.devices import local_batch_size
+from jaxgan.training.examples import Schedule
+from jaxgan.training.stages import Stage
 
 EVALUATED_IMAGES = 10_000
 STDERR = 2
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
 # What the processes of a run need not be given alike.
-OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download"})
+OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download", "script"})
+# Metrics in the progress bar of a system that does not say which.
+MOST_SHOWN = 4
 # How long a run that lost a process waits for its last save.
 LAST_SAVE_SECONDS = 30
 
@@ -86,8 +94,8 @@ class Experiment:
         _use_compilation_cache()
         # Of several processes all train, and the first alone speaks and writes.
         self._is_first = jax.process_index() == 0
-        self._devices = training.select_devices(config.devices)
-        training.local_batch_size(config.batch_size, len(self._devices))
+        self._devices = select_devices(config.devices)
+        local_batch_size(config.batch_size, len(self._devices))
         configs = config.of_each_seed()
         workdirs = [Workdir(each.workdir, each.keep_checkpoints) for each in configs]
         if self._is_first:
@@ -96,15 +104,15 @@ class Experiment:
             for workdir, each in zip(workdirs, configs, strict=True):
                 workdir.check(each)
         self._dataset = config.load_dataset()
-        self._config = config = config.of_dataset(self._dataset)
+        self._system = config.system(self._dataset)
+        self._config = config = self._system.config
         configs = config.of_each_seed()
-        self._gan = config.gan()
-        self._schedule = training.schedule(
-            len(self._dataset.images),
-            config.batch_size,
-            self._gan.discriminator_steps,
-            self._devices[0].platform,
-        )
+        self._stages = self._system.stages
+        for stage in self._stages:
+            local_batch_size(stage.batch_size, len(self._devices))
+            if config.eval_every and stage.draw is None:
+                raise ValueError("--eval-every wants images to judge, and this system draws none")
+        self._cuts = stages.schedules(self._stages, self._devices[0].platform)
         self._reference: Moments | None = None
         states = self._first_states(configs, workdirs)
         self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
@@ -134,10 +142,9 @@ class Experiment:
 
     @_needing_all_processes()
     def _run(self, signals: "_StopSignals") -> None:
-        last_step = self._config.epochs * self._schedule.steps_per_epoch
         begun_at = self._step
         self._say_what_is_run(begun_at)
-        if begun_at >= last_step:
+        if begun_at >= self._last_step:
             self._say(f"Nothing to do: it is trained for {self._epochs(begun_at)} epochs already.")
             self._say("Go on with a larger --epochs.")
             self._close()  # A process that was killed after its last save has left that to do.
@@ -145,32 +152,62 @@ class Experiment:
         if begun_at == 0:
             self._draw()
         started = time.perf_counter()
-        with self._progress_bar(begun_at, last_step) as bar:
-            calls = training.train(
-                self._gan,
-                training.stack([run.state for run in self._runs]),
-                self._config.examples(self._dataset),
-                self._schedule,
-                devices=self._devices,
-                batch_size=self._config.batch_size,
-                last_step=last_step,
-                debug_nans=self._config.debug_nans,
-            )
-            for replicated, metrics in self._while_finite(calls):
-                step = int(training.unreplicate(replicated.step))
-                stopping = processes.is_any(signals.received is not None)
-                at_rest = stopping or step % self._schedule.steps_per_epoch == 0
-                if at_rest:
-                    states = training.unstack(training.unreplicate(replicated))
-                    for run, state in zip(self._runs, states, strict=True):
-                        run.state = state
-                self._log(step, metrics, bar)
-                if at_rest:
-                    self._end_epoch(save=stopping or step == last_step)
-                if stopping:
+        with self._progress_bar(begun_at) as bar:
+            for index in range(self._stage_index, len(self._stages)):
+                self._enter(index)
+                if self._train_stage(bar, signals):
                     break
         seconds = time.perf_counter() - started
-        self._finish(self._step - begun_at, seconds, signals.received)
+        self._finish(begun_at, seconds, signals.received)
+
+    def _enter(self, index: int) -> None:
+        """Brings the states to a stage: at a seam, from the last of the stage before."""
+        if index == self._stage_index:
+            return
+        self._stage_index = index
+        for run in self._runs:
+            run.state = on_host(stages.next_state(self._stages[index], run.state))
+
+    def _train_stage(self, bar: tqdm, signals: "_StopSignals") -> bool:
+        """Trains to the end of the stage, or until a signal comes: whether one has come."""
+        stage, cut = self._stage, self._cut
+        last_step = stages.last_step(stage, cut)
+        calls = train(
+            stage.gan,
+            seeds.stack([run.state for run in self._runs]),
+            stage.data,
+            cut,
+            devices=self._devices,
+            batch_size=stage.batch_size,
+            last_step=last_step,
+            debug_nans=self._config.debug_nans,
+        )
+        for replicated, metrics in self._while_finite(calls):
+            step = int(unreplicate(replicated.step))
+            is_stopping = processes.is_any(signals.received is not None)
+            is_at_rest = is_stopping or cut.is_at_end_of_epoch(step)
+            if is_at_rest:
+                states = seeds.unstack(unreplicate(replicated))
+                for run, state in zip(self._runs, states, strict=True):
+                    run.state = state
+            self._log(step, metrics, bar)
+            if is_at_rest:
+                self._end_epoch(save=is_stopping or step == last_step)
+            if is_stopping:
+                return True
+        return False
+
+    @property
+    def _stage(self) -> Stage:
+        return self._stages[self._stage_index]
+
+    @property
+    def _cut(self) -> Schedule:
+        return self._cuts[self._stage_index]
+
+    @property
+    def _last_step(self) -> int:
+        return stages.last_step(self._stages[-1], self._cuts[-1])
 
     @property
     def _step(self) -> int:
@@ -201,21 +238,31 @@ class Experiment:
     def _first_states(
         self, configs: Sequence[RunConfig], workdirs: Sequence[Workdir]
     ) -> list[TrainState]:
-        init = jax.jit(lambda key: game.init(self._gan, key))
-        states = [training.on_host(init(jax.random.key(each.seed))) for each in configs]
+        init = jax.jit(lambda key: stages.first_state(self._stages[0], key))
+        states = [on_host(init(jax.random.key(each.seed))) for each in configs]
         if self._is_first and self._config.resume:
             held = [workdir.checkpoints for workdir in workdirs]
-            states = checkpoints.restore_newest(held, states, self._say) or states
+            states = checkpoints.restore_newest(held, self._like, self._say) or states
         if jax.process_count() > 1:
             # Only the first process needs to see the disk that the checkpoints are on.
+            step = multihost_utils.broadcast_one_to_all(states[0].step)
+            if not self._is_first:
+                like = self._like(int(step))
+                states = [
+                    jax.tree.map(
+                        lambda x: np.zeros(x.shape, x.dtype), like.replace(key=None)
+                    ).replace(key=like.key)
+                    for _ in configs
+                ]
             raw = multihost_utils.broadcast_one_to_all(
                 [state.replace(key=jax.random.key_data(state.key)) for state in states]
             )
-            states = [
-                training.on_host(each.replace(key=jax.random.wrap_key_data(each.key)))
-                for each in raw
-            ]
+            states = [on_host(each.replace(key=jax.random.wrap_key_data(each.key))) for each in raw]
+        self._stage_index = stages.stage_of_step(self._cuts, int(states[0].step))
         return states
+
+    def _like(self, step: int) -> TrainState:
+        return stages.state_at(self._stages, stages.stage_of_step(self._cuts, step))
 
     def _log(self, step: int, metrics: dict[str, np.ndarray], bar: tqdm) -> None:
         if not self._is_first:
@@ -223,52 +270,50 @@ class Experiment:
         for i, run in enumerate(self._runs):
             own = {name: np.atleast_2d(values)[i] for name, values in metrics.items()}
             self._log_rows(run, step, own)
-        row = {
-            name: values[..., -self._schedule.steps_per_piece :].mean()
-            for name, values in metrics.items()
-        }
-        epoch = -(-step // self._schedule.steps_per_epoch)
-        bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
-        bar.set_postfix_str(
-            f"loss G {row['generator_loss']:.2f} D {row['discriminator_loss']:.2f} "
-            f"D(x) {row['d_real']:.2f} D(G(z)) {row['d_fake']:.2f}",
-            refresh=False,
-        )
+        length = self._cut.steps_per_piece
+        row = {name: _mean(values[..., -length:]) for name, values in metrics.items()}
+        epoch = math.ceil(self._cut.epochs(step))
+        bar.set_description_str(f"epoch {epoch}/{self._all_epochs}", refresh=False)
+        bar.set_postfix_str(self._words(row), refresh=False)
         bar.update(self._images(step) - bar.n)
         if rate := bar.format_dict["rate"]:
             for run in self._runs:
                 run.workdir.log_throughput(step, rate / len(self._runs))
 
+    def _words(self, row: Mapping[str, float]) -> str:
+        if self._stage.progress is not None:
+            return self._stage.progress.format_map(row)
+        return " ".join(f"{name} {value:.2f}" for name, value in list(row.items())[:MOST_SHOWN])
+
     def _log_rows(self, run: _Run, step: int, metrics: dict[str, np.ndarray]) -> None:
-        length = self._schedule.steps_per_piece
-        pieces = {name: values.reshape(-1, length).mean(axis=1) for name, values in metrics.items()}
-        count = len(pieces["generator_loss"])
+        length = self._cut.steps_per_piece
+        pieces = {name: values.reshape(-1, length) for name, values in metrics.items()}
+        count = len(next(iter(pieces.values())))
         for i in range(count):
             at = step - (count - 1 - i) * length
-            row = {name: values[i] for name, values in pieces.items()}
+            row = {name: _mean(values[i]) for name, values in pieces.items()}
             if self._config.eval_every:
-                row["fid"] = self._fid(run) if self._is_evaluated(at) else None
-            run.workdir.log(at, at / self._schedule.steps_per_epoch, row)
+                row["fid"] = self._fid(run) if self._is_evaluated(at) else math.nan
+            run.workdir.log(at, self._cut.epochs(at), row)
 
     def _is_evaluated(self, step: int) -> bool:
-        epoch, beyond = divmod(step, self._schedule.steps_per_epoch)
-        return beyond == 0 and epoch % self._config.eval_every == 0
+        is_over = self._cut.is_at_end_of_epoch(step)
+        return is_over and round(self._cut.epochs(step)) % self._config.eval_every == 0
 
     def _fid(self, run: _Run) -> float:
         evaluator = load_evaluator(self._config.dataset)
         if self._reference is None:
             self._reference = moments(embed(self._dataset.images, evaluator).features)
         key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)
-        samples = run.config.draw(run.state.ema_variables, key, EVALUATED_IMAGES, self._dataset)
+        samples = self._stage.draw(run.state, key, EVALUATED_IMAGES)
         return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
 
     def _end_epoch(self, *, save: bool) -> None:
         if not self._is_first:
             return
-        epoch, beyond = divmod(self._step, self._schedule.steps_per_epoch)
-        if beyond == 0:
+        if self._cut.is_at_end_of_epoch(self._step):
             self._draw()
-        if save or epoch % self._config.checkpoint_every == 0:
+        if save or int(self._cut.epochs(self._step)) % self._config.checkpoint_every == 0:
             # None may be two saves ahead of another: that drops the step that both have.
             self._wait_for_saves()
             for run in self._runs:
@@ -282,18 +327,18 @@ class Experiment:
     def _draw(self) -> None:
         if not self._is_first:
             return
-        epoch = self._step // self._schedule.steps_per_epoch
-        if not is_drawn(epoch, self._config.epochs):
+        epoch = round(self._cut.epochs(self._step))
+        if self._stage.picture is None or not is_drawn(epoch, self._all_epochs):
             return
         for run in self._runs:
             key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
-            samples, columns = run.config.picture(run.state.ema_variables, key, self._dataset)
+            samples, columns = self._stage.picture(run.state, key)
             run.workdir.draw_samples(self._step, epoch, samples, columns)
 
     def _close(self) -> None:
         for run in self._runs:
             if self._is_first:
-                run.workdir.draw_summary()
+                run.workdir.draw_summary(dataclasses.replace(self._system, config=run.config))
             run.workdir.close()
 
     def _abandon(self, error: OSError) -> RunFailed:
@@ -312,42 +357,44 @@ class Experiment:
             f"{held}: {first}, and the same command {after}"
         )
 
-    def _finish(self, steps: int, seconds: float, received: signal.Signals | None) -> None:
+    def _finish(self, begun_at: int, seconds: float, received: signal.Signals | None) -> None:
         self._close()
         step = self._step
-        if step < self._config.epochs * self._schedule.steps_per_epoch:
+        if step < self._last_step:
             name = received.name if received else "a signal to another process"
             # Each process says why it ends.
             print(
-                f"\nStopped by {name} after {self._epochs(step)} of {self._config.epochs} epochs; "
+                f"\nStopped by {name} after {self._epochs(step)} of {self._all_epochs} epochs; "
                 "all is saved.\nThe same command goes on from here.",
                 flush=True,
             )
             raise SystemExit(128 + (received or signal.SIGTERM))
         first, workdir = self._runs[0].workdir, self._runs[0].config.workdir
+        images = self._images(step) - self._images(begun_at)
         self._say(
-            f"\nDone: {self._epochs(step)} epochs; {self._images(steps):,} images in "
-            f"{seconds / 60:.1f} minutes, {self._images(steps) / seconds:,.0f} images/s."
+            f"\nDone: {self._epochs(step)} epochs; {images:,} images in "
+            f"{seconds / 60:.1f} minutes, {images / seconds:,.0f} images/s."
         )
         if len(self._runs) > 1:
             self._say(
                 f"The {len(self._runs)} GANs have a folder each, {workdir} to "
                 f"{self._runs[-1].config.workdir}; of the first:"
             )
-        play = self._config.command_for_play(workdir)
-        self._say(
-            f"Pictures:  {first.samples}{os.sep} (grids), "
-            f"{first.training_gif}, {first.losses_png}\n"
-            f"Report:    {first.path / report.FILE_NAME}\n"
-            + (f"Play:      {play}\n" if play else "")
-            + f"Curves:    tensorboard --logdir {self._config.workdir}   (or {first.metrics_csv})\n"
-            f"Images:    {self._config.command_for_images(workdir)}\n"
-            f"Scores:    {self._config.command_for_scores(workdir)}"
-        )
+        commands = self._config.commands(workdir)
+        left = {
+            "Pictures": f"{first.samples}{os.sep} (grids), {first.training_gif}, "
+            f"{first.losses_png}",
+            "Report": str(first.path / report.FILE_NAME),
+            "Play": commands.pop("Play", None),
+            "Curves": f"tensorboard --logdir {shlex.quote(self._config.workdir)}   "
+            f"(or {first.metrics_csv})",
+            **commands,
+        }
+        self._say("\n".join(f"{name + ':':10} {what}" for name, what in left.items() if what))
 
-    def _progress_bar(self, first_step: int, last_step: int) -> tqdm:
+    def _progress_bar(self, first_step: int) -> tqdm:
         return tqdm(
-            total=self._images(last_step),
+            total=self._images(self._last_step),
             initial=self._images(first_step),
             desc="compiling",
             unit=" images",
@@ -365,9 +412,9 @@ class Experiment:
         hosts = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
         self._say(
             f"{self._dataset.name}: {len(self._dataset.images):,} images; batch "
-            f"{self._config.batch_size} over {len(self._devices)} {platform} device"
+            f"{self._stage.batch_size} over {len(self._devices)} {platform} device"
             f"{'s' if len(self._devices) > 1 else ''}{hosts}; "
-            f"{self._schedule.steps_per_epoch} steps an epoch"
+            f"{self._cut.steps_per_epoch} steps an epoch"
         )
         workdir, of_each = self._config.workdir, ""
         if len(self._runs) > 1:
@@ -376,18 +423,32 @@ class Experiment:
         if step:
             self._say(f"{workdir}: going on after {self._epochs(step)} epochs{of_each}")
         else:
-            self._say(f"{workdir}: a new run of {self._config.epochs} epochs{of_each}")
+            self._say(f"{workdir}: a new run of {self._all_epochs} epochs{of_each}")
 
     def _say(self, line: str) -> None:
         if self._is_first:
             print(line, flush=True)
 
+    @property
+    def _all_epochs(self) -> int:
+        return sum(stage.epochs for stage in self._stages)
+
     def _images(self, step: int) -> int:
-        """Of all GANs together."""
-        return len(self._runs) * step * self._config.batch_size * self._gan.discriminator_steps
+        """Images of the data sets that all GANs together have taken up to a step."""
+        taken = 0
+        for stage, cut in zip(self._stages, self._cuts, strict=True):
+            steps = min(step, stages.last_step(stage, cut)) - cut.first_step
+            taken += max(0, steps) * stage.images_per_step
+        return len(self._runs) * taken
 
     def _epochs(self, step: int) -> str:
-        return f"{step / self._schedule.steps_per_epoch:.4g}"
+        return f"{self._cuts[stages.stage_of_step(self._cuts, step)].epochs(step):.4g}"
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what was measured; NaN if nothing was."""
+    measured = values[~np.isnan(values)]
+    return measured.mean() if measured.size else np.float32(np.nan)
 
 
 class _StopSignals:

@@ -1,20 +1,27 @@
 """The command line of an experiment: flags in, a configuration or one clear line out."""
 
+import ast
 import contextlib
+import dataclasses
+import inspect
 import itertools
 import signal
 import sys
+import textwrap
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import simple_parsing
 
 from jaxgan.run import processes
-from jaxgan.run.config import FILE_NAME, RunConfig, flag
+from jaxgan.run.config import FILE_NAME, RunConfig
+from jaxgan.run.settings import flag
 
 CONFIG = "--config"
+_HELP = frozenset({"-h", "--help"})
 ConfigT = TypeVar("ConfigT")
 
 
@@ -27,7 +34,7 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
     """Reads a configuration off the command line; --help prints and exits.
 
     A `RunConfig` has the flag `--config PATH` too: all settings of the run whose config.json that
-    is, but those `OF_THE_COMMAND`. Flags beside it set single ones to something else.
+    is, but those of the command. Flags beside it set single ones to something else.
 
     Args:
         config_class: a dataclass with a docstring under each field.
@@ -40,6 +47,10 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         OSError: the file is not there, or cannot be read.
     """
     _check_values_given(config_class, argv)
+    if asked := _HELP.intersection(argv):
+        # So that it shows the numbers that would be used.
+        shown = parse(config_class, [word for word in argv if word not in _HELP], description="")
+        argv = [*asked]
     held = _read_config(config_class, argv) if issubclass(config_class, RunConfig) else None
     parser = _Parser(
         usage=f"python {sys.argv[0]} [--FLAG VALUE ...]",
@@ -49,11 +60,29 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
     )
     if issubclass(config_class, RunConfig):
         _add_config(parser)
-    parser.add_arguments(config_class, dest="settings", default=held)
+    _document(config_class)
+    parser.add_arguments(config_class, dest="settings", default=shown if asked else held)
     config = parser.parse_args(argv).settings
     if held is not None:
         _check_presets(held, config)
     return config
+
+
+def _document(config_class: type) -> None:
+    """Gives each field the docstring below it as its help.
+
+    simple-parsing looks for docstrings by itself, but takes an argument of a method for the field
+    of the same name.
+    """
+    help_of: dict[str, str] = {}
+    for each in config_class.__mro__[:-1]:
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        for field, below in itertools.pairwise(body.body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                    help_of.setdefault(name, " ".join(text.split()))
+    for field in dataclasses.fields(config_class):
+        field.metadata = MappingProxyType({**field.metadata, "help": help_of.get(field.name, "")})
 
 
 def _add_config(parser: _Parser) -> None:
@@ -91,7 +120,11 @@ def _check_presets(held: RunConfig, config: RunConfig) -> None:
 def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
     # simple-parsing takes a flag that may be None for None where no value follows it.
     types = typing.get_type_hints(config_class)
-    wants_value = {flag(name) for name, its_type in types.items() if its_type is not bool}
+    wants_value = {
+        flag(field.name)
+        for field in dataclasses.fields(config_class)
+        if types[field.name] is not bool
+    }
     wants_value.add(CONFIG)
     for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
         if word in wants_value and following.startswith("--"):

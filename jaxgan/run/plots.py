@@ -10,45 +10,62 @@ from matplotlib.figure import Figure
 
 from jaxgan.files import written_whole
 from jaxgan.run import images
+from jaxgan.run.system import Panel
 
 CONFIDENCE_GRID = (6, 20)  # rows and columns
+# One after another, the curves of a panel.
+_STYLES = (
+    {"color": "tab:blue"},
+    {"color": "tab:orange", "linestyle": "--"},
+    {"color": "tab:grey", "linestyle": ":"},
+    {"color": "tab:green", "linestyle": "-."},
+)
 
 
-def plot_losses(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Draws both losses, and how the discriminator judges, over the epochs.
+def plot_losses(
+    path: Path,
+    rows: Sequence[Mapping[str, float]],
+    title: str = "",
+    panels: Sequence[Panel] = (),
+) -> None:
+    """Draws what a run has measured over its epochs.
 
     Args:
         path: the PNG to write.
-        rows: as in `metrics.csv`: epoch, generator_loss, discriminator_loss, d_real, d_fake,
-            d_accuracy.
+        rows: as in `metrics.csv`: step, epoch and metrics; a row may lack a metric.
+        title: above the curves.
+        panels: which metrics have curves, and where; () for a panel of all metrics. A panel whose
+            metrics no row has is left out.
     """
-    epochs = [row["epoch"] for row in rows]
-
-    def curve(axes, name: str, label: str, **style) -> None:
-        marker = "o" if len(rows) == 1 else None
-        values = [row[name] for row in rows]
-        axes.plot(epochs, values, label=label, linewidth=1.2, marker=marker, **style)
-
-    figure = Figure(figsize=(8, 6), layout="constrained")
+    names = dict.fromkeys(name for row in rows for name in row if name not in ("step", "epoch"))
+    panels = [panel for panel in panels if any(name in names for name in panel.curves)]
+    panels = panels or [Panel("", {name: name for name in names})]
+    figure = Figure(figsize=(8, 3 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, judgement = figure.subplots(2, sharex=True)
-    curve(losses, "generator_loss", "generator", color="tab:blue")
-    curve(losses, "discriminator_loss", "discriminator", color="tab:orange", linestyle="--")
-    losses.set(ylabel="loss", title="The game: both losses, and what the discriminator believes")
-    curve(judgement, "d_real", "D(x), real images", color="tab:green")
-    curve(judgement, "d_fake", "D(G(z)), generated images", color="tab:red", linestyle="--")
-    curve(judgement, "d_accuracy", "accuracy of D", color="tab:grey", linestyle=":")
-    judgement.axhline(0.5, color="black", linewidth=0.8, alpha=0.6)
-    judgement.text(
-        0.995,
-        0.51,
-        "equilibrium",
-        transform=judgement.get_yaxis_transform(),
-        ha="right",
-        fontsize=8,
-    )
-    judgement.set(ylabel="probability", xlabel="epoch", ylim=(0, 1))
-    for axes in (losses, judgement):
+    every = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    every[0].set(title=title)
+    every[-1].set(xlabel="epoch")
+    for axes, panel in zip(every, panels, strict=True):
+        for i, (name, label) in enumerate(panel.curves.items()):
+            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            if not points:
+                continue
+            marker = "o" if len(points) == 1 else None
+            style = _STYLES[i % len(_STYLES)]
+            axes.plot(
+                *zip(*points, strict=True), label=label, linewidth=1.2, marker=marker, **style
+            )
+        if panel.level is not None:
+            axes.axhline(panel.level, color="black", linewidth=0.8, alpha=0.6)
+            axes.text(
+                0.995,
+                panel.level + 0.01,
+                panel.level_label,
+                transform=axes.get_yaxis_transform(),
+                ha="right",
+                fontsize=8,
+            )
+        axes.set(ylabel=panel.ylabel, ylim=panel.limits)
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
     with written_whole(path) as beside:

@@ -1,15 +1,17 @@
 """A run on one page: report.html, from what is in its work dir and nothing else."""
 
 import base64
+import dataclasses
 import html
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from jaxgan.files import written_whole
 from jaxgan.run.config import FILE_NAME as CONFIG_FILE
+from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE
 
 FILE_NAME = "report.html"
@@ -45,7 +47,7 @@ pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; white-space: 
 """
 
 
-def write(workdir: Path) -> Path:
+def write(workdir: Path, config: RunConfig) -> Path:
     """Writes `report.html` into a run's work dir, whatever it trains.
 
     The file holds its pictures and needs nothing else: the newest numbers, the curves, samples from
@@ -55,37 +57,34 @@ def write(workdir: Path) -> Path:
 
     Args:
         workdir: the run's folder.
+        config: its settings.
 
     Returns:
         The file.
 
     Raises:
-        FileNotFoundError: there is no run.
-        ValueError: its configuration or its versions are damaged.
+        ValueError: its versions are damaged.
         OSError: something cannot be read or written.
     """
-    if not (workdir / CONFIG_FILE).is_file():
-        raise FileNotFoundError(
-            f"there is no run in {workdir}: {workdir / CONFIG_FILE} is not there"
-        )
-    settings = _read_json(workdir / CONFIG_FILE, dict)
     path = workdir / FILE_NAME
-    title = f"{settings.get('experiment', 'run')}: {workdir}"
+    name = config.system_name()
     parts = [
         f"<h1>{html.escape(workdir.name or str(workdir))}</h1>",
-        f'<p class="quiet">A run of {_text(settings.get("experiment"))}, '
-        f"{_text(settings.get('epochs'))} epochs, seed {_text(settings.get('seed'))}.</p>",
+        f'<p class="quiet">A run of {_text(name)}, {_text(config.epochs)} epochs, '
+        f"seed {_text(config.seed)}.</p>",
         *_curves(workdir),
         *_samples(workdir),
-        *(_pairs(workdir) if settings.get("experiment") == "pix2pix" else _scores(workdir)),
-        *_repeat(workdir, settings),
-        *_settings(settings),
+        "<h2>Scores</h2>",
+        *(_scores(workdir) + _pairs(workdir) or _to_be_judged(workdir, config)),
+        *_repeat(workdir, config),
+        *_settings(config),
         *_machine(workdir),
     ]
+    title = html.escape(f"{name}: {workdir}")
     content = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
@@ -127,9 +126,8 @@ def _samples(workdir: Path) -> list[str]:
 
 def _scores(workdir: Path) -> list[str]:
     held = workdir / EVALUATION_FILE
-    heading = "<h2>Scores</h2>"
     if not held.is_file():
-        return [heading, *_to_be_judged("evaluate.py", "--workdir", workdir)]
+        return []
     try:
         values = _read_json(held, dict)
         columns = [values["scores"][name] for name in ("samples", "held_out", "noise")]
@@ -141,19 +139,18 @@ def _scores(workdir: Path) -> list[str]:
         about = f"{values['num_samples']:,} samples, at step {values['newest_checkpoint']:,}."
     except (KeyError, TypeError, ValueError) as error:
         # No part of the run: a run ends well whatever lies there.
-        return [heading, f"<p>{html.escape(f'{held.name} is no evaluation: {error!r}')}</p>"]
+        return [f"<p>{html.escape(f'{held.name} is no evaluation: {error!r}')}</p>"]
     head = ("", "samples", "held-out real images", "noise")
-    parts = [heading, f"<p>{html.escape(about)}</p>", _table(rows, head, numbers=True)]
+    parts = [f"<p>{html.escape(about)}</p>", _table(rows, head, numbers=True)]
     if (picture := workdir / "evaluation.png").is_file():
         parts.append(_figure(picture, "What the evaluator sees in the samples."))
     return parts
 
 
 def _pairs(workdir: Path) -> list[str]:
-    heading = "<h2>Scores</h2>"
     held, picture = workdir / PAIRS_FILE, workdir / "pairs.png"
     if not held.is_file() or not picture.is_file():
-        return [heading, *_to_be_judged("evaluate_pairs.py", "--workdirs", workdir)]
+        return []
     try:
         runs = _read_json(held, dict)["runs"].values()
         rows = [
@@ -161,35 +158,36 @@ def _pairs(workdir: Path) -> list[str]:
             for run in runs
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return [heading, f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
+        return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
     head = ("objective", "L1", "PSNR in dB", "SSIM", "FID")
     names = ", ".join(["input", *(row[0] for row in rows), "truth"])
-    return [heading, _table(rows, head, numbers=True), _figure(picture, f"Rows: {names}.")]
+    return [_table(rows, head, numbers=True), _figure(picture, f"Rows: {names}.")]
 
 
-def _to_be_judged(script: str, flag: str, workdir: Path) -> list[str]:
-    command = shlex.join(["python", f"experiments/{script}", flag, str(workdir)])
+def _to_be_judged(workdir: Path, config: RunConfig) -> list[str]:
+    command = config.commands(str(workdir)).get("Scores")
+    if command is None:
+        return ["<p>None.</p>"]
     return ["<p>None yet. To have it judged:</p>", f"<pre>{html.escape(command)}</pre>"]
 
 
-def _repeat(workdir: Path, settings: Mapping[str, Any]) -> list[str]:
-    words = [
-        *("python", f"experiments/{settings.get('experiment')}.py"),
-        *("--config", str(workdir / CONFIG_FILE)),
-        *("--workdir", f"{workdir}_again"),
-    ]
+def _repeat(workdir: Path, config: RunConfig) -> list[str]:
+    heading, held = "<h2>The command that repeats it</h2>", str(workdir / CONFIG_FILE)
+    if config.script is None:
+        return [heading, f"<p>The script that trained it, with --config {html.escape(held)}.</p>"]
+    words = ["python", config.script, "--config", held, "--workdir", f"{workdir}_again"]
     return [
-        "<h2>The command that repeats it</h2>",
+        heading,
         f"<pre>{html.escape(shlex.join(words))}</pre>",
         "<p>Bit for bit with the same versions and devices as below.</p>",
     ]
 
 
-def _settings(settings: Mapping[str, Any]) -> list[str]:
+def _settings(config: RunConfig) -> list[str]:
     rows = [
-        ("--" + name.replace("_", "-"), _shown(value))
-        for name, value in settings.items()
-        if name != "experiment"
+        (flag(field.name), _shown(getattr(config, field.name)))
+        for field in dataclasses.fields(config)
+        if field.name != "script"
     ]
     return ["<h2>Configuration</h2>", f'<div class="columns">{_table(rows)}</div>']
 
@@ -233,7 +231,7 @@ def _table(
 
 
 def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _text(value: Any) -> str:

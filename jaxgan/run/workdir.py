@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan import training
 from jaxgan.files import naming, remove_partial, written_whole
 from jaxgan.run import images, plots, report, versions
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import FILE_NAME, RunConfig
 from jaxgan.run.events import EventFile
+from jaxgan.run.system import System
+from jaxgan.training import select_devices
 
 MOST_FRAMES = 100
 MOST_GRIDS = 200
@@ -36,6 +37,7 @@ class Workdir:
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
         self._metrics_file = None
+        self._columns: list[str] = []
         self._events: EventFile | None = None
 
     @property
@@ -98,7 +100,7 @@ class Workdir:
             ValueError: there is something among its checkpoints that hinders saving, and all is
                 left as it was; or its versions.json is damaged.
         """
-        devices = training.select_devices(config.devices)
+        devices = select_devices(config.devices)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
@@ -122,25 +124,20 @@ class Workdir:
             ) from error
         return changes
 
-    def log(self, step: int, epoch: float, metrics: Mapping[str, float | None]) -> None:
-        """Adds a row to metrics.csv and to TensorBoard; None is what was not measured.
+    def log(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Adds a row to metrics.csv and to TensorBoard; NaN is what was not measured.
 
         Raises:
             OSError: it cannot be written.
         """
-        values = {name: None if x is None else float(x) for name, x in metrics.items()}
-        row = {"step": step, "epoch": epoch, **values}
+        values = {name: float(x) for name, x in metrics.items() if not np.isnan(x)}
         with naming(self.metrics_csv):
-            if self._metrics_file is None:
-                is_new = not self.metrics_csv.exists()
-                self._metrics_file = open(self.metrics_csv, "a", newline="")
-                if is_new:
-                    csv.writer(self._metrics_file).writerow(row)
-            csv.writer(self._metrics_file).writerow(row.values())
+            self._take_columns(["step", "epoch", *metrics])
+            row = {"step": step, "epoch": epoch, **values}
+            csv.writer(self._metrics_file).writerow([row.get(name) for name in self._columns])
             self._metrics_file.flush()
         for name, value in values.items():
-            if value is not None:
-                self._events.add_scalar(name, value, step)
+            self._events.add_scalar(name, value, step)
 
     def log_throughput(self, step: int, images_per_second: float) -> None:
         """To TensorBoard alone: metrics.csv holds only what is the same whenever it is run."""
@@ -168,10 +165,14 @@ class Workdir:
                 grid.unlink()
         return path
 
-    def draw_summary(self) -> None:
-        """Writes losses.png, training.gif of at most `MOST_FRAMES` grids there are, report.html."""
+    def draw_summary(self, system: System) -> None:
+        """Writes losses.png, training.gif of at most `MOST_FRAMES` of the grids, and report.html.
+
+        Args:
+            system: what was trained, with the settings of this run.
+        """
         if rows := self.rows():
-            plots.plot_losses(self.losses_png, rows)
+            plots.plot_losses(self.losses_png, rows, system.title, system.panels)
         grids = list(self.grids().items())
         if len(grids) > MOST_FRAMES:
             grids = [
@@ -182,7 +183,7 @@ class Workdir:
                 images.captioned(images.read_png(grid), f"epoch {epoch}") for epoch, grid in grids
             ]
             images.write_gif(self.training_gif, frames)
-        report.write(self.path)
+        report.write(self.path, system.config)
 
     def flush(self) -> None:
         """Puts all rows on disk, as must be before a checkpoint that is later than they are.
@@ -217,6 +218,26 @@ class Workdir:
         for close in [*self._closing(), self.checkpoints.remove_unfinished]:
             with contextlib.suppress(OSError):
                 close()
+
+    def _take_columns(self, names: list[str]) -> None:
+        """Opens metrics.csv for rows of these names; a stage may measure what none before did."""
+        if self._metrics_file is not None and set(names) <= set(self._columns):
+            return
+        rows: list[list[str]] = []
+        if self.metrics_csv.exists():
+            with open(self.metrics_csv, newline="") as file:
+                self._columns, *rows = csv.reader(file)
+        if new := [name for name in names if name not in self._columns]:
+            self._columns = [*self._columns, *new]
+            if self._metrics_file is not None:
+                self._metrics_file.close()
+            with (
+                written_whole(self.metrics_csv) as beside,
+                open(beside, "w", newline="") as file,
+            ):
+                padded = [row + [""] * (len(self._columns) - len(row)) for row in rows]
+                csv.writer(file).writerows([self._columns, *padded])
+        self._metrics_file = open(self.metrics_csv, "a", newline="")
 
     def _closing(self) -> list[Callable[[], None]]:
         files = [self._metrics_file, self._events]

@@ -1,6 +1,7 @@
 """The convolutional GAN (Radford et al. 2015), conditional if wanted, from its settings."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Self
@@ -8,13 +9,14 @@ from typing import Any, Literal, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-import simple_parsing
 
 from jaxgan.data import LABEL, Dataset
 from jaxgan.latents import NOISES
-from jaxgan.sampling import generate
-from jaxgan.systems.dcgan import networks as dcgan
+from jaxgan.run.settings import count, setting
+from jaxgan.systems.dcgan import networks
 from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.systems.latent.drawing import generate
+from jaxgan.training.stages import Picture
 
 PyTree = Any
 RecipeName = Literal["default", "textbook"]
@@ -62,23 +64,23 @@ _OTHER_SHAPE = (32, 32, 3)
 
 @dataclasses.dataclass(frozen=True)
 class DCGANConfig(LatentGANConfig):
-    """Settings of the convolutional GAN, on top of those of every run."""
+    """Settings of the convolutional GAN, on top of those of every GAN from latents."""
 
-    recipe: RecipeName = "default"
-    """Sets what is None: 'textbook' is the paper's plain training."""
-    workdir: str = "runs/dcgan"
+    recipe: RecipeName = setting("default")
+    """Sets what is not given: 'textbook' is the paper's plain training."""
+    workdir: str = setting("runs/dcgan", may_change=True)
     """The folder that the run leaves everything in, and goes on from."""
-    image_shape: tuple[int, int, int] | None = None
-    """Height, width and channels that images are brought to, of 4 to 7 times a power of two; None:
-    28 28 1 for digits, 32 32 3 for others."""
-    conditional: bool = simple_parsing.field(default=False, negative_prefix="--no-")
+    image_shape: tuple[int, int, int] | None = setting(None)
+    """Height, width and channels that images are brought to, height and width of 4 to 7 times a
+    power of two; by default 28 28 1 for digits, 32 32 3 for other sets."""
+    conditional: bool = setting(False)
     """Have both networks told what the image is to show, so that it can be asked for."""
-    attributes: tuple[str, ...] = ()
-    """What they are told, by its name in the data set; by default its label, or all attributes if
-    it has none."""
-    classes: tuple[tuple[str, tuple[str, ...]], ...] = simple_parsing.field(default=(), cmd=False)
-    """The classes of each attribute that they are told; from the data set."""
-    width: int = 64
+    attributes: tuple[str, ...] = setting(())
+    """Which attributes the networks are told, by their names in the data set; by default its label,
+    or all attributes if it has none."""
+    classes: tuple[tuple[str, tuple[str, ...]], ...] = setting((), is_flag=False, may_change=True)
+    """The classes of each attribute that the networks are told; from the data set."""
+    width: int = setting(64, count(1))
     """Channels of the largest maps; twice as many with each halving of an image."""
 
     recipes = RECIPES
@@ -90,15 +92,33 @@ class DCGANConfig(LatentGANConfig):
             raise ValueError("--attributes wants --conditional too")
         if len(set(self.attributes)) < len(self.attributes):
             raise ValueError(f"--attributes has one twice: {' '.join(self.attributes)}")
-        self._check_at_least("width", 1)
         super().__post_init__()
-        dcgan.num_halvings(self.image_shape)
+        networks.num_halvings(self.image_shape)
 
-    @classmethod
-    def experiment_name(cls) -> str:
-        return "dcgan"
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.classes)
 
-    def of_dataset(self, dataset: Dataset) -> Self:
+    @property
+    def num_classes(self) -> tuple[int, ...]:
+        """The number of classes of each attribute that the networks are told; () for none."""
+        return tuple(len(names) for _, names in self.classes)
+
+    def generator(self) -> networks.Generator:
+        return networks.Generator(
+            self.latent_size,
+            self.width,
+            self.image_shape,
+            self.num_classes,
+            jnp.dtype(self.precision),
+        )
+
+    def discriminator(self) -> networks.Discriminator:
+        return networks.Discriminator(
+            self.width, self.image_shape, self.num_classes, jnp.dtype(self.precision)
+        )
+
+    def for_dataset(self, dataset: Dataset) -> Self:
         if not self.conditional:
             return dataclasses.replace(self, classes=())
         if not dataset.attributes:
@@ -110,55 +130,25 @@ class DCGANConfig(LatentGANConfig):
         classes = tuple((name, dataset.attributes[name].classes) for name in names)
         return dataclasses.replace(self, classes=classes)
 
-    @property
-    def num_classes(self) -> tuple[int, ...]:
-        """How many classes each attribute has that the networks are told; () for none."""
-        return tuple(len(names) for _, names in self.classes)
-
-    def generator(self) -> dcgan.Generator:
-        return dcgan.Generator(
-            self.latent_size,
-            self.width,
-            self.image_shape,
-            self.num_classes,
-            jnp.dtype(self.precision),
-        )
-
-    def discriminator(self) -> dcgan.Discriminator:
-        return dcgan.Discriminator(
-            self.width, self.image_shape, self.num_classes, jnp.dtype(self.precision)
-        )
-
     def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
         arrays = super().examples(dataset)
         if self.classes:
             arrays["labels"] = self._codes(dataset)
         return arrays
 
-    def labels(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
+    def label_array(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
         if not self.classes:
             return None
-        # The key itself is that of the latents.
+        # The latents are drawn with the key itself.
         label_key = jax.random.fold_in(key, 0)
         rows = jax.random.randint(label_key, (num_images,), 0, len(dataset.images))
         return jnp.asarray(self._codes(dataset))[rows]
 
-    def asked_for(self, words: Sequence[str], key: jax.Array, num_images: int) -> jax.Array:
-        """The labels that somebody asks for by the names of classes.
-
-        Args:
-            words: "ATTRIBUTE=CLASS" each, or "CLASS" alone if there is a single attribute.
-            key: of the attributes that are not asked for, whose classes are drawn evenly.
-            num_images: how many are to be of these labels.
-
-        Returns:
-            int32 [num_images, k].
-
-        Raises:
-            ValueError: the run is not conditional, or no such attribute or class is there.
-        """
+    def labels_named(
+        self, words: Sequence[str], key: jax.Array, num_images: int
+    ) -> tuple[jax.Array | None, int | None]:
         if not self.classes:
-            raise ValueError("this run is not conditional: there is nothing to ask for")
+            return super().labels_named(words, key, num_images)
         classes = dict(self.classes)
         codes = {
             name: jax.random.randint(jax.random.fold_in(key, i), (num_images,), 0, len(its))
@@ -178,22 +168,24 @@ class DCGANConfig(LatentGANConfig):
                     f"{name} cannot be {wanted!r}: it is one of {', '.join(classes[name])}"
                 )
             codes[name] = jnp.full(num_images, classes[name].index(wanted), jnp.int32)
-        return jnp.stack(list(codes.values()), axis=1)
+        labels = jnp.stack(list(codes.values()), axis=1)
+        if words:
+            return labels, None
+        # A row for each class of the first attribute.
+        columns = math.ceil(num_images / self.num_classes[0])
+        return labels.at[:, 0].set(jnp.arange(num_images) // columns), columns
 
-    def picture(
-        self, variables: PyTree, key: jax.Array, dataset: Dataset
-    ) -> tuple[jax.Array, int | None]:
+    def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
         if not self.classes:
-            return super().picture(variables, key, dataset)
+            return super().picture(params, key, dataset)
         # A row for each class of the first attribute; in a column all else is the same.
         rows = self.num_classes[0]
         latents = NOISES[self.noise](key, (GRID_COLUMNS, self.latent_size))
-        labels = self.labels(dataset, key, GRID_COLUMNS)
-        labels = jnp.tile(labels, (rows, 1))
+        labels = jnp.tile(self.label_array(dataset, key, GRID_COLUMNS), (rows, 1))
         labels = labels.at[:, 0].set(jnp.repeat(jnp.arange(rows), GRID_COLUMNS))
         latents = jnp.tile(latents, (rows, 1))
-        images = generate(variables, latents, labels=labels, generator=self.generator())
+        images = generate(params, latents, labels=labels, generator=self.generator())
         return images, GRID_COLUMNS
 
     def _codes(self, dataset: Dataset) -> np.ndarray:
-        return dataset.codes([name for name, _ in self.classes])
+        return dataset.codes(self.attribute_names)

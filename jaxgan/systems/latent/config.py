@@ -1,87 +1,90 @@
 """Settings of every GAN whose images come from latents: the game, the optimisers, recipes."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
+import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
+from jaxgan import schedules
 from jaxgan.data import Dataset
-from jaxgan.game import GAN
+from jaxgan.game import GAN, TrainState
+from jaxgan.latents import NOISES
+from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run.config import Precision, RunConfig
-from jaxgan.sampling import sample
+from jaxgan.run.settings import count, rate, setting, share, weight
+from jaxgan.run.system import GAME_PROGRESS, JUDGEMENT, LOSSES, System
+from jaxgan.systems.latent import drawing
 from jaxgan.systems.latent.losses import latent_gan
+from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
 GRID_IMAGES = 64
 # Gulrajani et al. 2017 (arXiv 1704.00028), section 4.
 WGAN_GP_LAMBDA = 10.0
-# Adam divides by the gradient's size, however small: with the usual 1e-8 it makes full steps of
-# what is rounding noise in a gradient, and runs on different numbers of devices drift apart.
-ADAM_EPSILON = 1e-6
-
-
-LossName = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
-NoiseName = Literal["normal", "uniform"]
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentGANConfig(RunConfig):
     """Settings of a GAN whose images come from latents, on top of those of every run.
 
-    A subclass has its `recipes` and its networks.
+    A subclass has its `recipes` and its networks. A recipe gives the settings that are None here;
+    `--help` shows the numbers that will be used.
     """
 
-    recipe: str = "default"
-    """Sets what is None."""
-    epochs: int | None = None
+    recipe: str = setting("default")
+    """Sets what is not given."""
+    epochs: int | None = setting(None, count(1), may_change=True)
     """Passes over the data set, in all: a run that has been stopped goes on to this many."""
-    batch_size: int | None = None
+    batch_size: int | None = setting(None, count(1))
     """Images a step, over all devices together; a multiple of their number."""
-    generator_learning_rate: float | None = None
+    generator_learning_rate: float | None = setting(None, rate)
     """Adam's learning rate, of the generator, at the start."""
-    discriminator_learning_rate: float | None = None
+    discriminator_learning_rate: float | None = setting(None, rate)
     """Adam's learning rate, of the discriminator, at the start."""
-    decay_after_kimg: float | None = None
+    decay_after_kimg: float | None = setting(None, weight)
     """Thousands of real images seen before the learning rates begin to fall."""
-    generator_half_life_kimg: float | None = None
+    generator_half_life_kimg: float | None = setting(None, weight)
     """Thousands of real images in which the generator's learning rate then halves, again and
     again; 0: it does not fall."""
-    discriminator_half_life_kimg: float | None = None
-    """The same of the discriminator's."""
-    beta1: float | None = None
+    discriminator_half_life_kimg: float | None = setting(None, weight)
+    """The same of the discriminator's learning rate."""
+    beta1: float | None = setting(None, share())
     """Adam's decay of the first moment."""
-    beta2: float | None = None
+    beta2: float | None = setting(None, share())
     """Adam's decay of the second moment."""
-    loss: LossName = "non_saturating"
+    loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The game's objective; 'minimax' is the original of 2014, 'wasserstein' comes with its
     gradient penalty."""
-    noise: NoiseName = "normal"
+    noise: str = setting("normal", choices=NOISES)
     """What latents are drawn from: N(0, 1) or U(-1, 1)."""
-    latent_size: int = 100
+    latent_size: int = setting(100, count(1))
     """Numbers in a latent vector."""
-    r1: float | None = None
-    """Gamma of the gradient penalty at real images; None: 0 with --loss wasserstein."""
-    r2: float = 0.0
+    r1: float | None = setting(None, weight)
+    """Gamma of the gradient penalty at real images; by default 0 with --loss wasserstein."""
+    r2: float = setting(0.0, weight)
     """Gamma of the gradient penalty at fake images, 0 for none."""
-    gradient_penalty: float | None = None
-    """Lambda of WGAN-GP's penalty; None: 10 with --loss wasserstein, else 0."""
-    penalty_interval: int | None = None
-    """The gradient penalties are taken every so many steps only, times this; None: 1 with --loss
-    wasserstein."""
-    label_smoothing: float = 0.0
+    gradient_penalty: float | None = setting(None, weight)
+    """Lambda of WGAN-GP's penalty; by default 10 with --loss wasserstein, else 0."""
+    penalty_interval: int | None = setting(None, count(1))
+    """The gradient penalties are taken every so many steps only, times this; by default 1 with
+    --loss wasserstein."""
+    label_smoothing: float = setting(0.0, share(0.5))
     """A real image's label is 1 minus this."""
-    translation: int | None = None
-    """Half of all images, real and generated, are moved by up to this many pixels before the
+    translation: int | None = setting(None, count(0))
+    """Half of all images, real and generated, are shifted by up to this many pixels before the
     discriminator sees them; 0: none."""
-    discriminator_steps: int = 1
+    discriminator_steps: int = setting(1, count(1))
     """Updates of the discriminator before each update of the generator."""
-    ema_decay: float | None = None
+    ema_decay: float | None = setting(None, share())
     """Of the moving average of the generator's weights that samples are drawn from."""
-    precision: Precision = "float32"
+    precision: Precision = setting("float32")
     """What matrix products are computed in. Parameters and optimiser stay float32."""
 
     presets = frozenset({"recipe"})
@@ -101,24 +104,7 @@ class LatentGANConfig(RunConfig):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         super().__post_init__()
-        for name in ("latent_size", "discriminator_steps", "penalty_interval"):
-            self._check_at_least(name, 1)
-        for name in ("generator_learning_rate", "discriminator_learning_rate"):
-            self._check_weight(name, positive=True)
-        for name in (
-            "decay_after_kimg",
-            "generator_half_life_kimg",
-            "discriminator_half_life_kimg",
-            "r1",
-            "r2",
-            "gradient_penalty",
-        ):
-            self._check_weight(name)
-        self._check_at_least("translation", 0)
-        for name in ("beta1", "beta2", "ema_decay"):
-            self._check_share(name, below=1)
-        self._check_share("label_smoothing", below=0.5)
-        self.gan()  # Has a word on the loss, the noise and what goes with them.
+        self.gan()  # Refuses an unknown loss or noise, and what does not go with the loss.
 
     def generator(self) -> nn.Module:
         """The counterfeiter's module."""
@@ -129,33 +115,13 @@ class LatentGANConfig(RunConfig):
         raise NotImplementedError
 
     def gan(self) -> GAN:
-        def adam(
-            learning_rate: float, half_life_kimg: float, images_an_update: int
-        ) -> optax.GradientTransformation:
-            # Counted in images, so that a run may be told to go on for longer than it was.
-            schedule = learning_rate
-            if half_life_kimg:
-                schedule = optax.exponential_decay(
-                    learning_rate,
-                    transition_steps=1000 * half_life_kimg / images_an_update,
-                    decay_rate=0.5,
-                    transition_begin=1000 * self.decay_after_kimg / images_an_update,
-                )
-            return optax.adam(schedule, self.beta1, self.beta2, ADAM_EPSILON)
-
+        """The game of both networks that these settings ask for."""
+        steps = self.discriminator_steps
         return latent_gan(
             self.generator(),
             self.discriminator(),
-            adam(
-                self.generator_learning_rate,
-                self.generator_half_life_kimg,
-                self.batch_size * self.discriminator_steps,
-            ),
-            adam(
-                self.discriminator_learning_rate,
-                self.discriminator_half_life_kimg,
-                self.batch_size,
-            ),
+            self._adam("generator", self.batch_size * steps),
+            self._adam("discriminator", self.batch_size),
             loss=self.loss,
             noise=self.noise,
             r1=self.r1,
@@ -164,36 +130,96 @@ class LatentGANConfig(RunConfig):
             penalty_interval=self.penalty_interval,
             label_smoothing=self.label_smoothing,
             translation=self.translation,
-            discriminator_steps=self.discriminator_steps,
+            discriminator_steps=steps,
             ema_decay=self.ema_decay,
         )
 
-    def command_for_play(self, workdir: str) -> str | None:
-        if self.image_shape != (28, 28, 1):
-            return None
-        return f"python experiments/playground.py --workdir {workdir}"
+    def system(self, dataset: Dataset) -> System:
+        config = self.for_dataset(dataset)
 
-    def labels(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
-        """What `draw` asks for: labels as they go together in the data set.
+        def draw(state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
+            return config.judged_samples(state.averages["generator"], key, num_samples, dataset)[0]
 
-        Returns:
-            int32 [num_images, k]; None for no labels.
+        stage = Stage(
+            config.gan(),
+            config.examples(dataset),
+            config.epochs,
+            config.batch_size,
+            draw=draw,
+            picture=lambda state, key: config.picture(state.averages["generator"], key, dataset),
+            progress=GAME_PROGRESS,
+        )
+        title = "The game: both losses, and what the discriminator believes"
+        return System(config, [stage], title, [LOSSES, JUDGEMENT])
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """What the networks are told of an image; () for nothing."""
+        return ()
+
+    def for_dataset(self, dataset: Dataset) -> "LatentGANConfig":
+        """These settings, with what they take from the data set.
+
+        Raises:
+            ValueError: the data set has not what they want of it.
         """
+        return self
+
+    def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        """What the system is trained on: arrays [N, ...], what its batches are taken from."""
+        return {"images": dataset.images}
+
+    def label_array(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
+        """Labels as they go together in a data set, int32 [num_images, k]; None for no labels."""
         return None
 
-    def draw(
-        self, variables: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
+    def sample(
+        self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
     ) -> jax.Array:
-        return sample(
-            variables,
+        return drawing.sample(
+            params,
             key,
             num_samples=num_samples,
-            labels=self.labels(dataset, key, num_samples),
+            labels=labels,
             noise=self.noise,
             generator=self.generator(),
         )
 
-    def picture(
-        self, variables: PyTree, key: jax.Array, dataset: Dataset
-    ) -> tuple[jax.Array, int | None]:
-        return self.draw(variables, key, GRID_IMAGES, dataset), None
+    def judged_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        labels = self.label_array(dataset, key, num_samples)
+        images = self.sample(params, key, num_samples, labels=labels)
+        asked = {} if labels is None else dict(zip(self.attribute_names, labels.T, strict=True))
+        return images, asked
+
+    def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
+        """What is looked at of every epoch: images of always the same latents and labels.
+
+        Args:
+            params: what the generator's `apply` takes.
+            key: of everything random.
+            dataset: what labels are taken from.
+        """
+        labels = self.label_array(dataset, key, GRID_IMAGES)
+        return self.sample(params, key, GRID_IMAGES, labels=labels), None
+
+    def commands(self, workdir: str) -> dict[str, str]:
+        where = f"--workdir {shlex.quote(workdir)}"
+        commands = {
+            "Images": f"python experiments/sample.py {where} --num 100 --out samples.png",
+            "Scores": f"python experiments/evaluate.py {where}",
+        }
+        if self.image_shape == (28, 28, 1):
+            commands["Play"] = f"python experiments/playground.py {where}"
+        return commands
+
+    def _adam(self, player: str, images_per_update: int) -> optax.GradientTransformation:
+        learning_rate = schedules.halving(
+            getattr(self, f"{player}_learning_rate"),
+            after=1000 * self.decay_after_kimg,
+            half_life=1000 * getattr(self, f"{player}_half_life_kimg"),
+        )
+        return schedules.adam(
+            learning_rate, self.beta1, self.beta2, images_per_update=images_per_update
+        )

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from jaxgan.run.config import MOST_COUNT, flag
+from jaxgan.run.settings import counts, setting
 from jaxgan.systems.latent.config import LatentGANConfig
-from jaxgan.systems.mlp_gan import networks as mlp
+from jaxgan.systems.mlp_gan import networks
 
 RecipeName = Literal["default", "textbook", "best"]
 
 # Ways to train the chapter's two networks: what the settings of these names are where they are not
-# given. What each reaches on MNIST is in the README.
+# given. What each reaches on MNIST is in the README beside.
 RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
@@ -68,35 +68,27 @@ RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True)
 class MLPGANConfig(LatentGANConfig):
-    """Settings of the fully connected GAN, on top of those of every run."""
+    """Settings of the fully connected GAN, on top of those of every GAN from latents."""
 
-    recipe: RecipeName = "default"
-    """Sets what is None: 'textbook' is the chapter's plain training, its failures included;
+    recipe: RecipeName = setting("default")
+    """Sets what is not given: 'textbook' is the chapter's plain training, its failures included;
     'default' drops no digits; 'best' goes on for half an hour, or on a GPU."""
-    workdir: str = "runs/mnist_gan"
+    workdir: str = setting("runs/mnist_gan", may_change=True)
     """The folder that the run leaves everything in, and goes on from."""
-    generator_widths: tuple[int, ...] = (256, 512, 1024)
+    generator_widths: tuple[int, ...] = setting((256, 512, 1024), counts)
     """Units of the generator's hidden layers."""
-    discriminator_widths: tuple[int, ...] = (1024, 512, 256)
+    discriminator_widths: tuple[int, ...] = setting((1024, 512, 256), counts)
     """Units of the discriminator's hidden layers."""
+
     recipes = RECIPES
+    former_names = ("mnist_gan",)
 
-    def __post_init__(self):
-        for name in ("generator_widths", "discriminator_widths"):
-            if any(not 1 <= width <= MOST_COUNT for width in getattr(self, name)):
-                raise ValueError(f"{flag(name)} must be from 1 to 2**32 each")
-        super().__post_init__()
-
-    @classmethod
-    def experiment_name(cls) -> str:
-        return "mnist_gan"
-
-    def generator(self) -> mlp.Generator:
-        return mlp.Generator(
+    def generator(self) -> networks.Generator:
+        return networks.Generator(
             self.latent_size, self.generator_widths, self.image_shape, jnp.dtype(self.precision)
         )
 
-    def discriminator(self) -> mlp.Discriminator:
-        return mlp.Discriminator(
+    def discriminator(self) -> networks.Discriminator:
+        return networks.Discriminator(
             self.discriminator_widths, self.image_shape, jnp.dtype(self.precision)
         )

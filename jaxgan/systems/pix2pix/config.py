@@ -1,21 +1,27 @@
 """Image to image by pairs (Isola et al. 2016, arXiv 1611.07004), from its settings."""
 
 import dataclasses
+import shlex
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
+from jaxgan import schedules
 from jaxgan.data import Dataset, load
-from jaxgan.game import GAN
+from jaxgan.game import GAN, TrainState
+from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run.config import Precision, RunConfig
-from jaxgan.systems.latent.config import ADAM_EPSILON, LossName
-from jaxgan.systems.pix2pix import networks as pix2pix
+from jaxgan.run.settings import count, rate, setting, share, weight
+from jaxgan.run.system import GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
+from jaxgan.systems.pix2pix import networks
 from jaxgan.systems.pix2pix.losses import paired_gan
 from jaxgan.systems.pix2pix.tasks import TASKS
 from jaxgan.systems.pix2pix.translation import translate
+from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
 PAIRS = "pairs"
@@ -28,44 +34,44 @@ _MOST_LABELS = 31
 class Pix2PixConfig(RunConfig):
     """Settings of a translation, on top of those of every run."""
 
-    task: TaskName = "edges2face"
+    task: TaskName = setting("edges2face")
     """What is made of what: edges, grey or masked images, computed from the images, of the images;
     or 'pairs', for a set of TensorFlow Datasets that has both."""
-    input_feature: str | None = None
+    input_feature: str | None = setting(None)
     """Of 'pairs': the name in the data set of what goes in."""
-    output_feature: str | None = None
+    output_feature: str | None = setting(None)
     """Of 'pairs': the name in the data set of what comes out; None: what the set is about."""
-    input_channels: int | None = None
-    """Channels of what goes in: 1 or 3; None: the task's, of 'pairs' 3."""
-    dataset: str = "toon_faces"
+    input_channels: int | None = setting(None)
+    """Channels of what goes in: 1 or 3; by default the task's, of 'pairs' 3."""
+    dataset: str = setting("toon_faces")
     """'toon_faces' and 'mnist' are built in; any other name is one of TensorFlow Datasets."""
-    image_shape: tuple[int, int, int] = (64, 64, 3)
+    image_shape: tuple[int, int, int] = setting((64, 64, 3))
     """Height, width and channels that images are brought to: powers of two, 16 or more."""
-    workdir: str = "runs/pix2pix"
+    workdir: str = setting("runs/pix2pix", may_change=True)
     """The folder that the run leaves everything in, and goes on from."""
-    epochs: int = 3
+    epochs: int = setting(3, count(1), may_change=True)
     """Passes over the data set, in all: a run that has been stopped goes on to this many."""
-    batch_size: int = 16
+    batch_size: int = setting(16, count(1))
     """Images a step, over all devices together; a multiple of their number."""
-    generator_learning_rate: float = 2e-4
+    generator_learning_rate: float = setting(2e-4, rate)
     """Adam's learning rate, of the generator."""
-    discriminator_learning_rate: float = 2e-4
+    discriminator_learning_rate: float = setting(2e-4, rate)
     """Adam's learning rate, of the discriminator."""
-    beta1: float = 0.5
+    beta1: float = setting(0.5, share())
     """Adam's decay of the first moment."""
-    beta2: float = 0.999
+    beta2: float = setting(0.999, share())
     """Adam's decay of the second moment."""
-    loss: LossName = "non_saturating"
+    loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The adversarial part of the objective."""
-    adversarial_weight: float = 1.0
+    adversarial_weight: float = setting(1.0, weight)
     """Its weight in the generator's loss; 0: L1 alone."""
-    l1_weight: float = 100.0
+    l1_weight: float = setting(100.0, weight)
     """Lambda, the weight of the mean absolute difference from the true image; 0: cGAN alone."""
-    ema_decay: float = 0.999
+    ema_decay: float = setting(0.999, share())
     """Of the moving average of the generator's weights that pictures are made with."""
-    width: int = 32
+    width: int = setting(32, count(1))
     """Channels of the largest maps of both networks."""
-    precision: Precision = "float32"
+    precision: Precision = setting("float32")
     """What matrix products are computed in. Parameters and optimiser stay float32."""
 
     def __post_init__(self):
@@ -85,28 +91,18 @@ class Pix2PixConfig(RunConfig):
             TASKS[self.task].channels or self.image_shape[-1]
         ):
             raise ValueError(f"--input-channels of {self.task} cannot be chosen")
-        self._check_at_least("width", 1)
-        for name in ("generator_learning_rate", "discriminator_learning_rate"):
-            self._check_weight(name, positive=True)
-        for name in ("adversarial_weight", "l1_weight"):
-            self._check_weight(name)
         if not self.adversarial_weight and not self.l1_weight:
             raise ValueError("--adversarial-weight and --l1-weight cannot both be 0")
-        for name in ("beta1", "beta2", "ema_decay"):
-            self._check_share(name, below=1)
-        pix2pix.num_halvings(self.image_shape)
+        networks.num_halvings(self.image_shape)
+        self.gan()  # Refuses an unknown loss.
 
-    @classmethod
-    def experiment_name(cls) -> str:
-        return "pix2pix"
-
-    def command_for_images(self, workdir: str) -> str:
-        return (
-            f"python experiments/translate.py --workdir {workdir} --in drawing.png --out face.png"
-        )
-
-    def command_for_scores(self, workdir: str) -> str:
-        return f"python experiments/evaluate_pairs.py --workdirs {workdir}"
+    def commands(self, workdir: str) -> dict[str, str]:
+        where = shlex.quote(workdir)
+        return {
+            "Images": f"python experiments/translate.py --workdir {where} --in drawing.png "
+            "--out face.png",
+            "Scores": f"python experiments/evaluate_pairs.py --workdirs {where}",
+        }
 
     def load_dataset(self, split: str = "train") -> Dataset:
         def feature(name: str | None, channels: int) -> Dataset:
@@ -133,19 +129,23 @@ class Pix2PixConfig(RunConfig):
             notes.append(f"{self.input_feature}: labels up to {top}, multiplied by {factor}")
         return dataclasses.replace(dataset, inputs=inputs, notes=tuple(dict.fromkeys(notes)))
 
-    def generator(self) -> pix2pix.UNet:
+    def generator(self) -> networks.UNet:
         """The module that translates."""
-        return pix2pix.UNet(
+        return networks.UNet(
             self.width, self.image_shape, self.input_channels, jnp.dtype(self.precision)
         )
 
     def gan(self) -> GAN:
+        """The game of both networks that these settings ask for."""
+
         def adam(learning_rate: float) -> optax.GradientTransformation:
-            return optax.adam(learning_rate, self.beta1, self.beta2, ADAM_EPSILON)
+            return schedules.adam(
+                learning_rate, self.beta1, self.beta2, images_per_update=self.batch_size
+            )
 
         return paired_gan(
             self.generator(),
-            pix2pix.PatchDiscriminator(
+            networks.PatchDiscriminator(
                 self.width, self.image_shape, self.input_channels, jnp.dtype(self.precision)
             ),
             adam(self.generator_learning_rate),
@@ -156,22 +156,44 @@ class Pix2PixConfig(RunConfig):
             ema_decay=self.ema_decay,
         )
 
-    def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        return {"images": dataset.images, "inputs": dataset.inputs}
+    def system(self, dataset: Dataset) -> System:
+        def draw(state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
+            # As many as the data set has, if it has fewer.
+            inputs = dataset.inputs[:num_samples]
+            return self.translate(state.averages["generator"], inputs, key)
 
-    def draw(
-        self, variables: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
-    ) -> jax.Array:
-        """The first inputs of the data set translated, as many as it has if it has fewer."""
-        inputs = dataset.inputs[:num_samples]
-        return translate(variables, inputs, key, generator=self.generator())
+        def picture(state: TrainState, key: jax.Array) -> Picture:
+            outputs = np.asarray(draw(state, key, PICTURED))
+            return beside(dataset.inputs[:PICTURED], outputs, dataset.images[:PICTURED]), 6
 
-    def picture(
-        self, variables: PyTree, key: jax.Array, dataset: Dataset
-    ) -> tuple[jax.Array, int | None]:
-        """Rows of two: input, output and truth beside each other."""
-        outputs = np.asarray(self.draw(variables, key, PICTURED, dataset))
-        return beside(dataset.inputs[:PICTURED], outputs, dataset.images[:PICTURED]), 6
+        stage = Stage(
+            self.gan(),
+            {"images": dataset.images, "inputs": dataset.inputs},
+            self.epochs,
+            self.batch_size,
+            draw=draw,
+            picture=picture,
+            progress=GAME_PROGRESS,
+        )
+        title = "The game: both losses, and what the discriminator believes"
+        l1 = Panel("L1, pixels in [0, 1]", {"l1": "mean |y - G(x)|"})
+        return System(self, [stage], title, [LOSSES, JUDGEMENT, l1])
+
+    def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
+        return translate(params, images, key, generator=self.generator())
+
+    def input_shape(self) -> tuple[int, int, int]:
+        return (*self.image_shape[:2], self.input_channels)
+
+    def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
+        if self.task == PAIRS:
+            raise ValueError("the inputs of a run of pairs cannot be computed: give its input")
+        return TASKS[self.task].inputs(images), TASKS[self.task].about
+
+    def objective(self) -> str:
+        # As the paper's table 1 calls it.
+        parts = [("L1", self.l1_weight), ("cGAN", self.adversarial_weight)]
+        return " + ".join(name for name, weight in parts if weight)
 
 
 def beside(inputs: np.ndarray, outputs: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from jaxgan.sampling import as_typed_key, check_params
+from jaxgan.checks import as_typed_key, check_params
 from jaxgan.systems.pix2pix import networks as pix2pix
 
 PyTree = Any

@@ -1,0 +1,68 @@
+"""Checks of what a caller gives: a PRNG key, the params of a network."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+
+
+def as_typed_key(key: jax.Array) -> jax.Array:
+    """A PRNG key as a typed one; a ValueError if it is none."""
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if typed and key.shape == ():
+        return key
+    if not typed and dtype == jnp.uint32 and key.ndim == 1:
+        try:
+            return jax.random.wrap_key_data(key)
+        except TypeError:
+            pass
+    shown = f"{dtype} of shape {key.shape}" if dtype is not None else repr(key)
+    raise ValueError(f"key must be one PRNG key, such as jax.random.key(0), not {shown}")
+
+
+@functools.lru_cache(maxsize=8)
+def _expected_shapes(
+    generator: nn.Module, inputs: tuple[jax.ShapeDtypeStruct, ...]
+) -> dict[str, tuple[int, ...]]:
+    return _shapes(jax.eval_shape(generator.init, jax.random.key(0), *inputs))
+
+
+def _shapes(variables: PyTree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf)
+        for path, leaf in leaves
+    }
+
+
+def check_params(params: PyTree, generator: nn.Module, *inputs: jax.ShapeDtypeStruct) -> None:
+    """Raises a ValueError, of the first shape that is wrong, if params are another network's.
+
+    Args:
+        params: what `generator.apply` should take.
+        generator: the module.
+        inputs: what it is called with.
+    """
+    expected, given = _expected_shapes(generator, inputs), _shapes(params)
+    for name, shape in expected.items():
+        if name not in given:
+            raise ValueError(
+                f"params have no {name}, of shape {shape}, which the generator wants: give what "
+                "its init returns, or its module as generator="
+            )
+        if given[name] != shape:
+            raise ValueError(
+                f"{name} has the shape {given[name]}, but the generator wants {shape}: give the "
+                "module that these params belong to as generator="
+            )
+    extra = sorted(given.keys() - expected.keys())
+    if extra:
+        raise ValueError(
+            f"params have {extra[0]}, of shape {given[extra[0]]}, which the generator has not: "
+            "give the module that they belong to as generator="
+        )

@@ -1,0 +1,151 @@
+"""Brings images to one shape: crops, resizes and changes their channels."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from PIL import Image
+
+
+def checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
+    """Checks the shape of images that somebody asks for.
+
+    Args:
+        image_shape: height, width and channels.
+
+    Returns:
+        The shape as a tuple of Python integers.
+
+    Raises:
+        ValueError: it is not a positive height, a positive width and 1 or 3 channels.
+    """
+    shape = tuple(image_shape)
+    if (
+        len(shape) != 3
+        or not all(isinstance(length, int | np.integer) for length in shape)
+        or min(shape) < 1
+        or shape[2] not in (1, 3)
+    ):
+        raise ValueError(
+            "image_shape must be a positive height, a positive width and 1 or 3 channels, "
+            f"not {shape}"
+        )
+    return tuple(map(int, shape))
+
+
+def gather(
+    name: str,
+    pictures: Iterable[Image.Image],
+    count: int,
+    image_shape: tuple[int, int, int] | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Brings pictures to one shape with `fit` and collects them in one array.
+
+    The array is allocated once, so that a large set never takes twice its memory.
+
+    Args:
+        name: the set's name, for messages.
+        pictures: pictures of mode L, RGB or RGBA.
+        count: the number of pictures, at least 1.
+        image_shape: height, width and channels (1 or 3) wanted; None for the shape of the
+            pictures, without their alpha.
+
+    Returns:
+        (uint8 [count, *image_shape] in [0, 255], notes as in `Dataset`).
+
+    Raises:
+        ValueError: `image_shape` is None and the pictures have several shapes, or there are not
+            `count` pictures.
+    """
+    own_shape = image_shape is None
+    images = None
+    # Dictionaries serve as sets that keep their order.
+    shapes, changes, read = {}, {}, 0
+    for picture in pictures:
+        shape = (picture.height, picture.width, len(picture.getbands()))
+        shapes[shape] = None
+        if own_shape and len(shapes) > 1:
+            raise ValueError(
+                f"the images of {name} are of various shapes, "
+                f"{' and '.join(map(_dimensions, shapes))} among them: "
+                "give the image_shape to bring them to"
+            )
+        if images is None:
+            image_shape = image_shape or (picture.height, picture.width, min(shape[2], 3))
+            images = np.empty((count, *image_shape), np.uint8)
+        picture, done = fit(picture, image_shape)
+        changes |= dict.fromkeys(done)
+        images[read] = np.asarray(picture).reshape(image_shape)
+        read += 1
+    if read != count:
+        raise ValueError(f"{name} should have {count:,} examples and has {read:,}")
+    if not changes:
+        return images, ()
+    had = _dimensions(next(iter(shapes))) if len(shapes) == 1 else "of various shapes"
+    wanted = _dimensions(image_shape)
+    return images, (f"{name}: {count:,} images {had} brought to {wanted} ({', '.join(changes)})",)
+
+
+def _dimensions(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def fit(
+    picture: Image.Image, image_shape: tuple[int, int, int]
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """Brings a picture to a shape.
+
+    Alpha is dropped. A picture of other proportions is cropped about its centre. Then it is
+    shrunk by averaging areas, or enlarged bicubically. Colour becomes grey by its luminance
+    (ITU-R BT.601); grey becomes colour by repeating it.
+
+    Args:
+        picture: a picture of mode L, RGB or RGBA.
+        image_shape: height, width and channels wanted: 1 channel gives mode L, 3 give mode RGB.
+
+    Returns:
+        (the picture of that shape, the changes made, such as "centre-cropped"; () if none).
+    """
+    height, width, channels = image_shape
+    done = []
+    if picture.mode == "RGBA":
+        picture = picture.convert("RGB")
+        done.append("alpha dropped")
+    if picture.mode == "RGB" and channels == 1:
+        # Pillow's L is the luminance of ITU-R BT.601: 0.299 red + 0.587 green + 0.114 blue.
+        picture = picture.convert("L")
+        done.append("grey by luminance")
+    if picture.size != (width, height):
+        box = _centre(picture.size, (width, height))
+        if box != (0, 0, *picture.size):
+            picture = picture.crop(box)
+            done.append("centre-cropped")
+        if picture.width > width or picture.height > height:
+            picture = picture.resize((width, height), Image.Resampling.BOX)
+            done.append("area-averaged")
+        elif picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+            done.append("enlarged bicubically")
+    if picture.mode == "L" and channels == 3:
+        picture = picture.convert("RGB")
+        done.append("grey repeated")
+    return picture, tuple(done)
+
+
+def _centre(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The largest box of the wanted proportions about the centre of a picture.
+
+    The box has whole pixels, so that a picture that is only cropped stays sharp.
+
+    Args:
+        size: width and height of the picture.
+        wanted: width and height that give the proportions.
+
+    Returns:
+        Left, top, right and bottom of the box, in pixels.
+    """
+    width, height = size
+    scale = min(width / wanted[0], height / wanted[1])
+    box_width = min(width, max(1, round(wanted[0] * scale)))
+    box_height = min(height, max(1, round(wanted[1] * scale)))
+    left, top = (width - box_width) // 2, (height - box_height) // 2
+    return left, top, left + box_width, top + box_height

@@ -1,0 +1,165 @@
+"""Images from a trained generator. Pure: usable inside a caller's own jit, vmap and grad.
+
+`jaxgan.sampling` has these functions for users, and says what they take, give and raise.
+"""
+
+import functools
+import math
+import numbers
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxgan.checks import as_typed_key, check_params
+from jaxgan.latents import NOISES, WALKS, check_noise
+
+PyTree = Any
+# Pixels drawn at a time: so few that what is between two layers stays in a CPU's cache.
+BLOCK = 784_000
+
+
+def sample(
+    params: PyTree,
+    key: jax.Array,
+    *,
+    num_samples: int | None = None,
+    labels: ArrayLike | None = None,
+    noise: str = "normal",
+    generator: nn.Module,
+) -> jax.Array:
+    """`jaxgan.sample` of a generator."""
+    if num_samples is None:
+        num_samples = 64 if labels is None else _length(labels)
+    _check_count("num_samples", num_samples, least=1)
+    check_noise(noise)
+    check_params(params, generator, *_inputs(generator))
+    labels = _checked_labels(labels, int(num_samples), generator)
+    return _sample(params, as_typed_key(key), labels, int(num_samples), noise, generator)
+
+
+def generate(
+    params: PyTree,
+    latents: jax.Array,
+    *,
+    labels: ArrayLike | None = None,
+    generator: nn.Module,
+) -> jax.Array:
+    """`jaxgan.generate` of a generator."""
+    check_params(params, generator, *_inputs(generator))
+    latents = jnp.asarray(latents)
+    if latents.ndim != 2 or latents.shape[1] != generator.latent_size:
+        raise ValueError(
+            f"latents must have the shape (batch, {generator.latent_size}), not {latents.shape}"
+        )
+    labels = _checked_labels(labels, len(latents), generator)
+    return _generate(params, latents, labels, generator)
+
+
+def interpolate(
+    params: PyTree,
+    start: jax.Array,
+    end: jax.Array,
+    *,
+    num_steps: int = 16,
+    labels: ArrayLike | None = None,
+    noise: str = "normal",
+    generator: nn.Module,
+) -> jax.Array:
+    """`jaxgan.interpolate` of a generator."""
+    _check_count("num_steps", num_steps, least=2)
+    check_noise(noise)
+    for name, latent in (("start", start), ("end", end)):
+        if jnp.shape(latent) != (generator.latent_size,):
+            raise ValueError(
+                f"{name} must have the shape ({generator.latent_size},), not {jnp.shape(latent)}"
+            )
+    path = WALKS[noise](
+        jnp.asarray(start), jnp.asarray(end), jnp.linspace(0.0, 1.0, int(num_steps))
+    )
+    return generate(params, path, labels=labels, generator=generator)
+
+
+@functools.partial(jax.jit, static_argnames=("num_samples", "noise", "generator"))
+def _sample(
+    params: PyTree,
+    key: jax.Array,
+    labels: jax.Array | None,
+    num_samples: int,
+    noise: str,
+    generator: nn.Module,
+) -> jax.Array:
+    latents = NOISES[noise](key, (num_samples, generator.latent_size))
+    block = max(1, BLOCK // math.prod(generator.image_shape))
+    if num_samples <= block:
+        return _generate(params, latents, labels, generator)
+    whole = num_samples - num_samples % block
+    inputs = latents, labels
+    blocks = jax.tree.map(lambda x: x[:whole].reshape(-1, block, x.shape[1]), inputs)
+    images = jax.lax.map(lambda inputs: _generate(params, *inputs, generator), blocks)
+    images = images.reshape(whole, *images.shape[2:])
+    rest = jax.tree.map(lambda x: x[whole:], inputs)
+    return jnp.concatenate([images, _generate(params, *rest, generator)])
+
+
+@functools.partial(jax.jit, static_argnames="generator")
+def _generate(
+    params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: nn.Module
+) -> jax.Array:
+    inputs = (latents,) if labels is None else (latents, labels)
+    return (generator.apply(params, *inputs) + 1) / 2
+
+
+def _num_classes(generator: nn.Module) -> tuple[int, ...]:
+    return getattr(generator, "num_classes", ())
+
+
+def _length(labels: ArrayLike) -> int:
+    return np.shape(labels)[0] if np.ndim(labels) else 0
+
+
+def _checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) -> jax.Array | None:
+    """Labels as int32 [count, k]; None for a generator that takes none."""
+    num_classes = _num_classes(generator)
+    if not num_classes:
+        if labels is not None:
+            raise ValueError("this generator takes no labels: it is not conditional")
+        return None
+    if labels is None:
+        raise ValueError(
+            "this generator is conditional: give labels=, int32 "
+            f"[{count}, {len(num_classes)}], each below {', '.join(map(str, num_classes))}"
+        )
+    given = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if given.ndim == 1 and len(num_classes) == 1:
+        given = given[:, None]
+    if given.shape != (count, len(num_classes)) or not jnp.issubdtype(given.dtype, jnp.integer):
+        raise ValueError(
+            f"labels must be integers of the shape ({count}, {len(num_classes)}), "
+            f"not {given.dtype} of {np.shape(labels)}"
+        )
+    if not isinstance(given, jax.core.Tracer):
+        for i, classes in enumerate(num_classes):
+            column = np.asarray(given[:, i])
+            if column.min() < 0 or column.max() >= classes:
+                raise ValueError(
+                    f"labels must be from 0 to below {classes} in column {i}, "
+                    f"not {column.min()} to {column.max()}"
+                )
+    return jnp.asarray(given, jnp.int32)
+
+
+def _inputs(generator: nn.Module) -> list[jax.ShapeDtypeStruct]:
+    """What a generator of images from latents is called with, for one image."""
+    latents = jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32)
+    num_classes = _num_classes(generator)
+    labels = [jax.ShapeDtypeStruct((1, len(num_classes)), jnp.int32)] if num_classes else []
+    return [latents, *labels]
+
+
+def _check_count(name: str, count: int, *, least: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < least:
+        raise ValueError(f"{name} must be a whole number of {least} or more, not {count!r}")

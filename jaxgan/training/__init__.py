@@ -1,0 +1,15 @@
+"""Many steps in one compiled call, on every device; many seeds in one program; stages."""
+
+from jaxgan.training.devices import on_host, replicate, select_devices, unreplicate
+from jaxgan.training.examples import Schedule, schedule
+from jaxgan.training.loop import train
+
+__all__ = [
+    "Schedule",
+    "on_host",
+    "replicate",
+    "schedule",
+    "select_devices",
+    "train",
+    "unreplicate",
+]
