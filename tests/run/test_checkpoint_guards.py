@@ -31,9 +31,8 @@ def a_state(step=0, seed=7):
         optax.adam(1e-3),
     )
     state = training.on_host(game.init(gan, jax.random.key(seed)))
-    return state.replace(
-        step=np.int32(step), ema_params=jax.tree.map(lambda x: x + step, state.ema_params)
-    )
+    averages = jax.tree.map(lambda x: x + step, state.averages)
+    return state.replace(step=np.int32(step), averages=averages)
 
 
 @pytest.fixture
@@ -146,7 +145,7 @@ def assert_refused(workdir, said, caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         params = jaxgan.load_params(workdir)
-    chex.assert_trees_all_equal(params, {"params": a_state(10).ema_params})
+    chex.assert_trees_all_equal(params, a_state(10).averages["generator"])
     lines = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
     assert len(lines) == 1
     assert_one_line(lines[0], "checkpoint 20 is damaged (", said)
@@ -235,7 +234,7 @@ def test_a_run_does_not_go_on_from_a_hostile_checkpoint(workdir, make, item):
     name = KERNEL if item == "generator" else f"discriminator.{KERNEL}"
     make(newest(workdir, item), name)
     lines = []
-    (state,) = restore_newest([Checkpoints(workdir / "checkpoints")], [a_state()], lines.append)
+    (state,) = restore_newest([Checkpoints(workdir / "checkpoints")], a_state, lines.append)
     assert int(state.step) == 10
     (line,) = lines
     assert_one_line(line, "checkpoint 20 is damaged (", "params/Dense_0/kernel is float32", "not")
@@ -256,7 +255,7 @@ def test_a_run_does_not_go_on_with_other_variables(workdir, item, kind):
 
     edit(newest(workdir, item) / "_METADATA", change)
     lines = []
-    (state,) = restore_newest([Checkpoints(workdir / "checkpoints")], [a_state()], lines.append)
+    (state,) = restore_newest([Checkpoints(workdir / "checkpoints")], a_state, lines.append)
     assert int(state.step) == 10
     (line,) = lines
     assert_one_line(line, "more is in it" if kind == "more" else "is not in it")
@@ -299,7 +298,7 @@ def test_mutated_lists_of_variables(tmp_path_factory):
     checkpoints.save(a_state(20), {})
     checkpoints.close()
     path = newest(workdir) / "_METADATA"
-    expected = {"params": a_state(20).ema_params}
+    expected = a_state(20).averages["generator"]
     taken = []
 
     @examples(300)
