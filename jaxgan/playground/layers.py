@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.layers.convolutions import convolved, doubled
+from jaxgan.layers.convolutions import convolution, transposed_convolution
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.dcgan.networks import BATCH_NORM_EPSILON, num_halvings
 from jaxgan.systems.latent.config import LatentGANConfig
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     """One layer.
 
     Attributes:
-        kind: what its product is; `double` and `halve` are those of `layers.convolutions`.
+        kind: dense; halve, a `layers.convolutions.downsample`; or double, an `upsample`.
         activation: what comes after it.
         kernel: float32 [inputs, outputs], or [4, 4, inputs, outputs] of a convolution.
         bias: float32 [outputs].
@@ -117,9 +117,9 @@ def apply(layers: Sequence[Layer], x: jax.Array) -> jax.Array:
             side = math.isqrt(x.size // (len(x) * kernel.shape[2]))
             x = x.reshape(len(x), side, side, -1)
             if kind == "double":
-                x = doubled(x, kernel, jnp.float32)
+                x = transposed_convolution(x, kernel, jnp.float32)
             else:
-                x = convolved(x, kernel, 2, jnp.float32)
+                x = convolution(x, kernel, 2, jnp.float32)
         x = _ACTIVATIONS[activation](x + bias)
     return x.reshape(len(x), -1)
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers.convolutions import INITIALIZER, double, halve
+from jaxgan.layers.convolutions import INITIALIZER, downsample, upsample
 from jaxgan.layers.products import dense
 
 LEAKY_RELU_SLOPE = 0.2
@@ -73,9 +73,9 @@ class Generator(nn.Module):
         x = nn.relu(_normalised(x, train, axis_name))
         for _ in range(halvings - 1):
             channels //= 2
-            x = double(channels, self.dtype, use_bias=False)(x)
+            x = upsample(channels, self.dtype, use_bias=False)(x)
             x = nn.relu(_normalised(x, train, axis_name))
-        return jnp.tanh(double(self.image_shape[-1], self.dtype)(x))
+        return jnp.tanh(upsample(self.image_shape[-1], self.dtype)(x))
 
 
 class Discriminator(nn.Module):
@@ -123,7 +123,7 @@ class Discriminator(nn.Module):
         chex.assert_shape(images, (None, *self.image_shape))
         x = images
         for i in range(num_halvings(self.image_shape)):
-            x = halve(self.width << i, self.dtype, use_bias=i == 0)(x)
+            x = downsample(self.width << i, self.dtype, use_bias=i == 0)(x)
             if i > 0:
                 x = _normalised(x, train, axis_name)
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)

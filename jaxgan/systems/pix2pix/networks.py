@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers.convolutions import double, halve, keep
+from jaxgan.layers.convolutions import conv4x4_stride1, downsample, upsample
 
 LEAKY_RELU_SLOPE = 0.2
 # The smallest map. Normalised by itself, one of a single pixel would be nothing.
@@ -60,18 +60,18 @@ class UNet(nn.Module):
         x, maps = inputs, []
         for i in range(halvings):
             is_normalised = 0 < i < halvings - 1
-            x = halve(channels[i], self.dtype, use_bias=not is_normalised)(x)
+            x = downsample(channels[i], self.dtype, use_bias=not is_normalised)(x)
             if is_normalised:
                 x = _normalised(x)
             maps.append(x)
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
         x = nn.relu(maps.pop())
         for i in range(halvings - 1):
-            x = _normalised(double(channels[-2 - i], self.dtype, use_bias=False)(x))
+            x = _normalised(upsample(channels[-2 - i], self.dtype, use_bias=False)(x))
             if keys is not None and i < _DROPPED_OUT:
                 x = _dropped_out(x, jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys))
             x = nn.relu(jnp.concatenate([x, maps.pop()], axis=-1))
-        return jnp.tanh(double(self.image_shape[-1], self.dtype)(x))
+        return jnp.tanh(upsample(self.image_shape[-1], self.dtype)(x))
 
 
 class PatchDiscriminator(nn.Module):
@@ -110,11 +110,11 @@ class PatchDiscriminator(nn.Module):
         """
         chex.assert_shape(images, (None, *self.image_shape))
         chex.assert_shape(inputs, (len(images), *self.image_shape[:2], self.input_channels))
-        x = halve(self.width, self.dtype)(jnp.concatenate([inputs, images], axis=-1))
-        for layer, width in ((halve, 2 * self.width), (keep, 4 * self.width)):
+        x = downsample(self.width, self.dtype)(jnp.concatenate([inputs, images], axis=-1))
+        for layer, width in ((downsample, 2 * self.width), (conv4x4_stride1, 4 * self.width)):
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
             x = _normalised(layer(width, self.dtype, use_bias=False)(x))
-        return keep(1, self.dtype)(nn.leaky_relu(x, LEAKY_RELU_SLOPE))[..., 0]
+        return conv4x4_stride1(1, self.dtype)(nn.leaky_relu(x, LEAKY_RELU_SLOPE))[..., 0]
 
 
 def num_halvings(image_shape: tuple[int, int, int]) -> int:
