@@ -10,8 +10,10 @@ import optax
 import pytest
 
 import jaxgan
+from jaxgan import training
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
+from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.mlp_gan import networks as mlp
 
 ROOT = Path(__file__).parent.parent
@@ -39,16 +41,21 @@ def run_example(text, number, **names):
 
 
 @pytest.fixture
-def folder_with_run(run_script, monkeypatch, tmp_path):
-    """(script, *arguments) -> makes a run, and goes to the folder that the texts' commands are
-    given in."""
+def folder_with_run(monkeypatch, tmp_path):
+    """(settings) -> saves an untrained run of them, and goes to the folder that the texts' commands
+    are given in."""
 
-    def make(script, *arguments):
-        done = run_script(script, *arguments, "--epochs", 1)
-        assert done.returncode == 0, done.stderr
+    def save(config):
+        workdir = tmp_path / config.workdir
+        workdir.mkdir(parents=True)
+        config.save(workdir)
+        checkpoints = Checkpoints(workdir / "checkpoints")
+        state = jax.jit(lambda key: jaxgan.init(config.gan(), key))(jax.random.key(0))
+        checkpoints.save(training.on_host(state), config.to_json())
+        checkpoints.close()
         monkeypatch.chdir(tmp_path)
 
-    return make
+    return save
 
 
 def test_every_example_is_known():
@@ -82,7 +89,7 @@ def test_drawing_more_images():
 
 
 def test_drawing_images_of_a_run(folder_with_run):
-    folder_with_run("mnist_gan.py", "--batch-size", 20_000)
+    folder_with_run(jaxgan.MLPGANConfig())
     names = run_example("README.md", 1, jax=jax, jaxgan=jaxgan)
     params = jaxgan.load_params("runs/mnist_gan")
     expected = jaxgan.sample(params, jax.random.key(1), num_samples=100)
@@ -97,26 +104,29 @@ def test_drawing_images_of_a_run(folder_with_run):
 
 
 def test_drawing_images_of_a_conditional_run(folder_with_run):
-    flags = ("--dataset", "mnist", "--conditional", "--workdir", "runs/dcgan_mnist")
-    folder_with_run("dcgan.py", *flags, "--width", 2, "--batch-size", 10_000)
+    classes = (("label", tuple("0123456789")),)
+    config = jaxgan.DCGANConfig(
+        workdir="runs/dcgan_mnist", conditional=True, classes=classes, width=2
+    )
+    folder_with_run(config)
     names = run_example(
         "jaxgan/systems/dcgan/README.md", 0, jaxgan=jaxgan, jnp=jnp, key=jax.random.key(3)
     )
-    run, sevens = names["run"], names["sevens"]
+    sevens = names["sevens"]
     assert sevens.shape == (64, 28, 28, 1) and sevens.dtype == np.float32
     expected = jaxgan.sample(
         jaxgan.load_params("runs/dcgan_mnist"),
         jax.random.key(3),
         labels=[7] * 64,
-        generator=run.config.generator(),
+        generator=config.generator(),
     )
     np.testing.assert_array_equal(sevens, expected)
-    assert dict(run.config.classes)["label"][7] == "7"
+    assert names["run"].config == config
 
 
 def test_translating_images_with_a_run(folder_with_run):
-    shape = ("--image-shape", 16, 16, 3)
-    folder_with_run("pix2pix.py", *shape, "--width", 2, "--batch-size", 3000)
+    config = jaxgan.Pix2PixConfig(image_shape=(16, 16, 3), width=2)
+    folder_with_run(config)
     drawings = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8)
     names = run_example(
         "jaxgan/systems/pix2pix/README.md",
@@ -129,7 +139,7 @@ def test_translating_images_with_a_run(folder_with_run):
         jaxgan.load_params("runs/pix2pix"),
         drawings,
         jax.random.key(3),
-        generator=names["run"].config.generator(),
+        generator=config.generator(),
     )
     assert names["faces"].shape == (3, 16, 16, 3) and names["faces"].dtype == np.float32
     np.testing.assert_array_equal(names["faces"], expected)

@@ -145,8 +145,8 @@ def test_the_commands_are_found():
 
 
 def test_flags_that_are_named_alone_are_flags(asked_of):
-    scripts = [path for path in EXPERIMENTS.rglob("*.py") if "flags.parse(" in path.read_text()]
-    classes = [asked[0] for path in scripts if (asked := asked_of(path, []))]
+    typed = itertools.chain.from_iterable(map(commands, CURRENT))
+    classes = {asked_of(script, arguments)[0] for script, arguments in typed}
     known = {flags.CONFIG, "--help", "--no-resume"}
     known |= {"--" + f.name.replace("_", "-") for c in classes for f in dataclasses.fields(c)}
     for text in CURRENT:
