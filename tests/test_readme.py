@@ -1,5 +1,6 @@
 """The Python of the texts, run as it stands, gives what the texts say."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -165,6 +166,7 @@ def test_other_networks_in_the_same_game():
     names = run_example(
         "jaxgan/systems/README.md",
         1,
+        functools=functools,
         jax=jax,
         jaxgan=jaxgan,
         optax=optax,

@@ -61,25 +61,33 @@ def commands(text):
 
 
 @pytest.fixture
-def asked_of(monkeypatch):
-    """(script, arguments) -> the class of settings, and the arguments, that the script reads."""
+def understood(monkeypatch):
+    """(script, arguments) -> the class of the settings that the script reads, and what is wrong
+    with the arguments; None for nothing."""
 
-    class Asked(BaseException):
+    class Read(BaseException):
         pass
 
-    def ask(config_class, argv, **_):
-        raise Asked(config_class, list(argv))
+    parse = flags.parse
+
+    def read(config_class, argv, *, description):
+        wrong = None
+        try:
+            parse(config_class, [x for x in argv if x != "--help"], description=description)
+        except (ValueError, OSError) as error:
+            wrong = error
+        raise Read(config_class, wrong)
 
     def run(script, arguments):
         on_ctrl_c = signal.getsignal(signal.SIGINT)
         with monkeypatch.context() as patch:
-            patch.setattr(flags, "parse", ask)
+            patch.setattr(flags, "parse", read)
             patch.setattr(sys, "argv", [str(script), *arguments])
             patch.syspath_prepend(script.parent)
             try:
                 runpy.run_path(str(script), run_name="__main__")
-            except Asked as asked:
-                return asked.args
+            except Read as end:
+                return end.args
             finally:
                 signal.signal(signal.SIGINT, on_ctrl_c)
 
@@ -122,16 +130,13 @@ def test_scripts_are_there(text):
 
 
 @pytest.mark.parametrize("text", CURRENT, ids=name_of)
-def test_commands_are_understood(text, asked_of, monkeypatch, tmp_path):
+def test_commands_are_understood(text, understood, monkeypatch, tmp_path):
     folder = tmp_path / "runs" / "x"
     folder.mkdir(parents=True)
     jaxgan.MLPGANConfig().save(folder)
     monkeypatch.chdir(tmp_path)
     for script, arguments in commands(text):
-        config_class, given = asked_of(script, arguments)
-        assert given == arguments
-        wanted = [word for word in arguments if word != "--help"]
-        flags.parse(config_class, wanted, description="")
+        assert understood(script, arguments)[1] is None
 
 
 def test_the_commands_are_found():
@@ -144,9 +149,9 @@ def test_the_commands_are_found():
     } <= found
 
 
-def test_flags_that_are_named_alone_are_flags(asked_of):
+def test_flags_that_are_named_alone_are_flags(understood):
     typed = itertools.chain.from_iterable(map(commands, CURRENT))
-    classes = {asked_of(script, arguments)[0] for script, arguments in typed}
+    classes = {understood(script, arguments)[0] for script, arguments in typed}
     known = {flags.CONFIG, "--help", "--no-resume"}
     known |= {"--" + f.name.replace("_", "-") for c in classes for f in dataclasses.fields(c)}
     for text in CURRENT:
