@@ -16,14 +16,13 @@ import numpy as np
 
 from jaxgan import data
 from jaxgan.latents import NOISES
+from jaxgan.layers import chain
 from jaxgan.losses import ADVERSARIAL_LOSSES
-from jaxgan.playground import layers as networks
 from jaxgan.playground.packing import Pack, round_weights
 from jaxgan.run import checkpoints, images
 from jaxgan.run.workdir import PICTURE_SCALE, Workdir
 from jaxgan.sampling import check_params
-from jaxgan.systems.dcgan.config import GRID_COLUMNS, DCGANConfig
-from jaxgan.systems.dcgan.networks import one_hot
+from jaxgan.systems.latent.config import LatentGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.registry import load_run
 from jaxgan.weights import pretrained
@@ -77,7 +76,7 @@ class Pair(NamedTuple):
     """
 
     name: str
-    config: MLPGANConfig | DCGANConfig
+    config: LatentGANConfig
     generator: PyTree
     discriminator: PyTree
     real: np.ndarray
@@ -107,18 +106,11 @@ def of_run(workdir: str | Path) -> Pair:
     """
     workdir = Path(workdir)
     config = load_run(workdir)
-    if not isinstance(config, MLPGANConfig | DCGANConfig):
-        raise ValueError(
-            "the playground plays with runs of experiments/mnist_gan.py and experiments/dcgan.py "
-            f"alone; {workdir} is a run of experiments/{config.experiment_name()}.py"
-        )
-    if config.image_shape != IMAGE_SHAPE:
-        shape = "x".join(map(str, config.image_shape))
-        raise ValueError(f"the playground shows images of 28x28x1; {workdir} is a run on {shape}")
+    config.check_playable(workdir)
     test = data.load(
         config.dataset, split="test", image_shape=config.image_shape, data_dir=config.data_dir
     )
-    classes = _classes(config)
+    names = [name for name, _ in config.classes]
     pair = Pair(
         name=str(workdir),
         config=config,
@@ -126,9 +118,9 @@ def of_run(workdir: str | Path) -> Pair:
         discriminator=checkpoints.load_params(workdir, player="discriminator"),
         real=test.images[:REAL_IMAGES],
         story=_read_story(workdir, config),
-        labels=test.codes([name for name, _ in classes])[:REAL_IMAGES] if classes else None,
+        labels=test.codes(names)[:REAL_IMAGES] if names else None,
     )
-    labels = [jax.ShapeDtypeStruct((1, len(classes)), jnp.int32)] if classes else []
+    labels = [jax.ShapeDtypeStruct((1, len(names)), jnp.int32)] if names else []
     for player, size in (("generator", (config.latent_size,)), ("discriminator", IMAGE_SHAPE)):
         inputs = jax.ShapeDtypeStruct((1, *size), jnp.float32)
         try:
@@ -166,17 +158,17 @@ def assemble(pair: Pair) -> str:
         shown = jnp.tile(shown, (2, 1, 1, 1))
     logits = jax.jit(discriminator.apply)(pair.discriminator, shown, *_given(told))
 
-    def made(layers: list[networks.Layer], latents: jax.Array, conditions: jax.Array) -> jax.Array:
-        images = networks.apply(layers, jnp.concatenate([latents, conditions], axis=1))
+    def made(layers: list[chain.Layer], latents: jax.Array, conditions: jax.Array) -> jax.Array:
+        images = chain.apply(layers, jnp.concatenate([latents, conditions], axis=1))
         return (images.reshape(-1, *IMAGE_SHAPE) + 1) / 2
 
-    def judged(layers: list[networks.Layer], images: jax.Array, conditions: jax.Array) -> jax.Array:
-        outputs = networks.apply(layers, images)
+    def judged(layers: list[chain.Layer], images: jax.Array, conditions: jax.Array) -> jax.Array:
+        outputs = chain.apply(layers, images)
         return probability(outputs[:, 0] + jnp.sum(outputs[:, 1:] * conditions, axis=1))
 
     layers = {
-        "generator": networks.layers_of_generator(config, pair.generator),
-        "discriminator": networks.layers_of_discriminator(config, pair.discriminator),
+        "generator": config.generator_chain(pair.generator),
+        "discriminator": config.discriminator_chain(pair.discriminator),
     }
     plays = {
         "generator": (made, (generated + 1) / 2, latents, _conditions(config, asked_for, latents)),
@@ -194,8 +186,7 @@ def assemble(pair: Pair) -> str:
             "epochs": pair.story.epochs,
             "columns": pair.story.columns,
             # A conditional run has the same in all columns.
-            "latents": pair.story.frames.shape[1]
-            // (pair.story.columns if _classes(config) else 1),
+            "latents": pair.story.frames.shape[1] // (pair.story.columns if config.classes else 1),
             "curves": {
                 name: [float(f"{row[name]:.4g}") for row in pair.story.rows]
                 for name in ("epoch", *CURVES)
@@ -209,9 +200,7 @@ def assemble(pair: Pair) -> str:
         "noun": "digit" if config.dataset == "mnist" else "image",
         "dataset": "MNIST" if config.dataset == "mnist" else config.dataset,
         "isNormalised": "batch_stats" in pair.discriminator,
-        "attributes": [
-            {"name": name, "classes": list(classes)} for name, classes in _classes(config)
-        ],
+        "attributes": [{"name": name, "classes": list(its)} for name, its in config.classes],
         "labels": [[]] * len(pair.real) if pair.labels is None else pair.labels.tolist(),
         "layers": {
             player: [{"kind": layer.kind, "activation": layer.activation} for layer in its]
@@ -271,7 +260,7 @@ def principal_directions(
 def _add_network(
     pack: Pack,
     player: str,
-    layers: list[networks.Layer],
+    layers: list[chain.Layer],
     play: Callable[..., jax.Array],
     whole: jax.Array,
     *inputs: jax.Array,
@@ -300,12 +289,8 @@ def _add_network(
         raise ValueError(f"the {player} cannot be shown: {wrong}") from wrong
     for i, layer in enumerate(layers):
         values, step = rounded[str(i)]
-        pack.add_rounded(f"{player}/{i}/kernel", networks.as_matrix(layer.kind, values), step)
+        pack.add_rounded(f"{player}/{i}/kernel", chain.as_matrix(layer.kind, values), step)
         pack.add(f"{player}/{i}/bias", layer.bias)
-
-
-def _classes(config: MLPGANConfig | DCGANConfig) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return config.classes if isinstance(config, DCGANConfig) else ()
 
 
 def _given(labels: jax.Array | None) -> list[jax.Array]:
@@ -313,16 +298,15 @@ def _given(labels: jax.Array | None) -> list[jax.Array]:
     return [] if labels is None else [labels]
 
 
-def _conditions(
-    config: MLPGANConfig | DCGANConfig, labels: jax.Array | None, beside: jax.Array
-) -> jax.Array:
+def _conditions(config: LatentGANConfig, labels: jax.Array | None, beside: jax.Array) -> jax.Array:
     """The labels as one-hot vectors, float32 [n, k]; k is 0 if there are none."""
-    if labels is None:
-        return jnp.zeros((len(beside), 0))
-    return one_hot(labels, config.num_classes, len(labels))
+    one_hot = [
+        jax.nn.one_hot(labels[:, i], len(names)) for i, (_, names) in enumerate(config.classes)
+    ]
+    return jnp.concatenate([jnp.zeros((len(beside), 0)), *one_hot], axis=1)
 
 
-def _read_story(workdir: Path, config: MLPGANConfig | DCGANConfig) -> Story | None:
+def _read_story(workdir: Path, config: LatentGANConfig) -> Story | None:
     held = Workdir(workdir, keep_checkpoints=1)
     try:
         rows = [row for row in held.rows() if {"epoch", *CURVES} <= row.keys()]
@@ -330,14 +314,11 @@ def _read_story(workdir: Path, config: MLPGANConfig | DCGANConfig) -> Story | No
     except (ValueError, TypeError) as error:
         raise ValueError(f"{held.metrics_csv} is damaged: {error}") from error
     grids = _spread(list(held.grids().items()), MOST_FRAMES)
-    classes = _classes(config)
-    if classes:
-        # As `DCGANConfig.picture` has them.
-        shape = len(classes[0][1]), GRID_COLUMNS
+    shape = config.picture_shape
+    columns, order = FRAME_COLUMNS, np.arange(FRAME_ROWS * FRAME_COLUMNS)
+    if config.classes:
         columns = min(shape[0], MOST_FRAME_CLASSES)
-        order = np.arange(GRID_COLUMNS * columns).reshape(columns, -1).T[:FRAME_ROWS].ravel()
-    else:
-        shape, columns, order = (8, 8), FRAME_COLUMNS, np.arange(FRAME_ROWS * FRAME_COLUMNS)
+        order = np.arange(columns * shape[1]).reshape(columns, -1).T[:FRAME_ROWS].ravel()
     frames = [_read_frame(path, *shape)[order] for _, path in grids]
     if not rows and not frames:
         return None

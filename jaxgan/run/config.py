@@ -343,6 +343,20 @@ class RunConfig:
             least = "above 0" if positive else "0 or more"
             raise ValueError(f"{flag(name)} must be {least} and finite in float32, not {value}")
 
+    def check_playable(self, workdir: str | Path) -> None:
+        """Makes sure that the playground can show the run of these settings.
+
+        Args:
+            workdir: the run's folder, for the message.
+
+        Raises:
+            ValueError: the playground cannot show it.
+        """
+        raise ValueError(
+            "the playground plays with runs of experiments/mnist_gan.py and experiments/dcgan.py "
+            f"alone; {workdir} is a run of experiments/{self.experiment_name()}.py"
+        )
+
 
 Precision = Literal["float32", "bfloat16"]
 

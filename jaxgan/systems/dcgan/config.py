@@ -12,8 +12,10 @@ import simple_parsing
 
 from jaxgan.data import LABEL, Dataset
 from jaxgan.latents import NOISES
+from jaxgan.layers.chain import Layer
 from jaxgan.sampling import generate
 from jaxgan.systems.dcgan import networks as dcgan
+from jaxgan.systems.dcgan.chain import discriminator_chain, generator_chain
 from jaxgan.systems.latent.config import LatentGANConfig
 
 PyTree = Any
@@ -197,3 +199,13 @@ class DCGANConfig(LatentGANConfig):
 
     def _codes(self, dataset: Dataset) -> np.ndarray:
         return dataset.codes([name for name, _ in self.classes])
+
+    @property
+    def picture_shape(self) -> tuple[int, int]:
+        return (self.num_classes[0], GRID_COLUMNS) if self.classes else super().picture_shape
+
+    def generator_chain(self, variables: PyTree) -> list[Layer]:
+        return generator_chain(variables)
+
+    def discriminator_chain(self, variables: PyTree) -> list[Layer]:
+        return discriminator_chain(variables)
