@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxgan import data, game, training
-from jaxgan.playground import layers, page
+from jaxgan.playground import page
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.workdir import Workdir
 from jaxgan.systems.dcgan.config import DCGANConfig
@@ -118,38 +118,7 @@ def cells(browser, grid):
     )
 
 
-# --- The networks, in Python ---
-
-
-@pytest.mark.parametrize("shape", [(5, 6), (4, 4, 3, 6)])
-def test_batch_normalisation_is_folded_as_flax_applies_it(shape):
-    with jax.enable_x64(True):
-        kernel = RNG.standard_normal(shape)
-        params = {"scale": RNG.uniform(0.5, 2, 6), "bias": RNG.standard_normal(6)}
-        statistics = {"mean": RNG.standard_normal(6), "var": RNG.uniform(0.1, 3, 6)}
-        given = layers.fold(kernel, params, statistics)
-        assert all(x.dtype == np.float64 for x in given)
-        x = RNG.standard_normal((7, *shape[:-1]))
-        axes = len(shape) - 1
-        y = np.tensordot(x, kernel, axes)
-        norm = nn.BatchNorm(use_running_average=True, epsilon=1e-5, dtype=jnp.float64)
-        expected = norm.apply({"params": params, "batch_stats": statistics}, y)
-        assert expected.dtype == jnp.float64
-        np.testing.assert_allclose(
-            np.tensordot(x, given[0], axes) + given[1], expected, rtol=0, atol=1e-12
-        )
-
-
-def test_batch_normalisation_of_a_dense_layers_maps_is_folded_channel_by_channel():
-    kernel = RNG.standard_normal((5, 2 * 2 * 3))
-    params = {"scale": RNG.uniform(0.5, 2, 3), "bias": RNG.standard_normal(3)}
-    statistics = {"mean": RNG.standard_normal(3), "var": RNG.uniform(0.1, 3, 3)}
-    folded, bias = layers.fold(kernel, params, statistics)
-    x = RNG.standard_normal((7, 5))
-    maps = (x @ kernel).reshape(7, 2, 2, 3)
-    expected = (maps - statistics["mean"]) / np.sqrt(statistics["var"] + 1e-5)
-    expected = expected * params["scale"] + params["bias"]
-    np.testing.assert_allclose((x @ folded + bias).reshape(7, 2, 2, 3), expected, atol=1e-12)
+# --- Directions ---
 
 
 def test_principal_directions_of_a_conditional_generator_are_averaged_over_its_labels():
