@@ -31,9 +31,9 @@ SETTINGS = {"width": 4, "latent_size": 9, "conditional": True, "classes": LABELS
 RNG = np.random.default_rng(0)
 
 
-def scaled_variables(module, *inputs):
-    """Random ones, so that the output is neither grey nor sure, and batch normalisation not the
-    identity."""
+def scaled_variables(module, *inputs, gain=1):
+    """Random variables with which images are not all grey and batch normalisation changes its
+    inputs. The kernels are `gain` times as large as keeps the size of a dense layer's inputs."""
     shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
 
     def draw(path, x):
@@ -43,7 +43,7 @@ def scaled_variables(module, *inputs):
         if name in ("bias", "mean"):
             return (0.3 * RNG.standard_normal(x.shape)).astype(np.float32)
         fan_in = math.prod(x.shape[:-1])
-        return (RNG.standard_normal(x.shape) / np.sqrt(fan_in)).astype(np.float32)
+        return (gain * RNG.standard_normal(x.shape) / np.sqrt(fan_in)).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
@@ -56,7 +56,8 @@ def make_pair(**settings):
     return page.Pair(
         name="run",
         config=config,
-        generator=scaled_variables(config.generator(), jnp.zeros((1, 9)), *labels),
+        # Each pixel of a doubled map is a sum over a quarter of its kernel.
+        generator=scaled_variables(config.generator(), jnp.zeros((1, 9)), *labels, gain=2),
         discriminator=scaled_variables(config.discriminator(), images, *labels),
         real=test.images[:100],
         story=None,
