@@ -383,6 +383,20 @@ def name_in(values: Mapping[str, Any]) -> str:
         raise ValueError(f"it names no system, but {reprlib.repr(name)}")
     return name
 
+    def check_playable(self, workdir: str | Path) -> None:
+        """Makes sure that the playground can show the run of these settings.
+
+        Args:
+            workdir: the run's folder, for the message.
+
+        Raises:
+            ValueError: the playground cannot show it.
+        """
+        raise ValueError(
+            "the playground plays with runs of experiments/mnist_gan.py and experiments/dcgan.py "
+            f"alone; {workdir} is a run of experiments/{self.experiment_name()}.py"
+        )
+
 
 def _types(config_class: type[RunConfig]) -> dict[str, Any]:
     """The type of each setting."""

@@ -12,8 +12,10 @@ import numpy as np
 
 from jaxgan.data import LABEL, Dataset
 from jaxgan.latents import NOISES
+from jaxgan.layers.chain import Layer
 from jaxgan.run.settings import count, setting
 from jaxgan.systems.dcgan import networks
+from jaxgan.systems.dcgan.chain import discriminator_chain, generator_chain
 from jaxgan.systems.latent.config import LatentGANConfig
 from jaxgan.systems.latent.drawing import generate
 from jaxgan.training.stages import Picture
@@ -189,3 +191,13 @@ class DCGANConfig(LatentGANConfig):
 
     def _codes(self, dataset: Dataset) -> np.ndarray:
         return dataset.codes(self.attribute_names)
+
+    @property
+    def picture_shape(self) -> tuple[int, int]:
+        return (self.num_classes[0], GRID_COLUMNS) if self.classes else super().picture_shape
+
+    def generator_chain(self, variables: PyTree) -> list[Layer]:
+        return generator_chain(variables)
+
+    def discriminator_chain(self, variables: PyTree) -> list[Layer]:
+        return discriminator_chain(variables)

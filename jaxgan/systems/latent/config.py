@@ -1,8 +1,10 @@
 """Settings of every GAN whose images come from latents: the game, the optimisers, recipes."""
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from jaxgan import schedules
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, TrainState
 from jaxgan.latents import NOISES
+from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, rate, setting, share, weight
@@ -223,3 +226,44 @@ class LatentGANConfig(RunConfig):
         return schedules.adam(
             learning_rate, self.beta1, self.beta2, images_per_update=images_per_update
         )
+
+    # The classes of each attribute that the networks are told. No field: only a conditional system
+    # has such a setting, and it declares one of this name.
+    classes = ()
+
+    @property
+    def picture_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the images of a `picture`."""
+        side = math.isqrt(GRID_IMAGES)
+        return side, side
+
+    def check_playable(self, workdir: str | Path) -> None:
+        if self.image_shape != (28, 28, 1):
+            shape = "x".join(map(str, self.image_shape))
+            raise ValueError(
+                f"the playground shows images of 28x28x1; {workdir} is a run on {shape}"
+            )
+
+    def generator_chain(self, variables: PyTree) -> list[Layer]:
+        """The trained generator as a chain of layers.
+
+        Args:
+            variables: what the generator's `apply` takes.
+
+        Returns:
+            float32 [n, latent_size + k] -> float32 [n, H * W * C] in [-1, 1]. k is the number of
+            all classes: each latent is followed by the one-hot vectors of its labels.
+        """
+        raise NotImplementedError
+
+    def discriminator_chain(self, variables: PyTree) -> list[Layer]:
+        """The trained discriminator as a chain of layers.
+
+        Args:
+            variables: what the discriminator's `apply` takes.
+
+        Returns:
+            float32 [n, H, W, C] in [-1, 1] -> float32 [n, 1 + k]: the logit without labels, and
+            what each class adds to the logit of an image with it.
+        """
+        raise NotImplementedError
