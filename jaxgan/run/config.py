@@ -260,6 +260,20 @@ class RunConfig:
             raise ValueError("this run is not conditional: there is nothing to ask for")
         return None, None
 
+    def check_playable(self, workdir: str | Path) -> None:
+        """Makes sure that the playground can show the run of these settings.
+
+        Args:
+            workdir: the run's folder, for the message.
+
+        Raises:
+            ValueError: the playground cannot show it.
+        """
+        raise ValueError(
+            f"the playground plays with a generator of images from noise and its discriminator; "
+            f"{workdir} is a run of {self.system_name()}"
+        )
+
     def _instead(self, what: str, command: str) -> str:
         instead = self.commands(self.workdir).get(command)
         return f"a run of {self.system_name()} {what}" + (f": {instead}" if instead else "")
@@ -382,20 +396,6 @@ def name_in(values: Mapping[str, Any]) -> str:
     if not isinstance(name, str):
         raise ValueError(f"it names no system, but {reprlib.repr(name)}")
     return name
-
-    def check_playable(self, workdir: str | Path) -> None:
-        """Makes sure that the playground can show the run of these settings.
-
-        Args:
-            workdir: the run's folder, for the message.
-
-        Raises:
-            ValueError: the playground cannot show it.
-        """
-        raise ValueError(
-            "the playground plays with runs of experiments/mnist_gan.py and experiments/dcgan.py "
-            f"alone; {workdir} is a run of experiments/{self.experiment_name()}.py"
-        )
 
 
 def _types(config_class: type[RunConfig]) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_a_conditional_run_with_its_labels_and_a_column_of_the_story_for_each_cl
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (Pix2PixConfig(), "plays with runs of .*mnist_gan.py and .*dcgan.py alone; .*pix2pix.py"),
+        (Pix2PixConfig(), "plays with a generator of images from noise .*; .* is a run of pix2pix"),
         (DCGANConfig(dataset="toon_faces"), "images of 28x28x1; .* is a run on 32x32x3"),
     ],
 )
