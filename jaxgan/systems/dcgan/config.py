@@ -25,7 +25,7 @@ RecipeName = Literal["default", "textbook"]
 GRID_COLUMNS = 10
 
 # 'textbook' is how the paper trains (section 4), but for the number of epochs.
-RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             "epochs": 12,
@@ -72,7 +72,7 @@ class DCGANConfig(LatentGANConfig):
     """Sets what is not given: 'textbook' is the paper's plain training."""
     workdir: str = setting("runs/dcgan", may_change=True)
     """The folder that the run leaves everything in, and goes on from."""
-    image_shape: tuple[int, int, int] | None = setting(None)
+    image_shape: tuple[int, int, int] = setting(None)
     """Height, width and channels that images are brought to, height and width of 4 to 7 times a
     power of two; by default 28 28 1 for digits, 32 32 3 for other sets."""
     conditional: bool = setting(False)

@@ -43,24 +43,24 @@ class LatentGANConfig(RunConfig):
 
     recipe: str = setting("default")
     """Sets what is not given."""
-    epochs: int | None = setting(None, count(1), may_change=True)
+    epochs: int = setting(None, count(1), may_change=True)
     """Passes over the data set, in all: a run that has been stopped goes on to this many."""
-    batch_size: int | None = setting(None, count(1))
+    batch_size: int = setting(None, count(1))
     """Images a step, over all devices together; a multiple of their number."""
-    generator_learning_rate: float | None = setting(None, rate)
+    generator_learning_rate: float = setting(None, rate)
     """Adam's learning rate, of the generator, at the start."""
-    discriminator_learning_rate: float | None = setting(None, rate)
+    discriminator_learning_rate: float = setting(None, rate)
     """Adam's learning rate, of the discriminator, at the start."""
-    decay_after_kimg: float | None = setting(None, weight)
+    decay_after_kimg: float = setting(None, weight)
     """Thousands of real images seen before the learning rates begin to fall."""
-    generator_half_life_kimg: float | None = setting(None, weight)
+    generator_half_life_kimg: float = setting(None, weight)
     """Thousands of real images in which the generator's learning rate then halves, again and
     again; 0: it does not fall."""
-    discriminator_half_life_kimg: float | None = setting(None, weight)
+    discriminator_half_life_kimg: float = setting(None, weight)
     """The same of the discriminator's learning rate."""
-    beta1: float | None = setting(None, share())
+    beta1: float = setting(None, share())
     """Adam's decay of the first moment."""
-    beta2: float | None = setting(None, share())
+    beta2: float = setting(None, share())
     """Adam's decay of the second moment."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The game's objective; 'minimax' is the original of 2014, 'wasserstein' comes with its
@@ -69,23 +69,23 @@ class LatentGANConfig(RunConfig):
     """What latents are drawn from: N(0, 1) or U(-1, 1)."""
     latent_size: int = setting(100, count(1))
     """Numbers in a latent vector."""
-    r1: float | None = setting(None, weight)
+    r1: float = setting(None, weight)
     """Gamma of the gradient penalty at real images; by default 0 with --loss wasserstein."""
     r2: float = setting(0.0, weight)
     """Gamma of the gradient penalty at fake images, 0 for none."""
-    gradient_penalty: float | None = setting(None, weight)
+    gradient_penalty: float = setting(None, weight)
     """Lambda of WGAN-GP's penalty; by default 10 with --loss wasserstein, else 0."""
-    penalty_interval: int | None = setting(None, count(1))
+    penalty_interval: int = setting(None, count(1))
     """The gradient penalties are taken every so many steps only, times this; by default 1 with
     --loss wasserstein."""
     label_smoothing: float = setting(0.0, share(0.5))
     """A real image's label is 1 minus this."""
-    translation: int | None = setting(None, count(0))
+    translation: int = setting(None, count(0))
     """Half of all images, real and generated, are shifted by up to this many pixels before the
     discriminator sees them; 0: none."""
     discriminator_steps: int = setting(1, count(1))
     """Updates of the discriminator before each update of the generator."""
-    ema_decay: float | None = setting(None, share())
+    ema_decay: float = setting(None, share())
     """Of the moving average of the generator's weights that samples are drawn from."""
     precision: Precision = setting("float32")
     """What matrix products are computed in. Parameters and optimiser stay float32."""
