@@ -8,7 +8,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterable, Sequence
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def check_names(names: Iterable[Sequence[str]]) -> None:
             raise ValueError(f"the name {shown!r} is below that of another variable")
 
 
-def read_arrays(file: BinaryIO) -> dict[tuple[str, ...], np.ndarray]:
+def read_arrays(file: IO[bytes]) -> dict[tuple[str, ...], np.ndarray]:
     """Reads the arrays of an .npz file that `weights.write` wrote, or refuses the file.
 
     Args:

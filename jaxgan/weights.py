@@ -2,7 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, Literal
 
 import flax.traverse_util
 import numpy as np
@@ -29,8 +29,9 @@ def write(path: Path, variables: PyTree, dtype: Any = np.float32) -> None:
         OSError: the file cannot be written. An old file at `path` is unchanged.
     """
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
+    arrays: dict[str, Any] = {name: np.asarray(value, dtype) for name, value in flat.items()}
     with written_whole(path) as beside:
-        np.savez(beside, **{name: np.asarray(value, dtype) for name, value in flat.items()})
+        np.savez(beside, **arrays)
 
 
 def read(path: str | Path) -> PyTree:
@@ -97,7 +98,7 @@ def pretrained(
     return players[player]
 
 
-def _read(file: BinaryIO, shown: str) -> PyTree:
+def _read(file: IO[bytes], shown: str) -> PyTree:
     try:
         arrays = read_arrays(file)
     # zipfile raises many types of errors for damaged files.

@@ -1,11 +1,12 @@
 """4x4 convolutions: with stride 1, with stride 2, and transposed; and how CPUs compute them."""
 
-from typing import Any
+from typing import Any, cast
 
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.layers.products import product
 
@@ -73,7 +74,7 @@ def _layer(width: int, dtype: Any, **options: Any) -> nn.Conv:
     )
 
 
-def convolution(x: jax.Array, kernel: jax.Array, stride: int, dtype: Any) -> jax.Array:
+def convolution(x: jax.Array, kernel: jax.Array | np.ndarray, stride: int, dtype: Any) -> jax.Array:
     """A 4x4 convolution of stride 1 or 2 and padding 1, as one matrix product.
 
     Args:
@@ -109,7 +110,7 @@ def convolution(x: jax.Array, kernel: jax.Array, stride: int, dtype: Any) -> jax
     return y.reshape(len(x), height, width, kernel.shape[-1])
 
 
-def _convolution_by_sum(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+def _convolution_by_sum(x: jax.Array, kernel: jax.Array | np.ndarray, dtype: Any) -> jax.Array:
     """`convolution` of stride 1, as a matrix product and a sum over the kernel's 4x4 positions.
 
     `convolution` copies every input pixel sixteen times. This copies every output pixel sixteen
@@ -121,14 +122,16 @@ def _convolution_by_sum(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Arra
     y = product(dtype)(x.reshape(-1, channels), kernel)
     y = y.reshape(batch, height, width, _KERNEL, _KERNEL, features)
     y = jnp.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0), (0, 0), (0, 0)))
-    return sum(
+    shifted = (
         y[:, i : i + height - 1, j : j + width - 1, i, j]
         for i in range(_KERNEL)
         for j in range(_KERNEL)
     )
+    # Only the sum of no arrays would be the integer 0.
+    return cast(jax.Array, sum(shifted))
 
 
-def transposed_convolution(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+def transposed_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype: Any) -> jax.Array:
     """A transposed 4x4 convolution of stride 2 and padding 1: one matrix product, four additions.
 
     Args:
@@ -149,7 +152,7 @@ def transposed_convolution(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.A
     kernel = kernel[::-1, ::-1].transpose(2, 0, 1, 3)
     y = product(dtype)(x.reshape(-1, channels), kernel.reshape(channels, -1))
     y = y.reshape(batch, height, width, 2, 2, 2, 2, features)
-    y = sum(
+    shifted = (
         jnp.pad(
             y[:, :, :, down, :, right],
             ((0, 0), (down, 1 - down), (right, 1 - right), (0, 0), (0, 0), (0, 0)),
@@ -157,6 +160,7 @@ def transposed_convolution(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.A
         for down in range(2)
         for right in range(2)
     )
+    y = cast(jax.Array, sum(shifted))
     y = y.swapaxes(2, 3).reshape(batch, 2 * height + 2, 2 * width + 2, features)
     return y[:, 1:-1, 1:-1]
 

@@ -7,6 +7,7 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def dense(width: int, dtype: Any, **options: Any) -> nn.Dense:
@@ -31,7 +32,7 @@ def dense(width: int, dtype: Any, **options: Any) -> nn.Dense:
     return nn.Dense(width, dot_general=dot_general, **options)
 
 
-def product(dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def product(dtype: Any) -> Callable[[jax.Array, jax.Array | np.ndarray], jax.Array]:
     """The matrix product of `dense`, with `dense`'s gradients.
 
     Args:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -69,7 +70,7 @@ def agreement(probabilities: Mapping[str, ArrayLike], asked: Mapping[str, ArrayL
 
 
 def classify(
-    images: ArrayLike, classifier: Callable[..., Mapping[str, ArrayLike]]
+    images: np.ndarray | jax.Array, classifier: Callable[..., Mapping[str, ArrayLike]]
 ) -> dict[str, np.ndarray]:
     """Classifies the attributes of images, in batches as in `scoring.embed`.
 

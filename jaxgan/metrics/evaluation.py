@@ -1,7 +1,7 @@
 """Evaluates a generator by its images: scores, classes, copies of training images. Pure."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -114,6 +114,8 @@ def reference(
     shape = (len(scored), *training_images.shape[1:])
     noise = embed(rng.random(shape, np.float32), evaluator)
     training, held_out = embed(training_images, evaluator), embed(held_out_images, evaluator)
+    # The evaluator is a classifier, so there are probabilities.
+    some = Embedding(*(cast(np.ndarray, array)[scored] for array in held_out))
     return Reference(
         evaluator=evaluator,
         training_images=training_images,
@@ -121,7 +123,7 @@ def reference(
         training=training,
         held_out=held_out,
         class_shares=_class_shares(training),
-        floor=_scored(Embedding(*(array[scored] for array in held_out)), training, seed),
+        floor=_scored(some, training, seed),
         ceiling=_scored(noise, training, seed),
         seed=seed,
     )
@@ -192,7 +194,11 @@ def beside_training(
 
 def to_json(evaluation: Evaluation, reference: Reference) -> dict[str, Any]:
     """The numbers of an evaluation, of its floor and of its ceiling, in types that JSON has."""
-    columns = {"samples": evaluation, "held_out": reference.floor, "noise": reference.ceiling}
+    columns: dict[str, Evaluation | Scored] = {
+        "samples": evaluation,
+        "held_out": reference.floor,
+        "noise": reference.ceiling,
+    }
     shares = {name: column.class_shares for name, column in columns.items()}
     shares["training"] = reference.class_shares
     spaces = {"features": evaluation.in_features, "pixels": evaluation.in_pixels}
@@ -231,7 +237,7 @@ def table(evaluation: Evaluation, reference: Reference) -> str:
     The columns are the samples, held-out images as the floor and noise as the ceiling.
     """
     columns = (evaluation, reference.floor, reference.ceiling)
-    lines = [("", "samples", "held-out", "noise")]
+    lines: list[tuple[str, ...]] = [("", "samples", "held-out", "noise")]
     lines += [("images: most scores depend on how many", *(f"{x.num_images:,}" for x in columns))]
     lines += [
         (
@@ -279,7 +285,9 @@ def _scored(embedding: Embedding, training: Embedding, seed: int) -> Scored:
 
 
 def _class_shares(embedding: Embedding) -> np.ndarray:
-    return class_shares(embedding.probabilities, np.shape(embedding.probabilities)[-1])
+    # The evaluator of a `Reference` is a classifier.
+    probabilities = cast(np.ndarray, embedding.probabilities)
+    return class_shares(probabilities, np.shape(probabilities)[-1])
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

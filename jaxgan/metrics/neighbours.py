@@ -80,10 +80,10 @@ def neighbour_scores(
     num_recalled = num_inside = num_covered = 0
     for part, squares in _squared_distances(real, fake):
         fake_among_real |= np.any(squares <= real_small[part, None], axis=0)
-        num_recalled += np.count_nonzero(np.any(squares <= fake_small, axis=1))
+        num_recalled += int(np.count_nonzero(np.any(squares <= fake_small, axis=1)))
         inside = squares <= real_large[part, None]
-        num_inside += np.count_nonzero(inside)
-        num_covered += np.count_nonzero(np.any(inside, axis=1))
+        num_inside += int(np.count_nonzero(inside))
+        num_covered += int(np.count_nonzero(np.any(inside, axis=1)))
     return NeighbourScores(
         precision=float(np.mean(fake_among_real)),
         recall=float(num_recalled / len(real)),

@@ -30,7 +30,8 @@ def similarity(images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
             f"not {images.shape} and {truth.shape}"
         )
     found = []
-    for image, true in zip(np.float64(images), np.float64(truth), strict=True):
+    pairs = (np.asarray(each, np.float64) for each in (images, truth))
+    for image, true in zip(*pairs, strict=True):
         is_same = np.array_equal(image, true)
         found.append(
             (

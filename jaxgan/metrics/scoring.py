@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxgan.metrics.frechet import as_features, frechet_distance, moments
 from jaxgan.metrics.inception import inception_score
@@ -22,12 +22,15 @@ class Embedding(NamedTuple):
             classifier.
     """
 
-    features: ArrayLike
-    probabilities: ArrayLike | None = None
+    features: np.ndarray | jax.Array
+    probabilities: np.ndarray | jax.Array | None = None
 
 
 def embed(
-    images: ArrayLike, evaluator: Callable[..., ArrayLike | tuple], *, batch_size: int = 500
+    images: np.ndarray | jax.Array,
+    evaluator: Callable[..., np.ndarray | jax.Array | tuple],
+    *,
+    batch_size: int = 500,
 ) -> Embedding:
     """Applies an evaluator to images, always `batch_size` of them, so that it is compiled once.
 
@@ -105,14 +108,13 @@ def score(
         ValueError: the features or probabilities have another shape, are too few, or are not
             finite; or only one of the two embeddings has probabilities.
     """
-    has_probabilities = samples.probabilities is not None
-    if has_probabilities != (reference.probabilities is not None):
+    if (samples.probabilities is None) != (reference.probabilities is None):
         raise ValueError("either both samples and reference must have probabilities, or neither")
     if num_compared < 6:
         raise ValueError(f"num_compared must be 6 or more, not {num_compared}")
     fake, real = as_features(6, samples=samples.features, reference=reference.features)
     for name, (features, probabilities) in (("samples", samples), ("reference", reference)):
-        if has_probabilities and len(features) != len(probabilities):
+        if probabilities is not None and len(features) != len(probabilities):
             raise ValueError(
                 f"{name} have {len(features)} rows of features and {len(probabilities)} of "
                 f"probabilities: there must be as many"
@@ -127,7 +129,7 @@ def score(
         "kid_standard_error": distance.standard_error,
         **neighbour_scores(some_real, some_fake)._asdict(),
     }
-    if has_probabilities:
+    if samples.probabilities is not None and reference.probabilities is not None:
         num_classes = np.shape(reference.probabilities)[-1]
         modes = mode_coverage(
             samples.probabilities, class_shares(reference.probabilities, num_classes)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -107,8 +107,10 @@ def of_run(workdir: str | Path) -> Pair:
         OSError: a file cannot be read.
     """
     workdir = Path(workdir)
-    config = load_config(workdir)
-    config.check_playable(workdir)
+    held = load_config(workdir)
+    held.check_playable(workdir)
+    # The check refuses the runs of all other systems.
+    config = cast(LatentGANConfig, held)
     test = data.load(
         config.dataset, split="test", image_shape=config.image_shape, data_dir=config.data_dir
     )
@@ -158,6 +160,7 @@ def assemble(pair: Pair) -> str:
     shown, told = jnp.concatenate([generated, real]), None
     if pair.labels is not None:
         # Each image is judged twice: with its own labels, and with those of another image.
+        assert asked_for is not None  # Set where there are labels.
         told = jnp.concatenate([asked_for, pair.labels])
         told = jnp.concatenate([told, jnp.roll(told, 1, axis=0)])
         shown = jnp.tile(shown, (2, 1, 1, 1))
@@ -248,7 +251,9 @@ def principal_directions(
     """
 
     def image(latent: jax.Array, label: list[jax.Array]) -> jax.Array:
-        return generator.apply(params, latent[None], *(each[None] for each in label)).ravel()
+        images = generator.apply(params, latent[None], *(each[None] for each in label))
+        # `apply` gives a tuple only where it is given mutable=.
+        return cast(jax.Array, images).ravel()
 
     def add(total: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
         jacobian = jax.jacfwd(image)(*inputs)
@@ -314,9 +319,11 @@ def _conditions(config: LatentGANConfig, labels: jax.Array | None, beside: jax.A
     The vectors of an image's labels stand one after another. Without labels the result is [n, 0],
     where n is the length of `beside`.
     """
-    one_hot = [
-        jax.nn.one_hot(labels[:, i], len(names)) for i, (_, names) in enumerate(config.classes)
-    ]
+    one_hot = []
+    if labels is not None:
+        one_hot = [
+            jax.nn.one_hot(labels[:, i], len(names)) for i, (_, names) in enumerate(config.classes)
+        ]
     return jnp.concatenate([jnp.zeros((len(beside), 0)), *one_hot], axis=1)
 
 

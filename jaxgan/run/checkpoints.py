@@ -288,8 +288,8 @@ def restore_newest(
         return None
     why = ""
     if damaged:
-        (i, bad), error = next(iter(damaged.items()))
-        why = f" (of {_of(runs, i)}{bad}: {error})"
+        (i, bad), line = next(iter(damaged.items()))
+        why = f" (of {_of(runs, i)}{bad}: {line})"
     if len(runs) == 1:
         raise ValueError(
             f"none of the checkpoints in {runs[0].directory} can be read{why}: take another "

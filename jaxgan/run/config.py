@@ -368,7 +368,7 @@ class RunConfig:
 
     def again(self) -> Self:
         """The same run, as a new command for it begins: without the settings of the command."""
-        defaults = {
+        defaults: dict[str, Any] = {
             field.name: field.default
             for field in dataclasses.fields(self)
             if field.name in settings.of_command(type(self))

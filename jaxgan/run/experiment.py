@@ -79,6 +79,8 @@ class Experiment:
         RunFailed: from both: another process of the run was lost.
     """
 
+    _stage_index: int
+
     @_needing_all_processes()
     def __init__(self, config: RunConfig):
         self._config = config
@@ -305,6 +307,8 @@ class Experiment:
         if self._reference is None:
             self._reference = moments(embed(self._dataset.images, evaluator).features)
         key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)
+        # The constructor refuses --eval-every for a stage that draws nothing.
+        assert self._stage.draw is not None
         samples = self._stage.draw(run.state, key, EVALUATED_IMAGES)
         return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
 
@@ -448,15 +452,15 @@ class Experiment:
 def _mean(values: np.ndarray) -> float:
     """The mean of what was measured; NaN if nothing was."""
     measured = values[~np.isnan(values)]
-    return measured.mean() if measured.size else np.float32(np.nan)
+    return float(measured.mean()) if measured.size else math.nan
 
 
 class _StopSignals:
     """While entered, remembers the first Ctrl-C or SIGTERM; the next one acts as it always does."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "_StopSignals":
         if threading.current_thread() is threading.main_thread():
@@ -488,7 +492,8 @@ def use_multi_output_fusion() -> None:
 
 def _use_compilation_cache() -> None:
     """Lets JAX keep compiled programs between runs, unless the user has said where or not to."""
-    if jax.config.jax_compilation_cache_dir is None:
+    # JAX adds its options to this object at run time, so its annotations do not name them.
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
         jax.config.update("jax_compilation_cache_dir", str(cache))
     # The many small programs too, which take a second together.

@@ -24,7 +24,8 @@ def main(lines, out, line: str) -> None:
         out: the binary file to write to.
         line: the line that replaces the page, with a {} for JAX's reason.
     """
-    withheld, why = [], None
+    withheld: list[bytes] = []
+    why = None
     for text in lines:
         if text == TOLD:
             return

@@ -62,7 +62,7 @@ def join(
         if num_processes is not None or process_id is not None:
             raise ValueError("with the coordinator 'auto' the processes are counted by JAX")
         meeting = "the other processes of the run"
-        where = {}
+        where: dict[str, Any] = {}
     else:
         if num_processes is None or process_id is None:
             raise ValueError(
@@ -225,6 +225,7 @@ def _have_last_words() -> None:
         # Ctrl-C must not end the reader before this process.
         start_new_session=True,
     )
+    assert reader.stdin is not None  # It is a pipe.
     os.dup2(reader.stdin.fileno(), STDERR)
     reader.stdin.close()
     if sys.stderr is sys.__stderr__:

@@ -5,6 +5,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -74,7 +75,7 @@ def record(workdir: Path, step: int, now: Versions) -> list[str]:
     ]
 
 
-def _read(path: Path) -> list[dict[str, str | int]]:
+def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:

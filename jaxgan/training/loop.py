@@ -163,7 +163,7 @@ def train(
         state, metrics = program.train(state, on_devices, order)
         metrics = unreplicate(metrics)
         if found := fault(state, metrics, step, cut.steps_per_call):
-            if debug_nans:
+            if before is not None:
                 operations = (
                     find_operation(gan, each, data, batch_size=batch_size, cut=cut)
                     for each in seeds.unstack(before)

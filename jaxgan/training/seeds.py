@@ -71,9 +71,7 @@ def train_each(train: Train, *, in_turn: bool) -> Train:
             own, order = seed
             return train(own.replace(step=state.step), data, order)
 
-        def without_step(
-            seed: tuple[TrainState, jax.Array],
-        ) -> tuple[jax.Array, TrainState, Metrics]:
+        def without_step(seed: tuple[TrainState, jax.Array]) -> tuple[TrainState, Metrics]:
             after, metrics = train_one(seed)
             return after.replace(step=None), metrics
 

@@ -183,7 +183,9 @@ class DCGANConfig(LatentGANConfig):
         # A row for each class of the first attribute; in a column all else is the same.
         rows = self.num_classes[0]
         latents = NOISES[self.noise](key, (GRID_COLUMNS, self.latent_size))
-        labels = jnp.tile(self.label_array(dataset, key, GRID_COLUMNS), (rows, 1))
+        labels = self.label_array(dataset, key, GRID_COLUMNS)
+        assert labels is not None  # There are classes.
+        labels = jnp.tile(labels, (rows, 1))
         labels = labels.at[:, 0].set(jnp.repeat(jnp.arange(rows), GRID_COLUMNS))
         latents = jnp.tile(latents, (rows, 1))
         images = generate(params, latents, labels=labels, generator=self.generator())

@@ -153,9 +153,10 @@ def num_halvings(image_shape: tuple[int, int, int]) -> int:
     return count
 
 
-def one_hot(labels: jax.Array, num_classes: tuple[int, ...], batch: int) -> jax.Array:
-    """int [batch, len(num_classes)] -> float32 [batch, sum(num_classes)]."""
+def one_hot(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) -> jax.Array:
+    """int [batch, len(num_classes)] -> float32 [batch, sum(num_classes)]; refuses None."""
     chex.assert_shape(labels, (batch, len(num_classes)))
+    assert labels is not None  # None has no such shape.
     return jnp.concatenate(
         [jax.nn.one_hot(labels[:, i], count) for i, count in enumerate(num_classes)], axis=1
     )

@@ -227,9 +227,11 @@ class LatentGANConfig(RunConfig):
             learning_rate, self.beta1, self.beta2, images_per_update=images_per_update
         )
 
-    # The classes of each attribute that the networks are told. No field: only a conditional system
-    # has such a setting, and it declares one of this name.
-    classes = ()
+    # No field: only a conditional system has such a setting, and it declares one of this name.
+    @property
+    def classes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The classes of each attribute that the networks are told; () for nothing."""
+        return ()
 
     @property
     def picture_shape(self) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class LatentGame:
         generator_key, discriminator_key = jax.random.split(key)
         latents = jnp.zeros((1, self.generator.latent_size))
         images = jnp.zeros((1, *self.generator.image_shape))
-        labels = ()
+        labels: tuple[jax.Array, ...] = ()
         if self.is_conditional:
             labels = (jnp.zeros((1, len(self.generator.num_classes)), jnp.int32),)
         return {

@@ -34,7 +34,7 @@ def grey(images: np.ndarray) -> np.ndarray:
     """The luminance of uint8 images [n, height, width, 1 or 3]: uint8 [n, height, width, 1]."""
     if images.shape[-1] == 1:
         return images
-    return np.rint(images @ np.float32(_LUMINANCE)).astype(np.uint8)[..., None]
+    return np.rint(images @ np.asarray(_LUMINANCE, np.float32)).astype(np.uint8)[..., None]
 
 
 def edges(images: np.ndarray) -> np.ndarray:
