@@ -1,0 +1,212 @@
+"""jaxgan's side of the benchmarks. Everything that they use of its training is in this module."""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from interleaving import Report
+
+from jaxgan import game, training
+from jaxgan.game import GAN, TrainState
+from jaxgan.layers.products import product
+from jaxgan.run.checkpoints import GENERATOR, Checkpoints
+from jaxgan.run.config import RunConfig
+from jaxgan.run.experiment import Experiment, use_multi_output_fusion
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
+
+EPOCHS = 1_000_000  # No row trains so long.
+
+
+class Case(NamedTuple):
+    """What is trained: a system ("mlp", "dcgan" or "pix2pix") on a data set's images."""
+
+    system: str
+    dataset: str
+    image_shape: tuple[int, int, int]
+
+
+def config_of(case: Case, batch_size: int, precision: str = "float32") -> RunConfig:
+    """A script's settings, with plain training: PyTorch's twins have no gradient penalties."""
+    settings = dict(dataset=case.dataset, image_shape=case.image_shape)
+    settings |= dict(batch_size=batch_size, precision=precision)
+    if case.system == "mlp":
+        return MLPGANConfig(recipe="textbook", **settings)
+    if case.system == "dcgan":
+        return DCGANConfig(recipe="textbook", conditional=True, **settings)
+    return Pix2PixConfig(**settings)
+
+
+def layer_shapes() -> list[list[tuple[int, int]]]:
+    """(units in, units out) of the layers of the chapter's generator, and of its discriminator."""
+    config = MLPGANConfig()
+    pixels = int(np.prod(config.image_shape))
+    generator = (config.latent_size, *config.generator_widths, pixels)
+    discriminator = (pixels, *config.discriminator_widths, 1)
+    return [list(itertools.pairwise(widths)) for widths in (generator, discriminator)]
+
+
+class Plan(NamedTuple):
+    """What training needs: the system, its data set's arrays, the batch, how an epoch is cut."""
+
+    gan: GAN
+    arrays: Mapping[str, np.ndarray]
+    batch_size: int
+    cut: training.Schedule
+
+    def first_state(self) -> TrainState:
+        return jax.jit(partial(game.init, self.gan))(jax.random.key(0))
+
+
+def examples_of(config: RunConfig, images: int) -> tuple[RunConfig, dict[str, np.ndarray]]:
+    """The settings with what they have of their data set, and its first examples [images, ...]."""
+    dataset = config.load_dataset()
+    config = config.of_dataset(dataset)
+    return config, {name: array[:images] for name, array in config.examples(dataset).items()}
+
+
+def sizes_of(config: RunConfig) -> tuple[tuple[int, ...], ...]:
+    """What PyTorch's twin is made with: the shape of images, and the DCGAN's numbers of classes."""
+    shape = config.image_shape
+    return (shape, config.num_classes) if isinstance(config, DCGANConfig) else (shape,)
+
+
+def plan_of(config: RunConfig, images: int, *, sgd: bool = False) -> Plan:
+    """The training of a configuration on the first images; `sgd` puts SGD in Adam's place."""
+    use_multi_output_fusion()
+    config, arrays = examples_of(config, images)
+    gan, size = config.gan(), config.batch_size
+    if sgd:
+        plain = optax.sgd(2e-4)
+        gan = dataclasses.replace(gan, generator_optimizer=plain, discriminator_optimizer=plain)
+    platform = jax.devices()[0].platform
+    cut = training.schedule(len(arrays["images"]), size, gan.discriminator_steps, platform)
+    return Plan(gan, arrays, size, cut)
+
+
+def train(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
+    """`training.train` on one device: a compiled call at a time, its metrics fetched, checked."""
+    return training.train(
+        plan.gan,
+        training.on_host(plan.first_state()),
+        plan.arrays,
+        plan.cut,
+        devices=jax.devices()[:1],
+        batch_size=plan.batch_size,
+        last_step=plan.cut.steps_per_epoch * EPOCHS,
+    )
+
+
+def train_plainly(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
+    """The same training and numbers by `jax.jit` alone, without `training`'s parallel layer."""
+    gan, arrays, size, cut = plan
+    turns = gan.discriminator_steps
+
+    @jax.jit
+    def order_of(state: TrainState) -> jax.Array:
+        key = jax.random.fold_in(state.key, game.ORDER)
+        key = jax.random.fold_in(key, state.step // cut.steps_per_epoch)
+        rows = jax.random.permutation(key, len(arrays["images"]))
+        return rows[: cut.steps_per_epoch * turns * size].reshape(-1, turns, size)
+
+    def noise_of(key: jax.Array, *numbers: jax.Array) -> Any:
+        for number in numbers:  # the step, the turn, the example's place in the batch
+            key = jax.random.fold_in(key, number)
+        return gan.noise(key)
+
+    def step(data: Any, state: TrainState, rows: jax.Array) -> tuple[TrainState, Any]:
+        noise = partial(noise_of, jax.random.fold_in(state.key, game.NOISE), state.step)
+        noises = jax.vmap(jax.vmap(noise, (None, 0)), (0, None))
+        batches = {
+            name: x[rows].astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x[rows]
+            for name, x in data.items()
+        }
+        return game.train_step(gan, state, batches, noises(jnp.arange(turns + 1), jnp.arange(size)))
+
+    @partial(jax.jit, donate_argnums=0)
+    def call(state: TrainState, data: Any, order: jax.Array) -> tuple[TrainState, Any]:
+        first = state.step % cut.steps_per_epoch
+        rows = jax.lax.dynamic_slice_in_dim(order, first, cut.steps_per_call)
+        return jax.lax.scan(partial(step, data), state, rows)
+
+    state, data = plan.first_state(), jax.device_put(arrays, jax.devices()[0])
+    for number in itertools.count():
+        if number % (cut.steps_per_epoch // cut.steps_per_call) == 0:
+            order = order_of(state)
+        state, metrics = jax.block_until_ready(call(state, data, order))
+        yield state, metrics
+
+
+def products_alone(batch_size: int, precision: str, steps: int = 40) -> Callable[[int], Any]:
+    """The matrix products of some steps of the chapter's GAN, forward and back, and nothing else.
+
+    Returns:
+        A function that does them a number of times.
+    """
+    key, multiply = jax.random.key(0), product(jnp.dtype(precision))
+    players = [
+        [jax.random.normal(key, shape) / shape[0] ** 0.5 for shape in shapes]
+        for shapes in layer_shapes()
+    ]
+    latents = jax.random.normal(key, (steps, batch_size, len(players[0][0])))
+
+    def step(players: Any, latents: jax.Array) -> tuple[Any, None]:
+        generator, discriminator = players
+        fake = reduce(multiply, generator, latents)
+
+        def loss_of_discriminator(kernels: Any) -> jax.Array:
+            return (reduce(multiply, kernels, jnp.concatenate([fake, -fake])) ** 2).sum()
+
+        def loss_of_generator(kernels: Any) -> jax.Array:
+            fresh = reduce(multiply, kernels, 1 - latents)
+            return (reduce(multiply, discriminator, fresh) ** 2).sum()
+
+        slopes = [
+            jax.grad(loss_of_generator)(generator),
+            jax.grad(loss_of_discriminator)(discriminator),
+        ]
+        # The gradients are used, so that no product can be left out.
+        return jax.tree.map(lambda x, slope: x + 1e-9 * slope, players, slopes), None
+
+    call = jax.jit(lambda players: jax.lax.scan(step, players, latents)[0])
+    return lambda count: [jax.block_until_ready(call(players)) for _ in range(count)]
+
+
+def run_script(report: Report, config: MLPGANConfig, workdir: str) -> None:
+    """All that mnist_gan.py does, in a new work dir; a turn is an epoch, and reports images/s."""
+    original = training.train
+
+    def train_in_turns(gan: GAN, state: TrainState, arrays: Any, cut: Any, **settings: Any):
+        calls = original(gan, state, arrays, cut, **settings)
+        report(None)
+        yield next(calls)
+        report(None)
+        while True:
+            started = time.perf_counter()
+            # The script asks for more calls when it has done its own work after the last one.
+            yield from itertools.islice(calls, cut.steps_per_epoch // cut.steps_per_call)
+            report(cut.steps_per_epoch * config.batch_size / (time.perf_counter() - started))
+
+    training.train = train_in_turns
+    Experiment(dataclasses.replace(config, workdir=workdir, devices="1", epochs=EPOCHS)).run()
+
+
+def checkpoints(workdir: Path) -> list[str]:
+    """The names of a run's checkpoints that are whole, oldest first."""
+    return [str(step) for step in Checkpoints(workdir / "checkpoints").steps()]
+
+
+def generator_of(workdir: Path, checkpoint: str) -> dict[str, Any]:
+    """The averaged generator of a checkpoint, as `jaxgan.sample` takes it."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(workdir / "checkpoints" / checkpoint / GENERATOR)
