@@ -35,30 +35,19 @@ import jaxgan
 from jaxgan.run import flags
 
 MNIST_GAN = Path(__file__).parents[1] / "mnist_gan.py"
-NUM_IMAGES = 60_000
-NUM_SAMPLES = 10_000
-# Of the convolutional systems, so that a compiled call on CPUs, a twelfth of an epoch, is short.
-STEPS_PER_EPOCH = 60
-# The smallest data set has images for an epoch of such batches.
-LARGEST_BATCH = 18_000 // STEPS_PER_EPOCH
+NUM_IMAGES, NUM_SAMPLES = 60_000, 10_000
+# Of the convolutional systems, so that a compiled call on CPUs, a twelfth of an epoch, is short;
+# the smallest data set has images for an epoch of the largest batch.
+STEPS_PER_EPOCH, LARGEST_BATCH = 60, 300
 # Of the square matrices of the wall; a GPU is full with larger ones.
 SIDE, GPU_SIDE = 2048, 8192
-WITHOUT_PYTORCH = (
-    'PyTorch\'s rows are left out: it is not installed (pip install -e ".[benchmark]").'
-)
+WITHOUT_PYTORCH = 'PyTorch\'s rows are left out: not installed (pip install -e ".[benchmark]").'
 
 # --- What the rows' processes do ---
 
 
 class Row(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-        name: what is measured.
-        work: what its process does.
-        way: which of the ways that the work knows; of PyTorch's one of `torch_gans.make`.
-        precision: of the matrix products.
-    """
+    """A row of the table: its process does `work`, in one of the ways that the work knows."""
 
     name: str
     work: Callable[[Report, "Job"], None]
@@ -77,33 +66,27 @@ class Job(NamedTuple):
     workdir: str
     gpu: bool
 
-    def config(self):
-        """The settings of jaxgan's script."""
-        return jaxgan_gans.config_of(self.case, self.batch_size, self.row.precision)
-
-
-def work_script(report: Report, job: Job) -> None:
-    jaxgan_gans.run_script(report, job.config(), job.workdir)
-
 
 def work_jaxgan(report: Report, job: Job) -> None:
-    plan = jaxgan_gans.plan_of(job.config(), job.images, sgd=job.row.way == "sgd")
-    calls = (jaxgan_gans.train_plainly if job.row.way == "jit" else jaxgan_gans.train)(plan)
+    way, config = job.row.way, jaxgan_gans.config_of(job.case, job.batch_size, job.row.precision)
+    if way == "script":
+        jaxgan_gans.run_script(report, config, job.workdir)
+    plan = jaxgan_gans.plan_of(config, job.images, sgd=way == "sgd")
+    calls = (jaxgan_gans.train_plainly if way == "jit" else jaxgan_gans.train)(plan)
 
     def run(count: int) -> None:
         for _ in range(count):
             next(calls)
 
-    run_in_turns(report, run, plan.cut.steps_per_call * job.batch_size, job.seconds)
+    run_in_turns(report, run, plan.cut().steps_per_call * job.batch_size, job.seconds)
 
 
 def work_torch(report: Report, job: Job) -> None:
     import torch_gans
 
-    config, arrays = jaxgan_gans.examples_of(job.config(), job.images)
-    game = torch_gans.GAMES[job.case.system](*jaxgan_gans.sizes_of(config))
-    way, precision = job.row.way, job.row.precision
-    run = torch_gans.make(way, game, arrays, job.batch_size, gpu=job.gpu, precision=precision)
+    plan = jaxgan_gans.plan_of(jaxgan_gans.config_of(job.case, job.batch_size), job.images)
+    game, (_, _, way, precision) = torch_gans.GAMES[job.case.system](*plan.sizes), job.row
+    run = torch_gans.make(way, game, plan.arrays, job.batch_size, gpu=job.gpu, precision=precision)
     run_in_turns(report, run, job.batch_size, job.seconds)
 
 
@@ -123,9 +106,9 @@ def work_wall(report: Report, job: Job) -> None:
     else:
         import torch
 
-        torch.set_float32_matmul_precision("high")  # As `torch_gans.best_effort` has it.
-        device = "cuda" if job.gpu else "cpu"
-        square = torch.randn(side, side, device=device).to(getattr(torch, precision))
+        torch.set_float32_matmul_precision("high" if job.gpu else "highest")  # as in torch_gans.py
+        square = torch.randn(side, side, device="cuda" if job.gpu else "cpu")
+        square = square.to(getattr(torch, precision))
         multiply = functools.partial(torch.mm, out=torch.empty_like(square))
         finish = (lambda _: torch.cuda.synchronize()) if job.gpu else id
 
@@ -154,7 +137,7 @@ PRODUCTS_ALONE = Row("the step's matrix products alone, jax", work_products_alon
 SGD = Row("jaxgan, training.train, SGD for Adam", work_jaxgan, "sgd")
 JIT = Row("jaxgan, plain jit", work_jaxgan, "jit")
 TRAIN = Row("jaxgan, training.train (pmap on 1 device)", work_jaxgan, "train")
-SCRIPT = Row("jaxgan, mnist_gan.py", work_script)
+SCRIPT = Row("jaxgan, mnist_gan.py", work_jaxgan, "script")
 TUTORIAL = Row("PyTorch, tutorial loop, data in memory", work_torch, "tutorial")
 BEST = Row("PyTorch, best effort", work_torch, "best")
 CHANNELS_LAST = Row("PyTorch, best effort, channels last", work_torch, "channels last")
@@ -162,19 +145,13 @@ COMPILE = Row("PyTorch, best effort, torch.compile", work_torch, "compile")
 SAMPLE = Row("jaxgan.sample", work_sampling)
 
 MLP_ROWS = (*WALLS, PRODUCTS_ALONE, SGD, JIT, TRAIN, SCRIPT, BEST, COMPILE)
-CONVOLUTIONAL_ROWS = (TRAIN, BEST, CHANNELS_LAST, COMPILE)
 ROWS: Mapping[str, Sequence[Row]] = {
     "mlp": (*MLP_ROWS, TUTORIAL, *(row._replace(precision="bfloat16") for row in MLP_ROWS)),
-    "dcgan": CONVOLUTIONAL_ROWS,
-    "pix2pix": CONVOLUTIONAL_ROWS,
+    **dict.fromkeys(("dcgan", "pix2pix"), (TRAIN, BEST, CHANNELS_LAST, COMPILE)),
 }
 MNIST = Case("mlp", "mnist", (28, 28, 1))
-CASES = (
-    MNIST,
-    Case("dcgan", "mnist", (28, 28, 1)),
-    Case("dcgan", "toon_faces", (32, 32, 3)),
-    Case("pix2pix", "toon_faces", (64, 64, 3)),
-)
+DIGITS, FACES = Case("dcgan", "mnist", (28, 28, 1)), Case("dcgan", "toon_faces", (32, 32, 3))
+PAIRS = Case("pix2pix", "toon_faces", (64, 64, 3))
 BATCH_SIZES = {"mlp": (64, 128, 256, 512), "dcgan": (64,), "pix2pix": (16, 64)}
 
 
@@ -196,7 +173,7 @@ class BenchmarkConfig:
     """About how long a turn is: 1.5, or 0.4 with --quick; of mnist_gan.py an epoch."""
     starts: int | None = None
     """How often mnist_gan.py is started to time its first step: 3, or 1 with --quick."""
-    out: str = interleaving.RESULTS
+    out: str = "experiments/benchmarks/results"
     """The folder of the table, which is named after the machine."""
 
     def __post_init__(self):
@@ -209,33 +186,19 @@ class BenchmarkConfig:
         most = NUM_IMAGES if self.system == "mlp" else LARGEST_BATCH
         if not self.batch_sizes or not all(1 <= size <= most for size in self.batch_sizes):
             raise ValueError(f"--batch-sizes must be from 1 to {most} each")
-        if self.rounds < 1:
-            raise ValueError(f"--rounds must be 1 or more, not {self.rounds}")
+        for name, least in (("rounds", 1), ("starts", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be {least} or more, not {getattr(self, name)}")
         if not 0 < self.seconds < math.inf:
             raise ValueError(f"--seconds must be above 0, not {self.seconds}")
-        if self.starts < 0:
-            raise ValueError(f"--starts must be 0 or more, not {self.starts}")
 
 
-class Group(NamedTuple):
-    """What was measured in the same rounds: by row the examples a second of each round.
-
-    The batch size is that of every step, or of `jaxgan.sample` the number of digits.
-    """
-
-    case: Case
-    batch_size: int
-    rates: Mapping[Row, Sequence[float]]
+# What was measured in the same rounds: case, batch size, by row the examples/s of each round.
+Group = tuple[Case, int, Mapping[Row, Sequence[float]]]
 
 
 def measure(config: BenchmarkConfig, scratch: Path, *, gpu: bool, torch: bool) -> list[Group]:
-    """Measures all rows.
-
-    Args:
-        config: what to measure.
-        scratch: a folder for the processes' files.
-        gpu: whether JAX runs on a GPU.
-        torch: whether PyTorch is installed.
+    """Measures all rows, with files in `scratch`, PyTorch's if it is there.
 
     Raises:
         OSError: a process has ended.
@@ -252,7 +215,7 @@ def measure(config: BenchmarkConfig, scratch: Path, *, gpu: bool, torch: bool) -
         if (torch or not (row.work == work_torch or row.way == "torch"))
         and ((config.compile and not config.quick) or row.way != "compile")
     ]
-    cases = [case for case in CASES if case.system == config.system]
+    cases = [case for case in (MNIST, DIGITS, FACES, PAIRS) if case.system == config.system]
     wanted = [(case, size, rows) for case in cases for size in config.batch_sizes]
     wanted += [(MNIST, NUM_SAMPLES, [SAMPLE])] if config.system == "mlp" else []
     groups, numbers = [], itertools.count()
@@ -267,24 +230,22 @@ def measure(config: BenchmarkConfig, scratch: Path, *, gpu: bool, torch: bool) -
                 worker = Worker(name, workdir.with_suffix(".log"), row.work, job)
                 workers[row] = stack.enter_context(contextlib.closing(worker))
             optional = [row for row in rows if row.way == "compile"]
-            name = f"{shown(case)}, batch {size}"
+            name = f"{case}, batch {size}"
             rates = interleaving.take_turns(workers, config.rounds, name, optional)
-        groups.append(Group(case, size, rates))
+        groups.append((case, size, rates))
     return groups
 
 
 def first_step_seconds(workdir: Path, cache: Path) -> float:
     """From the start of a `mnist_gan.py` of default settings to the end of its first step, about.
 
-    A row of metrics.csv is written when a compiled call has ended. So it is the time to the first
-    row, less what a call takes, which is the time from there to the next row. On a GPU a call's
-    rows come together, and it is the time to the end of the first call.
+    It is the time to the first row of metrics.csv, which a compiled call ends with, less the time
+    of such a call, from there to the next row. (On a GPU a call's rows come together.)
     """
 
     def rows() -> list[str]:
         metrics = workdir / "metrics.csv"
-        lines = metrics.read_text().count("\n") if metrics.exists() else 0
-        return [str(i) for i in range(1, lines)]  # Line 0 is the header.
+        return metrics.read_text().split("\n")[1:-1] if metrics.exists() else []
 
     command = [sys.executable, str(MNIST_GAN), "--epochs", "2", "--workdir", str(workdir)]
     first, second, *_ = interleaving.watch(command, rows, cache, most=2).values()
@@ -295,11 +256,7 @@ def first_step_seconds(workdir: Path, cache: Path) -> float:
 
 
 def step_products(*, shares_fakes: bool = False) -> int:
-    """Multiply-adds that the chapter's networks cannot do without, of an example in both turns.
-
-    Args:
-        shares_fakes: the generator's turn and the discriminator's use the same fakes.
-    """
+    """Multiply-adds that an example needs in both turns, which may share their fakes."""
     generator, discriminator = (
         [fan_in * fan_out for fan_in, fan_out in shapes] for shapes in jaxgan_gans.layer_shapes()
     )
@@ -313,58 +270,43 @@ def step_products(*, shares_fakes: bool = False) -> int:
     return discriminator_turn + generator_turn
 
 
-def shown(case: Case) -> str:
-    return f"{case.system} {'x'.join(map(str, case.image_shape))}"
-
-
 def table_of(groups: Sequence[Group]) -> str:
     """All rows as a Markdown table. Columns that nothing was measured for are left out."""
     header = ["", "", "batch", "precision", "examples/s", "of the wall", "against plain jit"]
     table = [[*header, "against the tutorial loop", "against PyTorch's fastest"]]
     for case, batch_size, rates in groups:
-
-        def ratio(row: Row, others: Sequence[Row], rates: Mapping = rates) -> float | None:
-            """Of a row's rates to those of the fastest of some others that were measured."""
-            measured = [other for other in others if other in rates]
-            if not measured:
-                return None
-            fastest = max(measured, key=lambda other: statistics.median(rates[other]))
-            return median_ratio(rates[row], rates[fastest])
-
         for row in rates:
             alike = [other for other in rates if other.precision == row.precision]
-            of_wall = ratio(row, [other for other in alike if other.work == work_wall])
-            if of_wall and row == TUTORIAL:
-                of_wall *= step_products(shares_fakes=True) / step_products()
-            ratios = [of_wall, None, None, None]
-            if row.work in (work_jaxgan, work_script, work_torch):
-                is_ours = row.work != work_torch
-                ratios[1] = ratio(row, [other for other in alike if is_ours and other.way == "jit"])
-                ratios[2] = ratio(row, [TUTORIAL])
-                ratios[3] = ratio(row, [other for other in alike if other.work == work_torch])
-            cells = [shown(case), row.name, str(batch_size), row.precision]
-            cells.append(interleaving.spread(rates[row]))
-            table.append([*cells, *("" if x is None else f"{x:.3f}" for x in ratios)])
+            trains = row.work in (work_jaxgan, work_torch)
+            columns = (
+                [other for other in alike if other.work == work_wall],
+                [x for x in alike if x.way == "jit" and row.work == work_jaxgan],
+                [TUTORIAL] if trains and TUTORIAL in rates else [],
+                [other for other in alike if other.work == work_torch and trains],
+            )
+            share = step_products(shares_fakes=row == TUTORIAL) / step_products()
+            ratios = []
+            for others, factor in zip(columns, (share, 1, 1, 1), strict=True):
+                fastest = max(others, key=lambda x: statistics.median(rates[x]), default=None)  # noqa: B023
+                ratio = fastest and factor * median_ratio(rates[row], rates[fastest])
+                ratios.append(f"{ratio:.3f}" if ratio else "")
+            median, least, most = (f(rates[row]) for f in (statistics.median, min, max))
+            rate = f"{median:,.0f} [{least:,.0f}, {most:,.0f}]"
+            table.append([str(case), row.name, str(batch_size), row.precision, rate, *ratios])
     return interleaving.markdown(table)
 
 
 def notes_of(config: BenchmarkConfig, starts: Sequence[tuple[float, float]]) -> str:
-    """What the table's figures mean, and how long mnist_gan.py took to start: a paragraph.
-
-    Args:
-        config: what was measured.
-        starts: seconds to the first step with an empty compilation cache, and with a filled one.
-    """
+    """What the table's figures mean; seconds to the first step, with an empty cache and a full."""
     notes = (
         f"Medians [least, most] of {config.rounds} rounds; ratios are medians of the rounds' "
-        "ratios, to rows of the same precision; the tutorial loop is float32."
+        "ratios, to rows of the same precision (the tutorial loop: float32)."
     )
     if config.system == "mlp":
-        fresh, shared = (step_products(shares_fakes=x) / 1e6 for x in (False, True))
         notes += (
-            " The recipe is the textbook's. The wall is the fastest of this machine's own products "
-            f"of square matrices: an example needs {fresh:.2f} million multiply-adds "
-            f"({shared:.2f} in the tutorial loop, which uses its fakes twice)."
+            " The recipe is the textbook's. The wall is the fastest of this machine's products of "
+            f"square matrices; an example needs {step_products() / 1e6:.2f} million multiply-adds "
+            f"({step_products(shares_fakes=True) / 1e6:.2f} in the tutorial loop)."
         )
     if starts:
         cold, warm = (statistics.median(seconds) for seconds in zip(*starts, strict=True))
@@ -389,8 +331,8 @@ def main() -> None:
                 runs, cache = (scratch / f"cold_{i}", scratch / f"warm_{i}"), scratch / f"cache_{i}"
                 starts.append([first_step_seconds(run, cache) for run in runs])
             groups = measure(config, scratch, gpu=platform_name == "gpu", torch=torch)
-        paragraphs = [*warning(), notes_of(config, starts), table_of(groups)]
-        paragraphs[:0] = [] if torch else [WITHOUT_PYTORCH]
+        paragraphs = [*warning(), *([] if torch else [WITHOUT_PYTORCH])]
+        paragraphs += [notes_of(config, starts), table_of(groups)]
         suffix = ("" if config.system == "mlp" else f"-{config.system}") + "-quick" * config.quick
         packages = ["jax", "flax", "optax", "numpy", *["torch"] * torch]
         interleaving.write_result(config.out, machine, suffix, paragraphs, packages)

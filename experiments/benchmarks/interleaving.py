@@ -17,30 +17,25 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jaxgan.files import written_whole
 
-RESULTS = "experiments/benchmarks/results"
 # PyTorch's threads wait for each other, so that even a small other load makes its rows slower.
 MOST_FOR_OTHERS = 0.03
 
 # Hands the parent a result, and returns when the next turn is given.
 Report = Callable[[Any], None]
-Key = TypeVar("Key")
 
 # --- Processes ---
 
 
 class Worker:
-    """A process that does its work in turns.
+    """A process, named after its row, that does its work in turns.
 
-    Args:
-        name: of the row, for error messages.
-        log: the file that takes what the process prints.
-        work: a module's top-level function. The process calls work(report, *arguments); it reports
-            None when it is set up, None when it is warm, and then the result of each turn.
-        *arguments: what else the function takes; they are pickled.
+    It calls work(report, *arguments), a module's top-level function with picklable arguments, which
+    reports None when it is set up, None when it is warm, and then the result of each turn. What it
+    prints goes into the file `log`.
     """
 
     def __init__(self, name: str, log: Path, work: Callable[..., None], *arguments: Any):
@@ -60,26 +55,24 @@ class Worker:
         try:
             return self._pipe.recv()
         except (EOFError, ConnectionError) as error:
-            lines = self._log.read_text(errors="replace").split("\n") if self._log.exists() else []
-            words = [line for line in lines if line.strip()] or ["it printed nothing"]
-            raise OSError(f"{self.name} ended: {words[-1]}") from error
+            log = self._log.read_text(errors="replace") if self._log.exists() else ""
+            words = log.strip().split("\n")[-1] or "it printed nothing"
+            raise OSError(f"{self.name} ended: {words}") from error
 
     def take_turn(self) -> Any:
-        """Gives the process a turn, and waits for its report; raises as `wait` does."""
+        """Gives the process a turn, and waits for its report, as `wait` does."""
         with contextlib.suppress(OSError):  # `wait` tells why a process has ended.
             self._pipe.send(None)
         return self.wait()
 
     def close(self) -> None:
-        """Kills the process."""
         self._process.kill()
         self._process.join()
 
 
 def _work(pipe: Any, log: Path, work: Callable[..., None], arguments: Sequence[Any]) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT)
-    for stream in (1, 2):
-        os.dup2(output, stream)
+    os.dup2(output, 1), os.dup2(output, 2)
 
     def report(result: Any) -> None:
         pipe.send(result)
@@ -89,25 +82,22 @@ def _work(pipe: Any, log: Path, work: Callable[..., None], arguments: Sequence[A
 
 
 def take_turns(
-    workers: Mapping[Key, Worker], rounds: int, name: str, optional: Iterable[Key] = ()
-) -> dict[Key, list[Any]]:
+    workers: Mapping[Any, Worker], rounds: int, name: str, optional: Iterable[Any] = ()
+) -> dict[Any, list[Any]]:
     """Warms all workers up, one after the other, and then gives each a turn in every round.
 
     Args:
-        workers: by what names their rows.
-        rounds: how many turns each gets.
+        workers: by keys of their rows.
+        rounds: how many turns each gets; the results of each row are in this order.
         name: of what is measured, for the lines that tell how far it is.
         optional: the rows that may fail in their warm-up. They are left out, and a line says so.
-
-    Returns:
-        The results of each row's turns, in the order of the rounds.
 
     Raises:
         OSError: the process of another row has ended.
     """
     for worker in workers.values():  # They import side by side.
         worker.wait()
-    turns: dict[Key, list[Any]] = {}
+    turns: dict[Any, list[Any]] = {}
     for key, worker in workers.items():
         say(f"{name}: {worker.name}: warming up")
         try:
@@ -135,35 +125,30 @@ def run_in_turns(
         examples: how many one unit is worth.
         seconds: about how long a turn is.
     """
+
+    def rate_of(units: int) -> float:
+        started = time.perf_counter()
+        run(units)
+        return units / (time.perf_counter() - started)
+
     report(None)
     run(1)
-    once = min(seconds_of(run, 1) for _ in range(2))
-    units = max(1, round(seconds / once))
+    units = max(1, round(seconds * max(rate_of(1) for _ in range(2))))
     report(None)
     while True:
-        report(units * examples / seconds_of(run, units))
-
-
-def seconds_of(function: Callable[..., Any], *arguments: Any) -> float:
-    """How long a call takes."""
-    started = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - started
+        report(rate_of(units) * examples)
 
 
 def watch(
     command: Sequence[str], names: Callable[[], Iterable[str]], cache: Path, most: int | None = None
 ) -> dict[str, float]:
-    """Runs a program, and notes when each of the things that it leaves appears.
+    """Runs a program, and notes after how many seconds each of the things that it leaves appears.
 
     Args:
-        command: Python, the program's file and its arguments. What it prints goes to stderr.
+        command: Python, the program's file and its arguments.
         names: gives the names of the things that are there by now, oldest first.
         cache: JAX's compilation cache.
         most: the program is stopped when there are so many; None: it runs to its end.
-
-    Returns:
-        Name -> seconds from the start of the program.
 
     Raises:
         OSError: the program has failed, or ended before there were `most`.
@@ -192,11 +177,10 @@ def watch(
 def ask_jax() -> tuple[str, str]:
     """JAX's platform ("cpu", "gpu", "tpu"), and the machine in words: its accelerator or CPU.
 
-    A process that ends is asked: this one would keep a part of a GPU's memory.
-
     Raises:
         OSError: JAX does not start.
     """
+    # Asked of a process that ends: this one would keep a part of a GPU's memory.
     code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
@@ -214,37 +198,28 @@ def ask_jax() -> tuple[str, str]:
 
 def commit() -> str:
     """The commit that is checked out, and whether files differ from it; "unknown" without git."""
-
-    def git(*words: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.check_output(
-            ["git", *words], cwd=here, stderr=subprocess.DEVNULL
-        ).decode()
-
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        changed = ", with changes" if git("status", "--porcelain", "-uno") else ""
-        return git("rev-parse", "--short", "HEAD").strip() + changed
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*"]
+    with contextlib.suppress(OSError):
+        done = subprocess.run([*git, "--dirty=, with changes"], capture_output=True, text=True)
+        return done.stdout.strip() or "unknown"
     return "unknown"
 
 
 def watch_others() -> Callable[[], list[str]]:
-    """A function to call when all workers have ended: the lines of a warning, or [].
+    """A function that gives, when all workers have ended, the lines of a warning, or [].
 
-    The warning says that other programs took more than `MOST_FOR_OTHERS` of the cores' time since
-    now. Only Linux counts that time; elsewhere there is no warning.
+    It warns if other programs took over `MOST_FOR_OTHERS` of the cores' time, as Linux counts it.
     """
     stat = Path("/proc/stat")
+    if not stat.exists():
+        return lambda: []
 
     def others() -> float:
         """Seconds of all cores' work that was not for this process or its children that ended."""
-        user, nice, system, _idle, _waiting, irq, softirq, steal, *_ = map(
-            int, stat.read_text().split("\n")[0].split()[1:]
-        )
-        ticks = user + nice + system + irq + softirq + steal
+        user, nice, system, _, _, *more = map(int, stat.read_text().split("\n")[0].split()[1:])
+        ticks = user + nice + system + sum(more[:3])  # of these, interrupts and stolen time
         return ticks / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
-    if not stat.exists():
-        return lambda: []
     started, before = time.perf_counter(), others()
 
     def warning() -> list[str]:
@@ -261,11 +236,6 @@ def watch_others() -> Callable[[], list[str]]:
 def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
     """The median of the rounds' ratios: a slow round is slow for both rows, and cancels."""
     return statistics.median(a / b for a, b in zip(values, others, strict=True))
-
-
-def spread(values: Sequence[float]) -> str:
-    """Such as "8,500 [4,500, 9,000]": the median, the least and the most."""
-    return f"{statistics.median(values):,.0f} [{min(values):,.0f}, {max(values):,.0f}]"
 
 
 def markdown(lines: Iterable[Sequence[str]]) -> str:

@@ -35,6 +35,9 @@ class Case(NamedTuple):
     dataset: str
     image_shape: tuple[int, int, int]
 
+    def __str__(self) -> str:
+        return f"{self.system} {'x'.join(map(str, self.image_shape))}"
+
 
 def config_of(case: Case, batch_size: int, precision: str = "float32") -> RunConfig:
     """A script's settings, with plain training: PyTorch's twins have no gradient penalties."""
@@ -57,75 +60,63 @@ def layer_shapes() -> list[list[tuple[int, int]]]:
 
 
 class Plan(NamedTuple):
-    """What training needs: the system, its data set's arrays, the batch, how an epoch is cut."""
+    """What training needs: the system, its data set's arrays [N, ...] and the batch size.
+
+    PyTorch's game is made with `sizes`: the shape of images and, of a DCGAN, numbers of classes.
+    """
 
     gan: GAN
     arrays: Mapping[str, np.ndarray]
     batch_size: int
-    cut: training.Schedule
+    sizes: tuple = ()
+
+    def cut(self) -> training.Schedule:
+        """How an epoch is cut into compiled calls on this platform."""
+        sizes = len(self.arrays["images"]), self.batch_size, self.gan.discriminator_steps
+        return training.schedule(*sizes, jax.devices()[0].platform)
 
     def first_state(self) -> TrainState:
         return jax.jit(partial(game.init, self.gan))(jax.random.key(0))
 
 
-def examples_of(config: RunConfig, images: int) -> tuple[RunConfig, dict[str, np.ndarray]]:
-    """The settings with what they have of their data set, and its first examples [images, ...]."""
-    dataset = config.load_dataset()
-    config = config.of_dataset(dataset)
-    return config, {name: array[:images] for name, array in config.examples(dataset).items()}
-
-
-def sizes_of(config: RunConfig) -> tuple[tuple[int, ...], ...]:
-    """What PyTorch's twin is made with: the shape of images, and the DCGAN's numbers of classes."""
-    shape = config.image_shape
-    return (shape, config.num_classes) if isinstance(config, DCGANConfig) else (shape,)
-
-
 def plan_of(config: RunConfig, images: int, *, sgd: bool = False) -> Plan:
     """The training of a configuration on the first images; `sgd` puts SGD in Adam's place."""
     use_multi_output_fusion()
-    config, arrays = examples_of(config, images)
-    gan, size = config.gan(), config.batch_size
+    dataset = config.load_dataset()
+    config = config.of_dataset(dataset)
+    arrays = {name: array[:images] for name, array in config.examples(dataset).items()}
+    classes = [config.num_classes] if isinstance(config, DCGANConfig) else []
+    gan, plain = config.gan(), optax.sgd(2e-4)
     if sgd:
-        plain = optax.sgd(2e-4)
         gan = dataclasses.replace(gan, generator_optimizer=plain, discriminator_optimizer=plain)
-    platform = jax.devices()[0].platform
-    cut = training.schedule(len(arrays["images"]), size, gan.discriminator_steps, platform)
-    return Plan(gan, arrays, size, cut)
+    return Plan(gan, arrays, config.batch_size, (config.image_shape, *classes))
 
 
 def train(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
     """`training.train` on one device: a compiled call at a time, its metrics fetched, checked."""
-    return training.train(
-        plan.gan,
-        training.on_host(plan.first_state()),
-        plan.arrays,
-        plan.cut,
-        devices=jax.devices()[:1],
-        batch_size=plan.batch_size,
-        last_step=plan.cut.steps_per_epoch * EPOCHS,
-    )
+    state, cut = training.on_host(plan.first_state()), plan.cut()
+    settings = dict(devices=jax.devices()[:1], batch_size=plan.batch_size)
+    settings |= dict(last_step=cut.steps_per_epoch * EPOCHS)
+    return training.train(plan.gan, state, plan.arrays, cut, **settings)
 
 
 def train_plainly(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
     """The same training and numbers by `jax.jit` alone, without `training`'s parallel layer."""
-    gan, arrays, size, cut = plan
-    turns = gan.discriminator_steps
+    gan, arrays, size, _ = plan
+    cut, turns = plan.cut(), gan.discriminator_steps
 
     @jax.jit
     def order_of(state: TrainState) -> jax.Array:
-        key = jax.random.fold_in(state.key, game.ORDER)
-        key = jax.random.fold_in(key, state.step // cut.steps_per_epoch)
+        epoch = state.step // cut.steps_per_epoch
+        key = reduce(jax.random.fold_in, (game.ORDER, epoch), state.key)
         rows = jax.random.permutation(key, len(arrays["images"]))
         return rows[: cut.steps_per_epoch * turns * size].reshape(-1, turns, size)
 
-    def noise_of(key: jax.Array, *numbers: jax.Array) -> Any:
-        for number in numbers:  # the step, the turn, the example's place in the batch
-            key = jax.random.fold_in(key, number)
-        return gan.noise(key)
-
     def step(data: Any, state: TrainState, rows: jax.Array) -> tuple[TrainState, Any]:
-        noise = partial(noise_of, jax.random.fold_in(state.key, game.NOISE), state.step)
+        def noise(turn: jax.Array, example: jax.Array) -> Any:
+            numbers = game.NOISE, state.step, turn, example
+            return gan.noise(reduce(jax.random.fold_in, numbers, state.key))
+
         noises = jax.vmap(jax.vmap(noise, (None, 0)), (0, None))
         batches = {
             name: x[rows].astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x[rows]
@@ -147,12 +138,8 @@ def train_plainly(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
         yield state, metrics
 
 
-def products_alone(batch_size: int, precision: str, steps: int = 40) -> Callable[[int], Any]:
-    """The matrix products of some steps of the chapter's GAN, forward and back, and nothing else.
-
-    Returns:
-        A function that does them a number of times.
-    """
+def products_alone(batch_size: int, precision: str, steps: int) -> Callable[[int], Any]:
+    """A function that does all matrix products of so many steps of the chapter's GAN, n times."""
     key, multiply = jax.random.key(0), product(jnp.dtype(precision))
     players = [
         [jax.random.normal(key, shape) / shape[0] ** 0.5 for shape in shapes]
@@ -160,22 +147,17 @@ def products_alone(batch_size: int, precision: str, steps: int = 40) -> Callable
     ]
     latents = jax.random.normal(key, (steps, batch_size, len(players[0][0])))
 
-    def step(players: Any, latents: jax.Array) -> tuple[Any, None]:
+    def losses(players: Any, latents: jax.Array) -> jax.Array:
         generator, discriminator = players
-        fake = reduce(multiply, generator, latents)
+        fake = jax.lax.stop_gradient(reduce(multiply, generator, latents))
+        logits = reduce(multiply, discriminator, jnp.concatenate([fake, -fake]))
+        fresh = reduce(multiply, generator, 1 - latents)
+        replies = reduce(multiply, jax.lax.stop_gradient(discriminator), fresh)
+        return (logits**2).sum() + (replies**2).sum()
 
-        def loss_of_discriminator(kernels: Any) -> jax.Array:
-            return (reduce(multiply, kernels, jnp.concatenate([fake, -fake])) ** 2).sum()
-
-        def loss_of_generator(kernels: Any) -> jax.Array:
-            fresh = reduce(multiply, kernels, 1 - latents)
-            return (reduce(multiply, discriminator, fresh) ** 2).sum()
-
-        slopes = [
-            jax.grad(loss_of_generator)(generator),
-            jax.grad(loss_of_discriminator)(discriminator),
-        ]
+    def step(players: Any, latents: jax.Array) -> tuple[Any, None]:
         # The gradients are used, so that no product can be left out.
+        slopes = jax.grad(losses)(players, latents)
         return jax.tree.map(lambda x, slope: x + 1e-9 * slope, players, slopes), None
 
     call = jax.jit(lambda players: jax.lax.scan(step, players, latents)[0])

@@ -12,6 +12,7 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,8 @@ from jaxgan import data
 from jaxgan.files import written_whole
 
 LATENT_SIZE = 100
-WIDTHS = (256, 512, 1024)  # of the perceptrons' hidden layers, the generator's first
+WIDTHS = (256, 512, 1024)  # of the generator's hidden layers; the discriminator's go down
 L1_WEIGHT = 100.0
-SLOPE, EPSILON = 0.2, 1e-5
-# The layers of the U-Net's decoder, the first ones, that have dropout.
-NOISY_LAYERS = 3
 # Adam's, of both players of all three systems.
 LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)
 
@@ -37,25 +35,19 @@ Run = Callable[[int], None]
 
 # --- Networks ---
 
+halve = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
+keep = partial(nn.Conv2d, kernel_size=4, padding=1)
+double = partial(nn.ConvTranspose2d, kernel_size=4, stride=2, padding=1)
+instance_norm = partial(nn.InstanceNorm2d, affine=True)
+leaky_relu = partial(nn.LeakyReLU, 0.2)
+
 
 def perceptron(widths: Sequence[int], *last: nn.Module) -> nn.Sequential:
     """Linear layers with LeakyReLU(0.2) between them, and something after the last."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(widths):
-        layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(SLOPE)]
+        layers += [nn.Linear(fan_in, fan_out), leaky_relu()]
     return nn.Sequential(*layers[:-1], *last)
-
-
-def halve(channels: int, width: int, *, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=bias)
-
-
-def double(channels: int, width: int, *, bias: bool) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, bias=bias)
-
-
-def instance_norm(channels: int) -> nn.Module:
-    return nn.InstanceNorm2d(channels, EPSILON, affine=True)
 
 
 def smallest_map(image_shape: Sequence[int]) -> tuple[int, tuple[int, int]]:
@@ -75,7 +67,7 @@ def dcgan_generator(width: int, image_shape: Sequence[int], labels: int) -> nn.S
     layers = [nn.Linear(LATENT_SIZE + labels, units, bias=False)]
     layers += [nn.Unflatten(1, (channels[0], *size))]
     for i, pair in enumerate(itertools.pairwise(channels)):
-        layers += [nn.BatchNorm2d(pair[0], EPSILON), nn.ReLU(inplace=True)]
+        layers += [nn.BatchNorm2d(pair[0]), nn.ReLU(inplace=True)]
         layers += [double(*pair, bias=i == halvings - 1)]
     return nn.Sequential(*layers, nn.Tanh())
 
@@ -89,8 +81,8 @@ class DCGANDiscriminator(nn.Module):
         channels = [image_shape[-1], *(width << i for i in range(halvings))]
         layers: list[nn.Module] = []
         for i, pair in enumerate(itertools.pairwise(channels)):
-            norm = [nn.BatchNorm2d(pair[1], EPSILON)] if i else []
-            layers += [halve(*pair, bias=i == 0), *norm, nn.LeakyReLU(SLOPE, inplace=True)]
+            norm = [nn.BatchNorm2d(pair[1])] if i else []
+            layers += [halve(*pair, bias=i == 0), *norm, leaky_relu(inplace=True)]
         self.features = nn.Sequential(*layers, nn.Flatten())
         size = channels[-1] * height * map_width
         self.last, self.learnt = nn.Linear(size, 1), nn.Linear(labels, size, bias=False)
@@ -111,15 +103,15 @@ class UNet(nn.Module):
         for i, pair in enumerate(itertools.pairwise([input_channels, *channels])):
             norm = [instance_norm(pair[1])] if 0 < i < halvings - 1 else []
             # Not in place: the map goes to the decoder too.
-            activation = [nn.LeakyReLU(SLOPE)] if i else []
+            activation = [leaky_relu()] if i else []
             self.down.append(nn.Sequential(*activation, halve(*pair, bias=not norm), *norm))
         fan_in = channels[-1]
         for i, fan_out in enumerate(channels[-2::-1]):
             layers = [double(fan_in, fan_out, bias=False), instance_norm(fan_out)]
-            layers += [nn.Dropout(0.5)] if i < NOISY_LAYERS else []
+            layers += [nn.Dropout(0.5)] if i < 3 else []  # section 6.1.1
             self.up.append(nn.Sequential(nn.ReLU(inplace=True), *layers))
             fan_in = 2 * fan_out  # beside the encoder's map
-        last = double(fan_in, image_shape[-1], bias=True)
+        last = double(fan_in, image_shape[-1])
         self.up.append(nn.Sequential(nn.ReLU(inplace=True), last, nn.Tanh()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,15 +127,11 @@ class UNet(nn.Module):
 
 def patch_discriminator(width: int, channels: int) -> nn.Sequential:
     """Inputs and images beside each other, NCHW -> logits of patches [batch, 1, height, width]."""
-
-    def keep(fan_in: int, fan_out: int, *, bias: bool) -> nn.Conv2d:
-        return nn.Conv2d(fan_in, fan_out, 4, padding=1, bias=bias)
-
-    layers = [halve(channels, width, bias=True), nn.LeakyReLU(SLOPE, inplace=True)]
+    layers = [halve(channels, width), leaky_relu(inplace=True)]
     for layer, fan_in in ((halve, width), (keep, 2 * width)):
-        norm = instance_norm(2 * fan_in)
-        layers += [layer(fan_in, 2 * fan_in, bias=False), norm, nn.LeakyReLU(SLOPE, inplace=True)]
-    return nn.Sequential(*layers, keep(4 * width, 1, bias=True))
+        layers += [layer(fan_in, 2 * fan_in, bias=False), instance_norm(2 * fan_in)]
+        layers += [leaky_relu(inplace=True)]
+    return nn.Sequential(*layers, keep(4 * width, 1))
 
 
 # --- Games ---
@@ -244,11 +232,9 @@ def batches_in_memory(
         return x.permute(0, 3, 1, 2).contiguous(memory_format=layout).float() / 127.5 - 1
 
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-    count = len(arrays["images"])
     while True:
-        order = torch.randperm(count, device=device)
-        for start in range(0, count - batch_size + 1, batch_size):
-            rows = order[start : start + batch_size]
+        order = torch.randperm(len(arrays["images"]), device=device)
+        for rows in order.split(batch_size)[: len(order) // batch_size]:
             yield {name: prepare(x[rows]) for name, x in tensors.items()}
 
 
@@ -270,17 +256,19 @@ def make(
     gpu: bool = False,
     precision: str = "float32",
 ) -> Run:
-    """The training of a game.
+    """The training of a game, on the GPU or the CPU.
 
     Args:
         way: one of `WAYS`, or for an MLPGAN `TUTORIAL`.
         game: what to train; its networks are moved to the device.
         arrays: by the names of a batch's: images uint8 NHWC, labels integers [N, k].
         batch_size: of every step.
-        gpu: train on the GPU, not on the CPU.
+        gpu: whether on the GPU.
         precision: "float32", or "bfloat16" for autocast in one of `WAYS`.
     """
     device = torch.device("cuda" if gpu else "cpu")
+    if gpu:
+        torch.set_float32_matmul_precision("high")  # TensorFloat-32, as JAX does by default
     layout, compiles = WAYS.get(way, WAYS["best"])
     for network in (game.generator, game.discriminator):
         network.to(device, memory_format=layout).train()
@@ -297,7 +285,7 @@ def make(
 
 
 def tutorial(game: MLPGAN) -> Callable[[Batch], None]:
-    """The step that most tutorials teach, but for their DataLoader, which makes it slower.
+    """The step that most tutorials teach, without their DataLoader, which makes it slower.
 
     The generator moves first; the discriminator is then shown the same fakes, detached. Sigmoid and
     binary cross-entropy, noise from NumPy, and both losses fetched in every step, to be printed.
@@ -342,7 +330,6 @@ def best_effort(
     Fused Adam, the generator outside the graph of the discriminator's turn, the discriminator
     frozen in the generator's turn, and nothing fetched.
     """
-    torch.set_float32_matmul_precision("high")  # On GPUs TensorFloat-32, as JAX does by default.
     discriminator_optimizer, generator_optimizer = (
         torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, fused=True)
         for network in (game.discriminator, game.generator)
@@ -353,10 +340,10 @@ def best_effort(
     )
 
     def turn(optimizer: torch.optim.Optimizer, loss: Callable, batch: Batch) -> None:
-        real, rounded = batch["images"], precision == "bfloat16"
-        latents = torch.randn(len(real), LATENT_SIZE, device=real.device)
+        device = batch["images"].device
+        latents = torch.randn(len(batch["images"]), LATENT_SIZE, device=device)
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(real.device.type, torch.bfloat16, enabled=rounded):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             value = loss({"latents": latents, **batch})
         value.backward()
         optimizer.step()
