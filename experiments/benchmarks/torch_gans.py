@@ -27,7 +27,7 @@ LATENT_SIZE = 100
 WIDTHS = (256, 512, 1024)  # of the generator's hidden layers; the discriminator's go down
 L1_WEIGHT = 100.0
 # Adam's, of both players of all three systems.
-LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)
+LEARNING_RATE, BETAS, EPSILON = 2e-4, (0.5, 0.999), 1e-6
 
 Batch = Mapping[str, Tensor]
 # Trains for a number of steps, and returns when the device has done them.
@@ -331,7 +331,7 @@ def best_effort(
     frozen in the generator's turn, and nothing fetched.
     """
     discriminator_optimizer, generator_optimizer = (
-        torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, fused=True)
+        torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, EPSILON, fused=True)
         for network in (game.discriminator, game.generator)
     )
     discriminator_loss, generator_loss = (
