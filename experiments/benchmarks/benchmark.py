@@ -34,10 +34,9 @@ from jaxgan_gans import Case
 import jaxgan
 from jaxgan.run import flags
 
-MNIST_GAN = Path(__file__).parents[1] / "mnist_gan.py"
 NUM_IMAGES, NUM_SAMPLES = 60_000, 10_000
-# Of the convolutional systems, so that a compiled call on CPUs, a twelfth of an epoch, is short;
-# the smallest data set has images for an epoch of the largest batch.
+# Of convolutional systems: few, so that a call on CPUs, a twelfth of an epoch, is short; the
+# smallest data set has images for an epoch of the largest batch.
 STEPS_PER_EPOCH, LARGEST_BATCH = 60, 300
 # Of the square matrices of the wall; a GPU is full with larger ones.
 SIDE, GPU_SIDE = 2048, 8192
@@ -68,6 +67,7 @@ class Job(NamedTuple):
 
 
 def work_jaxgan(report: Report, job: Job) -> None:
+    """mnist_gan.py ("script"), calls of training ("train", "sgd") or of their twin ("jit")."""
     way, config = job.row.way, jaxgan_gans.config_of(job.case, job.batch_size, job.row.precision)
     if way == "script":
         jaxgan_gans.run_script(report, config, job.workdir)
@@ -82,6 +82,7 @@ def work_jaxgan(report: Report, job: Job) -> None:
 
 
 def work_torch(report: Report, job: Job) -> None:
+    """The ways of `torch_gans.make`."""
     import torch_gans
 
     plan = jaxgan_gans.plan_of(jaxgan_gans.config_of(job.case, job.batch_size), job.images)
@@ -91,9 +92,9 @@ def work_torch(report: Report, job: Job) -> None:
 
 
 def work_products_alone(report: Report, job: Job) -> None:
-    steps = 40
-    run = jaxgan_gans.products_alone(job.batch_size, job.row.precision, steps)
-    run_in_turns(report, run, steps * job.batch_size, job.seconds)
+    """The matrix products of 40 steps, and nothing between them."""
+    run = jaxgan_gans.products_alone(job.batch_size, job.row.precision, 40)
+    run_in_turns(report, run, 40 * job.batch_size, job.seconds)
 
 
 def work_wall(report: Report, job: Job) -> None:
@@ -121,6 +122,7 @@ def work_wall(report: Report, job: Job) -> None:
 
 
 def work_sampling(report: Report, job: Job) -> None:
+    """As many digits as a batch has, drawn from the generator that comes with jaxgan."""
     params, key = jax.device_put(jaxgan.pretrained("mnist_gan")), jax.random.key(0)
 
     def run(count: int) -> None:
@@ -247,7 +249,8 @@ def first_step_seconds(workdir: Path, cache: Path) -> float:
         metrics = workdir / "metrics.csv"
         return metrics.read_text().split("\n")[1:-1] if metrics.exists() else []
 
-    command = [sys.executable, str(MNIST_GAN), "--epochs", "2", "--workdir", str(workdir)]
+    script = Path(__file__).parents[1] / "mnist_gan.py"
+    command = [sys.executable, str(script), "--epochs", "2", "--workdir", str(workdir)]
     first, second, *_ = interleaving.watch(command, rows, cache, most=2).values()
     return 2 * first - second
 

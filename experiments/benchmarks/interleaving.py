@@ -1,4 +1,4 @@
-"""Measuring in turns: processes that take turns, statistics of their rounds, and the written table.
+"""Measuring in turns: processes that take turns, the machine in words, and the written table.
 
 Each row of a benchmark is a process of its own, which sleeps between its turns. In a round every
 row takes one turn, so that whatever slows the machine down slows all rows alike.
@@ -146,7 +146,7 @@ def watch(
 
     Args:
         command: Python, the program's file and its arguments.
-        names: gives the names of the things that are there by now, oldest first.
+        names: gives the names of the things that are there by now.
         cache: JAX's compilation cache.
         most: the program is stopped when there are so many; None: it runs to its end.
 
@@ -198,10 +198,12 @@ def ask_jax() -> tuple[str, str]:
 
 def commit() -> str:
     """The commit that is checked out, and whether files differ from it; "unknown" without git."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*"]
-    with contextlib.suppress(OSError):
-        done = subprocess.run([*git, "--dirty=, with changes"], capture_output=True, text=True)
-        return done.stdout.strip() or "unknown"
+    describe = ["git", "describe", "--always", "--exclude=*", "--dirty=, with changes"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        here = Path(__file__).parent
+        return (
+            subprocess.check_output(describe, cwd=here, stderr=subprocess.DEVNULL).decode().strip()
+        )
     return "unknown"
 
 
@@ -256,11 +258,10 @@ def write_result(
     Raises:
         OSError: it cannot be written; a file that was there is as it was.
     """
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    versions = ", ".join([f"Python {platform.python_version()}", *versions])
+    versions = "".join(f", {name} {importlib.metadata.version(name)}" for name in packages)
     script = f"experiments/benchmarks/{Path(sys.argv[0]).name}"
-    command = shlex.join(["python", script, *sys.argv[1:]])
-    about = f"`{command}`, {time.strftime('%Y-%m-%d')}, commit {commit()}. {versions}."
+    about = f"`{shlex.join(['python', script, *sys.argv[1:]])}`, {time.strftime('%Y-%m-%d')}, "
+    about += f"commit {commit()}. Python {platform.python_version()}{versions}."
     text = "\n\n".join([f"# {machine}", about, *paragraphs]) + "\n"
     stem = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
     path = Path(folder) / f"{stem}{suffix}.md"

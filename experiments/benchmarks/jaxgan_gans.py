@@ -25,7 +25,7 @@ from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
-EPOCHS = 1_000_000  # No row trains so long.
+EPOCHS = 1_000_000  # no row trains so long
 
 
 class Case(NamedTuple):

@@ -31,7 +31,6 @@ from jaxgan.metrics.scoring import embed
 from jaxgan.run import flags
 
 HERE = Path(__file__).parent
-NUM_SAMPLES = 10_000
 HEADER = ("date", "commit", "change", "machine", "FID", "tutorial loop, s", "jaxgan, s", "ratio")
 
 
@@ -101,11 +100,11 @@ def race(config: SpeedrunConfig, scratch: Path) -> tuple[float, float, float | N
     mnist_gan += ["--epochs", str(config.epochs), "--keep-checkpoints", str(config.epochs + 1)]
     times = watch(tutorial, lambda: sorted(x.name for x in theirs.glob("epoch_*.npz")), cache)
     our_times = watch(mnist_gan, lambda: jaxgan_gans.checkpoints(ours), cache)
-    evaluator, key = load_evaluator(), jax.random.key(config.seed)
+    evaluator = load_evaluator()
     reference = moments(embed(data.load().images, evaluator).features)
 
     def fid(variables: Any) -> float:
-        samples = jaxgan.sample(variables, key, num_samples=NUM_SAMPLES)
+        samples = jaxgan.sample(variables, jax.random.key(config.seed), num_samples=10_000)
         return frechet_distance(reference, moments(embed(samples, evaluator).features))
 
     @functools.cache
@@ -124,9 +123,9 @@ def race(config: SpeedrunConfig, scratch: Path) -> tuple[float, float, float | N
 
 def record(change: str, machine: str, fid: float, theirs: float, ours: float | None) -> list[str]:
     """A line of the table of records, as `HEADER` has it; without a ratio if it was not reached."""
-    found = [f"{fid:.2f}", f"{theirs:.1f}", "not reached", ""]
-    found[2:] = found[2:] if ours is None else [f"{ours:.1f}", f"{theirs / ours:.2f}"]
-    return [time.strftime("%Y-%m-%d"), commit(), change, machine, *found]
+    found = ["not reached", ""] if ours is None else [f"{ours:.1f}", f"{theirs / ours:.2f}"]
+    date = time.strftime("%Y-%m-%d")
+    return [date, commit(), change, machine, f"{fid:.2f}", f"{theirs:.1f}", *found]
 
 
 def main() -> None:

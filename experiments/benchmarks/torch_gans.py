@@ -29,9 +29,8 @@ L1_WEIGHT = 100.0
 # Adam's, of both players of all three systems.
 LEARNING_RATE, BETAS, EPSILON = 2e-4, (0.5, 0.999), 1e-6
 
-Batch = Mapping[str, Tensor]
-# Trains for a number of steps, and returns when the device has done them.
-Run = Callable[[int], None]
+Arrays, Batch = Mapping[str, np.ndarray], Mapping[str, Tensor]
+Step = Callable[[Batch], None]
 
 # --- Networks ---
 
@@ -138,7 +137,7 @@ def patch_discriminator(width: int, channels: int) -> nn.Sequential:
 
 
 def softplus_mean(logits: Tensor) -> Tensor:
-    """The mean of log(1 + exp(logits)) in float32: the loss of images that should be fake."""
+    """The cross-entropy, in float32, of logits of images that are to be judged as fake."""
     return functional.softplus(logits.float()).mean()
 
 
@@ -216,10 +215,7 @@ Game = MLPGAN | DCGAN | Pix2Pix
 
 
 def batches_in_memory(
-    arrays: Mapping[str, np.ndarray],
-    batch_size: int,
-    device: torch.device,
-    layout: torch.memory_format,
+    arrays: Arrays, batch_size: int, device: torch.device, layout: torch.memory_format
 ) -> Iterator[Batch]:
     """Batches of shuffled epochs, without end, from arrays that are kept on the device.
 
@@ -238,7 +234,6 @@ def batches_in_memory(
             yield {name: prepare(x[rows]) for name, x in tensors.items()}
 
 
-TUTORIAL = "tutorial"
 # Way of a best effort -> (memory format, whether torch.compile compiles both losses).
 WAYS = {
     "best": (torch.contiguous_format, False),
@@ -248,18 +243,12 @@ WAYS = {
 
 
 def make(
-    way: str,
-    game: Game,
-    arrays: Mapping[str, np.ndarray],
-    batch_size: int,
-    *,
-    gpu: bool = False,
-    precision: str = "float32",
-) -> Run:
-    """The training of a game, on the GPU or the CPU.
+    way: str, game: Game, arrays: Arrays, batch_size: int, *, gpu: bool, precision: str = "float32"
+) -> Callable[[int], None]:
+    """The training of a game: a function that does so many steps, and waits for the device.
 
     Args:
-        way: one of `WAYS`, or for an MLPGAN `TUTORIAL`.
+        way: one of `WAYS`, or for an MLPGAN "tutorial".
         game: what to train; its networks are moved to the device.
         arrays: by the names of a batch's: images uint8 NHWC, labels integers [N, k].
         batch_size: of every step.
@@ -273,7 +262,7 @@ def make(
     for network in (game.generator, game.discriminator):
         network.to(device, memory_format=layout).train()
     batches = batches_in_memory(arrays, batch_size, device, layout)
-    step = tutorial(game) if way == TUTORIAL else best_effort(game, precision, compiles=compiles)
+    step = tutorial(game) if way == "tutorial" else best_effort(game, precision, compiles=compiles)
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -284,7 +273,7 @@ def make(
     return run
 
 
-def tutorial(game: MLPGAN) -> Callable[[Batch], None]:
+def tutorial(game: MLPGAN) -> Step:
     """The step that most tutorials teach, without their DataLoader, which makes it slower.
 
     The generator moves first; the discriminator is then shown the same fakes, detached. Sigmoid and
@@ -322,9 +311,7 @@ def tutorial(game: MLPGAN) -> Callable[[Batch], None]:
     return step
 
 
-def best_effort(
-    game: Game, precision: str = "float32", *, compiles: bool = False
-) -> Callable[[Batch], None]:
+def best_effort(game: Game, precision: str = "float32", *, compiles: bool = False) -> Step:
     """A step of jaxgan's game with what PyTorch has to make it fast.
 
     Fused Adam, the generator outside the graph of the discriminator's turn, the discriminator
@@ -368,12 +355,12 @@ def main() -> None:
     np.random.seed(arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     game, arrays = MLPGAN(), {"images": data.load().images}
-    run = make(TUTORIAL, game, arrays, 128, gpu=torch.cuda.is_available())
+    run = make("tutorial", game, arrays, 128, gpu=torch.cuda.is_available())
     for epoch in range(1, arguments.epochs + 1):
         run(len(arrays["images"]) // 128)
-        weights = {name: x.cpu().numpy() for name, x in game.generator.state_dict().items()}
+        weights = game.generator.state_dict()
         with written_whole(arguments.out / f"epoch_{epoch:04d}.npz") as beside:
-            np.savez(beside, **weights)
+            np.savez(beside, **{name: x.cpu().numpy() for name, x in weights.items()})
         print(f"epoch {epoch}/{arguments.epochs}", file=sys.stderr)
 
 

@@ -218,7 +218,7 @@ def test_each_way_trains_both_players(way, precision):
     images = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), np.uint8)
     networks = game.generator, game.discriminator
     before = [network[0].weight.detach().clone() for network in networks]
-    run = torch_gans.make(way, game, {"images": images}, 32, precision=precision)
+    run = torch_gans.make(way, game, {"images": images}, 32, gpu=False, precision=precision)
     run(3)  # more than an epoch
     for network, weight in zip(networks, before, strict=True):
         assert 1e-4 < (network[0].weight - weight).abs().mean() < 1e-3
@@ -239,7 +239,7 @@ def test_networks_and_adam_are_those_of_the_scripts(case):
     for player, network in zip(ours, (theirs.discriminator, theirs.generator), strict=True):
         sizes = sorted(x.size for x in jax.tree.leaves(player.params))
         assert sizes == sorted(x.numel() for x in network.parameters())
-    torch_gans.make("best", theirs, plan.arrays, 4)(1)
+    torch_gans.make("best", theirs, plan.arrays, 4, gpu=False)(1)
 
 
 def test_the_data_reach_pytorchs_networks_as_they_reach_jaxgans():
