@@ -29,6 +29,8 @@ from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
 GRID_IMAGES = 64
+# The images that the playground shows.
+PLAYABLE = (28, 28, 1)
 # Gulrajani et al. 2017 (arXiv 1704.00028), section 4.
 WGAN_GP_LAMBDA = 10.0
 
@@ -213,7 +215,7 @@ class LatentGANConfig(RunConfig):
             "Images": f"python experiments/sample.py {where} --num 100 --out samples.png",
             "Scores": f"python experiments/evaluate.py {where}",
         }
-        if self.image_shape == (28, 28, 1):
+        if self.image_shape == PLAYABLE:
             commands["Play"] = f"python experiments/playground.py {where}"
         return commands
 
@@ -240,7 +242,7 @@ class LatentGANConfig(RunConfig):
         return side, side
 
     def check_playable(self, workdir: str | Path) -> None:
-        if self.image_shape != (28, 28, 1):
+        if self.image_shape != PLAYABLE:
             shape = "x".join(map(str, self.image_shape))
             raise ValueError(
                 f"the playground shows images of 28x28x1; {workdir} is a run on {shape}"
@@ -256,7 +258,7 @@ class LatentGANConfig(RunConfig):
             float32 [n, latent_size + k] -> float32 [n, H * W * C] in [-1, 1]. k is the number of
             all classes: each latent is followed by the one-hot vectors of its labels.
         """
-        raise NotImplementedError
+        raise ValueError(self._instead("cannot be played with", "Images"))
 
     def discriminator_chain(self, variables: PyTree) -> list[Layer]:
         """The trained discriminator as a chain of layers.
@@ -268,4 +270,4 @@ class LatentGANConfig(RunConfig):
             float32 [n, H, W, C] in [-1, 1] -> float32 [n, 1 + k]: the logit without labels, and
             what each class adds to the logit of an image with it.
         """
-        raise NotImplementedError
+        raise ValueError(self._instead("cannot be played with", "Images"))
