@@ -41,7 +41,7 @@ class Pix2PixConfig(RunConfig):
     """Of 'pairs': the name in the data set of what goes in."""
     output_feature: str | None = setting(None)
     """Of 'pairs': the name in the data set of what comes out; None: what the set is about."""
-    input_channels: int | None = setting(None)
+    input_channels: int = setting(None)
     """Channels of what goes in: 1 or 3; by default the task's, of 'pairs' 3."""
     dataset: str = setting("toon_faces")
     """'toon_faces' and 'mnist' are built in; any other name is one of TensorFlow Datasets."""
