@@ -7,6 +7,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from jaxgan import game, training
 from jaxgan.run.checkpoints import Checkpoints
 
 # Small networks, 60 steps an epoch in 12 calls.
@@ -21,6 +22,26 @@ def slow(*values):
 
 def flags(workdir, *more):
     return (*SMALL, "--workdir", workdir, *more)
+
+
+def first_state(config, seed=3):
+    """The state of a system that has learnt nothing."""
+    init = jax.jit(lambda key: game.init(config.gan(), key))
+    return training.on_host(init(jax.random.key(seed)))
+
+
+def save_run(config, workdir, state=None):
+    """A work dir that holds settings and a checkpoint and nothing else; gives the state saved.
+
+    Without a state, it is that of networks that have learnt nothing.
+    """
+    state = first_state(config) if state is None else state
+    workdir.mkdir(exist_ok=True)
+    config.save(workdir)
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints.save(state, config.to_json())
+    checkpoints.close()
+    return state
 
 
 def contents(directory):
