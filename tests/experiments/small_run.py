@@ -1,5 +1,8 @@
 """A quick run of experiments/mnist_gan.py, and what tests do with it."""
 
+import functools
+import subprocess
+import sys
 import time
 
 import jax
@@ -18,6 +21,24 @@ STEPS_PER_EPOCH = 60
 def slow(*values):
     """Values of a parametrised test that are for `pytest -m slow`."""
     return pytest.param(*values, marks=pytest.mark.slow)
+
+
+# Seconds that a new process takes to import JAX on a quiet machine.
+_IMPORT_SECONDS = 1.0
+
+
+@functools.cache
+def slowness():
+    """How many times slower than a quiet machine this one is with all else that it does; 2 at
+    least, since it may be given more to do at any time."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import jax"], check=True)
+    return max(2.0, (time.monotonic() - began) / _IMPORT_SECONDS)
+
+
+def patience(seconds):
+    """How long to wait for what takes less than these seconds on a quiet machine."""
+    return seconds * slowness()
 
 
 def flags(workdir, *more):
@@ -68,7 +89,7 @@ def saved_item(run, step, item):
 
 
 def wait_for(condition, process, seconds=120, pause=0.01):
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(seconds)
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -11,7 +11,16 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, contents, flags, slow, wait_for
+from small_run import (
+    SMALL,
+    STEPS_PER_EPOCH,
+    assert_same_run,
+    contents,
+    flags,
+    patience,
+    slow,
+    wait_for,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxgan
@@ -174,7 +183,7 @@ def test_several_seeds_that_are_stopped_and_killed_go_on_and_end_bit_for_bit_the
     process = start_script(*command, devices=2)
     wait_for(lambda: (workdir / "seed_1" / "metrics.csv").exists(), process)
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 128 + signal.SIGTERM, stderr
     checkpoints = [Checkpoints(workdir / f"seed_{seed}" / "checkpoints") for seed in range(2)]
     (step,) = checkpoints[0].steps()
@@ -264,7 +273,7 @@ def test_a_signal_saves_in_the_middle_of_an_epoch_and_leaves(
     process = start_script(*command, devices=2)
     wait_for(lambda: (workdir / "metrics.csv").exists(), process)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 128 + number, stderr
     assert f"Stopped by {number.name} after" in stdout and "goes on from here" in stdout
     (step,) = Checkpoints(workdir / "checkpoints").steps()
@@ -347,7 +356,7 @@ def test_two_processes_train_what_one_with_two_devices_trains(
         for i in range(2)
     ]
     for process in processes:
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=patience(300))
         assert process.returncode == 0, stdout + stderr
     if seeds == 1:
         assert_same_run(workdirs[0], undisturbed)
