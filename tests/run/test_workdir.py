@@ -293,7 +293,8 @@ def drawn(path):
     return {file.name: file.read_bytes() for file in (path / "samples").iterdir()}
 
 
-def test_the_grids_of_ten_thousand_epochs_are_bounded(tmp_path):
+def test_the_grids_of_ten_thousand_epochs_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda file: None)
     workdir = opened(tmp_path)
     assert draw_up_to(workdir, 10_000, last=10_000) <= MOST_GRIDS + 2
     workdir.draw_summary(system_of(tmp_path))
@@ -311,7 +312,9 @@ def test_the_grids_of_ten_thousand_epochs_are_bounded(tmp_path):
 
 
 @pytest.mark.parametrize("epochs", [199, 200, 201, 203, 400, 401, 410])
-def test_a_run_stopped_anywhere_has_the_grids_of_one_that_was_not(tmp_path, epochs):
+def test_a_run_stopped_anywhere_has_the_grids_of_one_that_was_not(tmp_path, monkeypatch, epochs):
+    # Hundreds of grids, of which only the names are compared.
+    monkeypatch.setattr(os, "fsync", lambda file: None)
     straight = opened(tmp_path / "straight")
     draw_up_to(straight, epochs, last=epochs)
     straight.close()
