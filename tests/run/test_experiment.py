@@ -22,7 +22,7 @@ from jaxgan.run.settings import setting
 from jaxgan.run.system import System
 from jaxgan.training.stages import Stage
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (24, 2, 2, 1), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(128, 256, (24, 2, 2, 1), dtype=np.uint8)
 STEPS_PER_EPOCH = 3
 
 
@@ -109,9 +109,9 @@ def test_it_is_measured_by_its_own_metrics_of_each_stage(straight):
 def test_what_it_learns_goes_on_from_stage_to_stage(straight):
     mean = jaxgan.load_params(straight)["params"]["mean"]
     expected = (IMAGES / 127.5 - 1).mean(axis=0)
-    np.testing.assert_allclose(mean, expected, atol=0.35)
+    np.testing.assert_allclose(mean, expected, atol=0.2)
     spread = jaxgan.load_params(straight, player="discriminator")["params"]["spread"]
-    assert spread > 0.1
+    assert spread > 0.02
 
 
 def test_it_is_plotted_and_reported(straight):
@@ -131,6 +131,8 @@ def test_the_progress_bar_shows_its_first_metrics(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert "distance " in err and "spread " in err and "epoch 4/4" in err
     assert "Done: 4 epochs; 96 images" in out
+    # It draws no images, so there are none to look at.
+    assert f"Pictures:  {tmp_path / 'run' / 'losses.png'}\n" in out
 
 
 def test_its_run_is_read_again_and_makes_no_images(straight):
