@@ -385,9 +385,11 @@ class Experiment:
                 f"{self._runs[-1].config.workdir}; of the first:"
             )
         commands = self._config.commands(workdir)
+        pictures = [f"{first.samples}{os.sep} (grids)", first.training_gif, first.losses_png]
+        if all(stage.picture is None for stage in self._stages):
+            pictures = [first.losses_png]
         left = {
-            "Pictures": f"{first.samples}{os.sep} (grids), {first.training_gif}, "
-            f"{first.losses_png}",
+            "Pictures": ", ".join(map(str, pictures)),
             "Report": str(first.path / report.FILE_NAME),
             "Play": commands.pop("Play", None),
             "Curves": f"tensorboard --logdir {shlex.quote(self._config.workdir)}   "

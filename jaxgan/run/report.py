@@ -97,10 +97,7 @@ def _curves(workdir: Path) -> list[str]:
     picture = workdir / "losses.png"
     if not picture.is_file():
         return ["<h2>Curves</h2>", '<p class="quiet">Nothing has been measured yet.</p>']
-    caption = (
-        "Both losses, and D(x) and D(G(z)): at equilibrium the discriminator cannot tell real "
-        "from generated, and says 1/2 to both."
-    )
+    caption = "What was measured over the epochs; metrics.csv has the numbers."
     return ["<h2>Curves</h2>", _figure(picture, caption)]
 
 
