@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import flax.struct
@@ -13,13 +12,11 @@ import optax
 PyTree = Any
 Metrics = dict[str, jax.Array]
 Decay = float | Callable[[jax.Array], jax.Array]
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 # The run's key is folded with one of these for each use of randomness.
 INIT, ORDER, NOISE, DRAWING, EVALUATION, ROWS = range(6)
 
 
-@flax.struct.dataclass
-class Player:
+class Player(flax.struct.PyTreeNode):
     """A network that learns: trainable params, other Flax collections, its optimiser's state."""
 
     params: PyTree
@@ -27,8 +24,7 @@ class Player:
     optimizer_state: PyTree
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Everything a run is between two steps. A step makes a new state.
 
     Attributes:
@@ -60,9 +56,9 @@ class Outcome(NamedTuple):
     logged; the new collections of each player that the loss called in training, whichever player
     moves; new values of some of the state's numbers."""
 
-    metrics: Mapping[str, jax.Array] = NOTHING
-    collections: Mapping[str, PyTree] = NOTHING
-    numbers: Mapping[str, jax.Array] = NOTHING
+    metrics: Mapping[str, jax.Array] = {}
+    collections: Mapping[str, PyTree] = {}
+    numbers: Mapping[str, jax.Array] = {}
 
 
 Loss = Callable[[TrainState, PyTree, PyTree, str | None], tuple[jax.Array, Outcome]]
