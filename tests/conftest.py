@@ -11,6 +11,9 @@ from pathlib import Path
 
 import jax
 import pytest
+from small_run import wait_for
+
+from jaxgan.run.checkpoints import Checkpoints
 
 REPOSITORY = Path(__file__).parent.parent
 # As pyproject.toml has it for this process, for those that it starts: by whole names only.
@@ -119,3 +122,24 @@ def no_file_above():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limit
+
+
+@pytest.fixture
+def killed_and_gone_on_with(start_script, run_script, tmp_path):
+    """(script, *arguments) -> the work dir of a run on two devices that was killed after a save,
+    and then ended by the same command."""
+
+    def run(script, *arguments):
+        workdir = tmp_path / "killed"
+        command = (script, *arguments, "--workdir", workdir)
+        process = start_script(*command, devices=2)
+        wait_for(lambda: Checkpoints(workdir / "checkpoints").steps(), process)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
+        done = run_script(*command, devices=2)
+        assert done.returncode == 0, done.stderr
+        assert "going on after" in done.stdout
+        return workdir
+
+    return run

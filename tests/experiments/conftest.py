@@ -1,9 +1,5 @@
-import signal
-
 import pytest
-from small_run import SMALL, wait_for
-
-from jaxgan.run.checkpoints import Checkpoints
+from small_run import SMALL
 
 
 @pytest.fixture(scope="session")
@@ -34,24 +30,3 @@ def undisturbed(run_once):
     """The work dir of three epochs of `small_run`'s networks that nothing disturbed."""
     workdir, _ = run_once("straight", "mnist_gan.py", *SMALL, "--epochs", 3)
     return workdir
-
-
-@pytest.fixture
-def killed_and_gone_on_with(start_script, run_script, tmp_path):
-    """(script, *arguments) -> the work dir of a run on two devices that was killed after a save,
-    and then ended by the same command."""
-
-    def run(script, *arguments):
-        workdir = tmp_path / "killed"
-        command = (script, *arguments, "--workdir", workdir)
-        process = start_script(*command, devices=2)
-        wait_for(lambda: Checkpoints(workdir / "checkpoints").steps(), process)
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
-        done = run_script(*command, devices=2)
-        assert done.returncode == 0, done.stderr
-        assert "going on after" in done.stdout
-        return workdir
-
-    return run
