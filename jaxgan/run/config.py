@@ -86,6 +86,8 @@ class RunConfig:
     """The script that trains the run, as it was called; None in a notebook."""
 
     presets: ClassVar[frozenset[str]] = frozenset()
+    # What the report says below the curves.
+    about_curves: ClassVar[str] = "What was measured, over the epochs."
     # What `config.json` called the system before it had its name.
     former_names: ClassVar[tuple[str, ...]] = ()
 

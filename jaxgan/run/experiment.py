@@ -227,8 +227,8 @@ class Experiment:
             seek = "" if self._config.debug_nans else "; --debug-nans finds the operation"
             raise RunFailed(
                 f"{error}: training stopped before it was saved (newest checkpoint: {kept}). Start "
-                "anew with lower learning rates, a larger --r1 or --precision float32, in another "
-                f"--workdir{seek}"
+                "anew with lower learning rates, a larger gradient penalty or in float32, in "
+                f"another --workdir{seek}"
             ) from error
 
     def _check_same_settings(self) -> None:
@@ -285,12 +285,13 @@ class Experiment:
     def _words(self, row: Mapping[str, float]) -> str:
         if self._stage.progress is not None:
             return self._stage.progress.format_map(row)
-        return " ".join(f"{name} {value:.2f}" for name, value in list(row.items())[:MOST_SHOWN])
+        measured = [(name, value) for name, value in row.items() if not math.isnan(value)]
+        return " ".join(f"{name} {value:.2f}" for name, value in measured[:MOST_SHOWN])
 
     def _log_rows(self, run: _Run, step: int, metrics: dict[str, np.ndarray]) -> None:
         length = self._cut.steps_per_piece
         pieces = {name: values.reshape(-1, length) for name, values in metrics.items()}
-        count = len(next(iter(pieces.values())))
+        count = len(next(iter(pieces.values()), ()))
         for i in range(count):
             at = step - (count - 1 - i) * length
             row = {name: _mean(values[i]) for name, values in pieces.items()}
@@ -385,11 +386,10 @@ class Experiment:
                 f"{self._runs[-1].config.workdir}; of the first:"
             )
         commands = self._config.commands(workdir)
-        pictures = [f"{first.samples}{os.sep} (grids)", first.training_gif, first.losses_png]
-        if all(stage.picture is None for stage in self._stages):
-            pictures = [first.losses_png]
+        pictures = [f"{first.samples}{os.sep} (grids)"] if first.grids() else []
+        pictures += [str(each) for each in (first.training_gif, first.losses_png) if each.exists()]
         left = {
-            "Pictures": ", ".join(map(str, pictures)),
+            "Pictures": ", ".join(pictures),
             "Report": str(first.path / report.FILE_NAME),
             "Play": commands.pop("Play", None),
             "Curves": f"tensorboard --logdir {shlex.quote(self._config.workdir)}   "

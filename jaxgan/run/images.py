@@ -88,6 +88,25 @@ def captioned(canvas: np.ndarray, caption: str) -> np.ndarray:
     return np.concatenate([words, canvas])
 
 
+def of_one_shape(canvases: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Pictures enlarged to the largest height, width and number of channels among them.
+
+    Args:
+        canvases: uint8 [height, width, 1 or 3] each, at least one.
+
+    Returns:
+        uint8, all of one shape; a pixel is repeated, and grey becomes grey in colour.
+    """
+    height, width, channels = np.max([canvas.shape for canvas in canvases], axis=0)
+    enlarged = []
+    for canvas in canvases:
+        rows = np.arange(height) * len(canvas) // height
+        columns = np.arange(width) * canvas.shape[1] // width
+        grown = canvas[rows][:, columns]
+        enlarged.append(np.broadcast_to(grown, (height, width, channels)))
+    return enlarged
+
+
 def write_gif(
     path: Path, canvases: Sequence[np.ndarray], *, milliseconds: int = 200, last: int = 2000
 ) -> None:

@@ -72,7 +72,7 @@ def write(workdir: Path, config: RunConfig) -> Path:
         f"<h1>{html.escape(workdir.name or str(workdir))}</h1>",
         f'<p class="quiet">A run of {_text(name)}, {_text(config.epochs)} epochs, '
         f"seed {_text(config.seed)}.</p>",
-        *_curves(workdir),
+        *_curves(workdir, config),
         *_samples(workdir),
         "<h2>Scores</h2>",
         *(_scores(workdir) + _pairs(workdir) or _to_be_judged(workdir, config)),
@@ -93,12 +93,11 @@ def write(workdir: Path, config: RunConfig) -> Path:
     return path
 
 
-def _curves(workdir: Path) -> list[str]:
+def _curves(workdir: Path, config: RunConfig) -> list[str]:
     picture = workdir / "losses.png"
     if not picture.is_file():
         return ["<h2>Curves</h2>", '<p class="quiet">Nothing has been measured yet.</p>']
-    caption = "What was measured over the epochs; metrics.csv has the numbers."
-    return ["<h2>Curves</h2>", _figure(picture, caption)]
+    return ["<h2>Curves</h2>", _figure(picture, config.about_curves)]
 
 
 def _samples(workdir: Path) -> list[str]:

@@ -41,6 +41,10 @@ JUDGEMENT = Panel(
     level_label="equilibrium",
     limits=(0, 1),
 )
+ABOUT_THE_GAME = (
+    "Both losses, and D(x) and D(G(z)): at equilibrium the discriminator cannot tell real "
+    "from generated, and says 1/2 to both."
+)
 GAME_PROGRESS = (
     "loss G {generator_loss:.2f} D {discriminator_loss:.2f} D(x) {d_real:.2f} D(G(z)) {d_fake:.2f}"
 )

@@ -184,8 +184,11 @@ class Workdir:
                 grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)
             ]
         if grids:
+            # The images of a later stage may be larger.
+            canvases = images.of_one_shape([images.read_png(grid) for _, grid in grids])
             frames = [
-                images.captioned(images.read_png(grid), f"epoch {epoch}") for epoch, grid in grids
+                images.captioned(canvas, f"epoch {epoch}")
+                for canvas, (epoch, _) in zip(canvases, grids, strict=True)
             ]
             images.write_gif(self.training_gif, frames)
         report.write(self.path, system.config)

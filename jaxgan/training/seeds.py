@@ -71,15 +71,16 @@ def train_each(train: Train, *, in_turn: bool) -> Train:
             own, order = seed
             return train(own.replace(step=state.step), data, order)
 
-        def without_step(seed: tuple[TrainState, jax.Array]) -> tuple[TrainState, Metrics]:
+        def without_step(
+            seed: tuple[TrainState, jax.Array],
+        ) -> tuple[TrainState, jax.Array, Metrics]:
             after, metrics = train_one(seed)
-            return after.replace(step=None), metrics
+            return after.replace(step=None), after.step, metrics
 
         seeds = state.replace(step=None), order
-        after, metrics = (
+        after, steps, metrics = (
             jax.lax.map(without_step, seeds) if in_turn else jax.vmap(without_step)(seeds)
         )
-        steps = len(jax.tree.leaves(metrics)[0][0])
-        return after.replace(step=state.step + steps), metrics
+        return after.replace(step=steps[0]), metrics
 
     return trained

@@ -126,6 +126,13 @@ def test_gif_refuses_frames_of_two_shapes(tmp_path):
         )
 
 
+def test_pictures_are_enlarged_to_one_shape():
+    small, large = RNG.integers(0, 256, (2, 3, 1), np.uint8), np.zeros((4, 6, 3), np.uint8)
+    grown, same = images.of_one_shape([small, large])
+    np.testing.assert_array_equal(grown, small.repeat(2, 0).repeat(2, 1).repeat(3, 2))
+    assert same.shape == grown.shape and not same.any()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_caption_stands_above_the_picture(channels):
     canvas = RNG.integers(0, 256, (9, 120, channels), np.uint8)

@@ -22,7 +22,7 @@ from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, rate, setting, share, weight
-from jaxgan.run.system import GAME_PROGRESS, JUDGEMENT, LOSSES, System
+from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, System
 from jaxgan.systems.latent import drawing
 from jaxgan.systems.latent.losses import latent_gan
 from jaxgan.training.stages import Picture, Stage
@@ -93,6 +93,7 @@ class LatentGANConfig(RunConfig):
     """What matrix products are computed in. Parameters and optimiser stay float32."""
 
     presets = frozenset({"recipe"})
+    about_curves = ABOUT_THE_GAME
     # What the settings of these names are, by the recipe, where they are not given.
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 

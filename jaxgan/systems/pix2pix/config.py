@@ -16,7 +16,7 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, rate, setting, share, weight
-from jaxgan.run.system import GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
+from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.pix2pix import networks
 from jaxgan.systems.pix2pix.losses import paired_gan
 from jaxgan.systems.pix2pix.tasks import TASKS
@@ -73,6 +73,8 @@ class Pix2PixConfig(RunConfig):
     """Channels of the largest maps of both networks."""
     precision: Precision = setting("float32")
     """What matrix products are computed in. Parameters and optimiser stay float32."""
+
+    about_curves = ABOUT_THE_GAME
 
     def __post_init__(self):
         if self.task != PAIRS and self.task not in TASKS:
