@@ -33,20 +33,20 @@ def small_images(count=BATCH * STEPS):
 
 
 def train(
-    gan, *, num_devices=1, seed=0, last_step=STEPS, state=None, data=None, pieces=1, cut=None
+    gan, *, num_devices=1, seed=0, last_step=STEPS, state=None, data=None, pieces=1, schedule=None
 ):
     """The state on the host after training up to a step, and the metrics of all steps."""
     if state is None:
         state = training.on_host(game.init(gan, jax.random.key(seed)))
     if data is None:
         data = {"images": small_images(BATCH * STEPS * examples.batches_per_step(gan))}
-    cut = cut or training.Schedule(STEPS, STEPS // pieces, STEPS // pieces)
+    schedule = schedule or training.Schedule(STEPS, STEPS // pieces, STEPS // pieces)
     rows = []
     for replicated, metrics in training.train(
         gan,
         state,
         data,
-        cut,
+        schedule,
         devices=jax.devices()[:num_devices],
         batch_size=BATCH,
         last_step=last_step,

@@ -78,7 +78,7 @@ def work_jaxgan(report: Report, job: Job) -> None:
         for _ in range(count):
             next(calls)
 
-    run_in_turns(report, run, plan.cut().steps_per_call * job.batch_size, job.seconds)
+    run_in_turns(report, run, plan.schedule().steps_per_call * job.batch_size, job.seconds)
 
 
 def work_torch(report: Report, job: Job) -> None:

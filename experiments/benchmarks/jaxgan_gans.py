@@ -70,7 +70,7 @@ class Plan(NamedTuple):
     batch_size: int
     sizes: tuple = ()
 
-    def cut(self) -> training.Schedule:
+    def schedule(self) -> training.Schedule:
         """How an epoch is cut into compiled calls on this platform."""
         sizes = len(self.arrays["images"]), self.batch_size
         return training.schedule(*sizes, self.gan, jax.devices()[0].platform)
@@ -95,24 +95,24 @@ def plan_of(config: RunConfig, images: int, *, sgd: bool = False) -> Plan:
 
 def train(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
     """`training.train` on one device: a compiled call at a time, its metrics fetched, checked."""
-    state, cut = training.on_host(plan.first_state()), plan.cut()
+    state, schedule = training.on_host(plan.first_state()), plan.schedule()
     settings = dict(devices=jax.devices()[:1], batch_size=plan.batch_size)
-    settings |= dict(last_step=cut.steps_per_epoch * EPOCHS)
-    return training.train(plan.gan, state, plan.arrays, cut, **settings)
+    settings |= dict(last_step=schedule.steps_per_epoch * EPOCHS)
+    return training.train(plan.gan, state, plan.arrays, schedule, **settings)
 
 
 def train_plainly(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
     """The same training and numbers by `jax.jit` alone, without `training`'s parallel layer."""
     gan, arrays, size, _ = plan
-    cut = plan.cut()
+    schedule = plan.schedule()
     police, _ = gan.turns
 
     @jax.jit
     def order_of(state: TrainState) -> jax.Array:
-        epoch = state.step // cut.steps_per_epoch
+        epoch = state.step // schedule.steps_per_epoch
         key = reduce(jax.random.fold_in, (game.ORDER, epoch), state.key)
         rows = jax.random.permutation(key, len(arrays["images"]))
-        taken = cut.steps_per_epoch * police.times * size
+        taken = schedule.steps_per_epoch * police.times * size
         return rows[:taken].reshape(-1, police.times, size)
 
     def step(data: Any, state: TrainState, rows: jax.Array) -> tuple[TrainState, Any]:
@@ -131,13 +131,13 @@ def train_plainly(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
 
     @partial(jax.jit, donate_argnums=0)
     def call(state: TrainState, data: Any, order: jax.Array) -> tuple[TrainState, Any]:
-        first = state.step % cut.steps_per_epoch
-        rows = jax.lax.dynamic_slice_in_dim(order, first, cut.steps_per_call)
+        first = state.step % schedule.steps_per_epoch
+        rows = jax.lax.dynamic_slice_in_dim(order, first, schedule.steps_per_call)
         return jax.lax.scan(partial(step, data), state, rows)
 
     state, data = plan.first_state(), jax.device_put(arrays, jax.devices()[0])
     for number in itertools.count():
-        if number % (cut.steps_per_epoch // cut.steps_per_call) == 0:
+        if number % (schedule.steps_per_epoch // schedule.steps_per_call) == 0:
             order = order_of(state)
         state, metrics = jax.block_until_ready(call(state, data, order))
         yield state, metrics
@@ -173,16 +173,16 @@ def run_script(report: Report, config: MLPGANConfig, workdir: str) -> None:
     """All that mnist_gan.py does, in a new work dir; a turn is an epoch, and reports images/s."""
     original = experiment.train
 
-    def train_in_turns(gan: GAN, state: TrainState, arrays: Any, cut: Any, **settings: Any):
-        calls = original(gan, state, arrays, cut, **settings)
+    def train_in_turns(gan: GAN, state: TrainState, arrays: Any, schedule: Any, **settings: Any):
+        calls = original(gan, state, arrays, schedule, **settings)
         report(None)
         yield next(calls)
         report(None)
         while True:
             started = time.perf_counter()
             # The script asks for more calls when it has done its own work after the last one.
-            yield from itertools.islice(calls, cut.steps_per_epoch // cut.steps_per_call)
-            report(cut.steps_per_epoch * config.batch_size / (time.perf_counter() - started))
+            yield from itertools.islice(calls, schedule.steps_per_epoch // schedule.steps_per_call)
+            report(schedule.steps_per_epoch * config.batch_size / (time.perf_counter() - started))
 
     experiment.train = train_in_turns
     experiment.Experiment(

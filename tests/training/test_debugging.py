@@ -78,8 +78,8 @@ def test_debug_nans_names_the_operation_and_its_line():
 def test_no_operation_is_found_where_all_went_well():
     gan = small_gan(r1=0.1)
     state = training.on_host(game.init(gan, jax.random.key(0)))
-    cut = training.Schedule(STEPS, 2, 2)
+    schedule = training.Schedule(STEPS, 2, 2)
     found = debugging.find_operation(
-        gan, state, {"images": small_images()}, batch_size=BATCH, cut=cut
+        gan, state, {"images": small_images()}, batch_size=BATCH, schedule=schedule
     )
     assert found is None

@@ -195,10 +195,15 @@ def test_noise_may_pick_rows_of_the_data_set():
 def test_an_epoch_of_a_later_stage_has_the_order_of_its_own_number():
     gan, count = recording_gan(), BATCH * STEPS
     state = training.on_host(game.init(gan, jax.random.key(0))).replace(step=np.int32(7))
-    cut = training.Schedule(STEPS, STEPS, STEPS, first_step=7, first_epoch=3)
+    schedule = training.Schedule(STEPS, STEPS, STEPS, first_step=7, first_epoch=3)
     last_step = 7 + 2 * STEPS
     _, metrics = train(
-        gan, num_devices=2, state=state, data=numbered_data(count), cut=cut, last_step=last_step
+        gan,
+        num_devices=2,
+        state=state,
+        data=numbered_data(count),
+        schedule=schedule,
+        last_step=last_step,
     )
     for i, epoch in enumerate((3, 4)):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), game.ORDER), epoch)
@@ -208,10 +213,10 @@ def test_an_epoch_of_a_later_stage_has_the_order_of_its_own_number():
 
 
 def test_epochs_of_a_schedule():
-    cut = training.schedule(60, 6, recording_gan(), "cpu", first_step=7, first_epoch=3)
-    assert cut == (10, 1, 1, 7, 3)
-    assert [cut.epochs(step) for step in (7, 12, 17)] == [3, 3.5, 4]
-    assert [step for step in range(7, 30) if cut.is_at_end_of_epoch(step)] == [7, 17, 27]
+    schedule = training.schedule(60, 6, recording_gan(), "cpu", first_step=7, first_epoch=3)
+    assert schedule == (10, 1, 1, 7, 3)
+    assert [schedule.epochs(step) for step in (7, 12, 17)] == [3, 3.5, 4]
+    assert [step for step in range(7, 30) if schedule.is_at_end_of_epoch(step)] == [7, 17, 27]
     assert training.schedule(60, 6, recording_gan(), "cpu")[3:] == (0, 0)
 
 

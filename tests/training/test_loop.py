@@ -164,9 +164,9 @@ def test_stopping_and_going_on_gives_the_same_bits(num_devices):
 def test_the_length_of_a_call_changes_no_number():
     gan = small_gan()
     whole, metrics = train(gan, last_step=2 * STEPS, pieces=1)
-    cut, metrics_of_cut = train(gan, last_step=2 * STEPS, pieces=10)
-    chex.assert_trees_all_close(parameters(whole), parameters(cut), rtol=1e-4, atol=1e-6)
-    chex.assert_trees_all_close(metrics, metrics_of_cut, rtol=1e-4, atol=1e-5)
+    schedule, metrics_in_pieces = train(gan, last_step=2 * STEPS, pieces=10)
+    chex.assert_trees_all_close(parameters(whole), parameters(schedule), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(metrics, metrics_in_pieces, rtol=1e-4, atol=1e-5)
 
 
 def seldom_gan():

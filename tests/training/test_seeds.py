@@ -50,7 +50,7 @@ def compile_small(devices, **options):
         devices,
         num_images=BATCH * STEPS,
         batch_size=BATCH,
-        cut=training.Schedule(STEPS, STEPS, STEPS),
+        schedule=training.Schedule(STEPS, STEPS, STEPS),
         **options,
     )
 

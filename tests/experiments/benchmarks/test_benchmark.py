@@ -46,7 +46,7 @@ def test_plain_jit_trains_what_training_trains():
         recipe="textbook", batch_size=8, generator_widths=(16,), discriminator_widths=(16,)
     )
     plan = jaxgan_gans.plan_of(config, 100)
-    assert plan.cut().steps_per_epoch == 12
+    assert plan.schedule().steps_per_epoch == 12
     ours, plain = jaxgan_gans.train(plan), jaxgan_gans.train_plainly(plan)
     first = jax.tree.map(np.asarray, plan.first_state().generator.params)
     for _ in range(14):  # into the second epoch
