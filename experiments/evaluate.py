@@ -3,6 +3,7 @@
 python experiments/evaluate.py --workdir runs/mnist_gan
 """
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -47,7 +48,7 @@ class EvaluateConfig:
 
 
 def main() -> None:
-    with flags.user_errors():
+    with flags.user_errors(), contextlib.ExitStack() as stack:
         config = flags.parse(EvaluateConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
         settings = run.config
@@ -56,7 +57,10 @@ def main() -> None:
         except ValueError as error:
             raise ValueError(f"{config.workdir} cannot be judged: {error}") from None
         params, step = run.params, run.steps[-1]
-        progress = tqdm(total=len(PARTS), desc=PARTS[0], bar_format=BAR, disable=None)
+        # Closed before an error is printed, which is to have a line of its own.
+        progress = stack.enter_context(
+            tqdm(total=len(PARTS), desc=PARTS[0], bar_format=BAR, disable=None)
+        )
 
         def begin(part: str) -> None:
             progress.set_description_str(part)

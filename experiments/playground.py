@@ -2,9 +2,9 @@
 
 python experiments/playground.py --workdir runs/mnist_gan
 
-It needs neither a server nor a network, and can be sent to others. It plays with runs of mnist_gan
-and dcgan on images of 28x28x1; where a run is conditional, one asks for classes. Without
---workdir, it is the trained pair that ships with the package, whose story was not kept.
+It needs neither a server nor a network, and can be sent to others. It plays with runs of
+mnist_gan.py and dcgan.py on images of 28x28x1; where a run is conditional, one asks for classes.
+Without --workdir, it is the trained pair that ships with the package, whose story was not kept.
 """
 
 import dataclasses

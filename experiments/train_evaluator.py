@@ -8,7 +8,6 @@ python experiments/train_evaluator.py --dataset toon_faces --epochs 20 --batch-s
 import dataclasses
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +17,10 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from jaxgan import data, weights
+import jaxgan
+from jaxgan import data, training, weights
 from jaxgan.data import Dataset
+from jaxgan.game import GAN, Outcome, TrainState, Turn
 from jaxgan.metrics import evaluator
 from jaxgan.run import flags
 
@@ -104,60 +105,62 @@ def distort_faces(key: jax.Array, images: jax.Array) -> jax.Array:
 DISTORTIONS: dict[str, Callable] = {"mnist": distort_digits, "toon_faces": distort_faces}
 
 
-def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
-    """Trains on a data set as `data.load` has it; gives the averaged variables."""
+def classifier_game(config: EvaluatorConfig, num_steps: int) -> GAN:
+    """A game of a single player, the classifier."""
     model = evaluator.evaluator(config.dataset)
     distort = DISTORTIONS[config.dataset]
-    steps_per_epoch = len(dataset.images) // config.batch_size
-    steps = config.epochs * steps_per_epoch
-    optimizer = optax.adamw(
-        optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, steps // 10, steps),
-        weight_decay=1e-2,
+    learning_rate = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, num_steps // 10, num_steps
     )
-    init_key, key = jax.random.split(jax.random.key(config.seed))
-    variables = model.init(init_key, jnp.zeros((1, *model.image_shape)))
-    images = jnp.asarray(dataset.images)
-    codes = jnp.asarray(dataset.codes(tuple(evaluator.ATTRIBUTES[config.dataset])))
 
-    def loss(params, batch_stats, x, codes):
+    def loss(
+        state: TrainState, batch: dict[str, jax.Array], noise: jax.Array, axis_name: str | None
+    ) -> tuple[jax.Array, Outcome]:
+        """Cross-entropy with smoothed labels, the mean over the attributes."""
+        images = distort(noise[0], batch["pixels"].astype(jnp.float32) / 255)
         (_, logits), changed = model.apply(
-            {"params": params, "batch_stats": batch_stats}, x, train=True, mutable=["batch_stats"]
+            state.variables("classifier"), images, train=True, mutable=["batch_stats"]
         )
         losses = [
             optax.softmax_cross_entropy(
-                each, optax.smooth_labels(jax.nn.one_hot(of_each, each.shape[-1]), 0.05)
+                each, optax.smooth_labels(jax.nn.one_hot(codes, each.shape[-1]), 0.05)
             ).mean()
-            for each, of_each in zip(logits, codes.T, strict=True)
+            for each, codes in zip(logits, batch["codes"].T, strict=True)
         ]
-        return sum(losses) / len(losses), changed["batch_stats"]
+        value = sum(losses) / len(losses)
+        return value, Outcome({"loss": value}, {"classifier": changed})
 
-    # A jit a step, no scan: on CPUs XLA's convolutions are several times slower inside a loop.
-    @partial(jax.jit, donate_argnums=0)
-    def step(state, rows, key):
-        variables, averaged, optimizer_state = state
-        x = distort(key, images[rows].astype(jnp.float32) / 255)
-        (value, batch_stats), gradients = jax.value_and_grad(loss, has_aux=True)(
-            variables["params"], variables["batch_stats"], x, codes[rows]
-        )
-        updates, optimizer_state = optimizer.update(gradients, optimizer_state, variables["params"])
-        params = optax.apply_updates(variables["params"], updates)
-        variables = {"params": params, "batch_stats": batch_stats}
-        averaged = optax.incremental_update(variables, averaged, 1 - EMA_DECAY)
-        return (variables, averaged, optimizer_state), value
+    return GAN(
+        init=lambda key: {"classifier": model.init(key, jnp.zeros((1, *model.image_shape)))},
+        optimizers={"classifier": optax.adamw(learning_rate, weight_decay=1e-2)},
+        turns=(Turn("classifier", loss, lambda key, data: key),),
+        averages={"classifier": lambda step: jnp.float32(EMA_DECAY)},
+    )
 
-    state = (variables, jax.tree.map(jnp.copy, variables), optimizer.init(variables["params"]))
+
+def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
+    """Trains on a data set as `data.load` has it; gives the averaged variables."""
+    steps_per_epoch = len(dataset.images) // config.batch_size
+    steps = config.epochs * steps_per_epoch
+    game = classifier_game(config, steps)
+    codes = dataset.codes(tuple(evaluator.ATTRIBUTES[config.dataset]))
+    state = training.on_host(jaxgan.init(game, jax.random.key(config.seed)))
+    calls = training.train(
+        game,
+        state,
+        {"pixels": dataset.images, "codes": codes},
+        # A call a step: on CPUs XLA's convolutions are several times slower inside a loop.
+        training.Schedule(steps_per_epoch, 1, 1),
+        # The distortion of a batch is drawn with the key of its first example, whole.
+        devices=jax.devices()[:1],
+        batch_size=config.batch_size,
+        last_step=steps,
+    )
     with tqdm(total=steps, unit="step") as bar:
-        for epoch_key in jax.random.split(key, config.epochs):
-            order_key, distortion_key = jax.random.split(epoch_key)
-            order = jax.random.permutation(order_key, len(images))
-            rows = order[: steps_per_epoch * config.batch_size].reshape(-1, config.batch_size)
-            for batch, step_key in zip(
-                rows, jax.random.split(distortion_key, steps_per_epoch), strict=True
-            ):
-                state, value = step(state, batch, step_key)
-                bar.update()
-            bar.set_postfix(loss=f"{value:.4f}")
-    return state[1]
+        for state, metrics in calls:  # noqa: B007
+            bar.set_postfix(loss=f"{metrics['loss'][-1]:.4f}", refresh=False)
+            bar.update()
+    return training.unreplicate(state).averages["classifier"]
 
 
 def accuracy(variables: dict, dataset: Dataset) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writing a file whole or not at all."""
 
 import contextlib
 import os
@@ -10,11 +10,15 @@ PARTIAL = ".partial"
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Has an OSError of the block say which file it is about: one of a write does not by itself."""
+    """Adds the name of a file to an OSError of the block, since the error of a write has none.
+
+    Args:
+        path: the file that the block writes.
+    """
     try:
         yield
     except OSError as error:
-        # One without a number is shown as its message alone, or, with a file, not at all.
+        # Python shows an OSError that has a file but no number as "[Errno None] None".
         if error.errno is not None:
             error.filename = os.fspath(path)
         raise
@@ -22,16 +26,20 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; renames it to `path` if the block ends well.
+    """Gives the block a temporary file to write, and renames it to `path` at the block's end.
 
-    The temporary has the same ending as `path`, for writers that go by it, and `PARTIAL` in its
-    name, so that one left by a killed process is known for what it is.
+    The temporary file is in the directory of `path`, and is removed if the block raises. It has the
+    suffix of `path`, because some writers choose a format by the suffix, and `PARTIAL` in its name,
+    by which `remove_partial` finds it after the process was killed.
 
     Args:
-        path: the file to be; replaced if it is there.
+        path: the file to write. An old file of this name is replaced.
+
+    Yields:
+        The path of the temporary file.
 
     Raises:
-        OSError: it cannot be written; whatever was at `path` is as it was.
+        OSError: the file cannot be written. An old file at `path` is unchanged.
     """
     beside = path.with_name(f".{path.stem}{PARTIAL}{path.suffix}")
     try:
@@ -41,12 +49,13 @@ def written_whole(path: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             os.replace(beside, path)
     finally:
-        # On a disk that takes nothing any more, removing fails too; why writing did says more.
+        # After a rename there is nothing to remove. On a full or broken disk removing may fail too,
+        # and the error of the write says more than that.
         with contextlib.suppress(OSError):
             beside.unlink()
 
 
 def remove_partial(directory: Path) -> None:
-    """Removes what writers killed half-way left anywhere below a directory."""
+    """Removes, anywhere below a directory, the temporary files that killed processes have left."""
     for leftover in directory.rglob(f".*{PARTIAL}*"):
         leftover.unlink(missing_ok=True)

@@ -90,7 +90,7 @@ class Turn:
     batch: Literal["next", "last", "drawn"] = "next"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GAN:
     """All that the core knows of a system.
 
@@ -174,11 +174,11 @@ def end_step(gan: GAN, state: TrainState) -> TrainState:
     """What follows the turns of a step: the moving averages, and `state.step` goes up by one."""
     averages = {}
     for name, average in state.averages.items():
-        decay = gan.averages[name]
-        if callable(decay):
-            decay = decay(state.step)
+        given = gan.averages[name]
+        if callable(given):
+            decay = given(state.step)
         else:  # It forgets the untrained network soon.
-            decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+            decay = jnp.minimum(given, (1 + state.step) / (10 + state.step))
         averages[name] = optax.incremental_update(state.variables(name), average, 1 - decay)
     return state.replace(step=state.step + 1, averages=averages)
 

@@ -1,4 +1,4 @@
-"""The noise that a generator starts from: how it is drawn, and how to walk through it."""
+"""Latent vectors: the distributions they are drawn from, and paths between two of them."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 
 def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """float32 of the given shape from N(0, 1)."""
+    """Draws float32 numbers of the given shape from N(0, 1)."""
     return jax.random.normal(key, shape)
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """float32 of the given shape from U(-1, 1)."""
+    """Draws float32 numbers of the given shape from U(-1, 1)."""
     return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
 
 
@@ -28,6 +28,9 @@ def lerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:
 
     Returns:
         float [steps, size].
+
+    Raises:
+        AssertionError: an argument has another shape (from chex).
     """
     _check_walk(start, end, fractions)
     t = fractions[:, None]
@@ -37,8 +40,9 @@ def lerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:
 def slerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:
     """The arc from start to end (Shoemake 1985; White 2016, arXiv 1609.04468, section 2.1).
 
-    Normal noise in many dimensions lies near a sphere; a straight line leaves it, an arc does not.
-    Where the two vectors are (anti)parallel no arc is defined: the straight line is given.
+    Vectors of N(0, 1) in many dimensions lie near a sphere. A straight line between two of them
+    leaves the sphere, an arc stays near it. If the vectors are parallel or antiparallel, or one is
+    zero, no arc is defined and the straight line is returned.
 
     Args:
         start: float [size].
@@ -47,9 +51,13 @@ def slerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:
 
     Returns:
         float [steps, size].
+
+    Raises:
+        AssertionError: an argument has another shape (from chex).
     """
     _check_walk(start, end, fractions)
-    # The values put in where there is no arc keep its gradient free of NaN there.
+    # `where` discards the arc where none is defined, but its gradient there must be finite too: NaN
+    # times zero is NaN. So its inputs are replaced there by numbers that are safe.
     squares = jnp.vdot(start, start) * jnp.vdot(end, end)
     cosine = jnp.vdot(start, end) / jnp.sqrt(jnp.where(squares == 0, 1, squares))
     no_arc = (squares == 0) | (jnp.abs(cosine) > 1 - 1e-6)
@@ -64,7 +72,11 @@ WALKS: Mapping[str, Callable] = MappingProxyType({"normal": slerp, "uniform": le
 
 
 def check_noise(noise: str) -> None:
-    """Raises a ValueError that lists the noises there are, if `noise` is none of them."""
+    """Checks the name of a distribution of latents.
+
+    Raises:
+        ValueError: `noise` is not a name in `NOISES`; the message lists them.
+    """
     if noise not in NOISES:
         raise ValueError(f"unknown noise {noise!r}: one of {', '.join(NOISES)}")
 

@@ -1,7 +1,8 @@
-"""Adversarial losses (logits -> scalar) and gradient penalties. Pure functions.
+"""Adversarial losses (logits -> scalar) and gradient penalties, as pure functions.
 
-Everywhere below, logits are float [batch]: the discriminator's raw outputs, one an image.
-A loss is to be minimised; means are over the batch.
+Below, logits are float [batch]: the discriminator's raw output for each image. x is a real image
+and G(z) a fake one. Losses are minimised, and expectations E are means over the batch. Logits of
+another rank raise an AssertionError (from chex).
 """
 
 from collections.abc import Callable, Mapping
@@ -17,14 +18,14 @@ Discriminator = Callable[[jax.Array], jax.Array]
 
 
 class AdversarialLoss(NamedTuple):
-    """The two sides of one game.
+    """The losses of both players of one game.
 
     Attributes:
         discriminator: (real_logits, fake_logits, label_smoothing) -> scalar.
         generator: (fake_logits) -> scalar.
-        probability: logits -> [0, 1], how real the discriminator says an image is. Optimal play on
-            both sides puts it at 1/2 for real and for fake images.
-        smooths_labels: whether the loss has labels, so that label_smoothing means something.
+        probability: logits -> float [batch] in [0, 1], the discriminator's probability that each
+            image is real. It is 1/2 for all images if both players play optimally.
+        smooths_labels: whether the loss compares with labels, which label_smoothing can smooth.
     """
 
     discriminator: Callable[[jax.Array, jax.Array, float], jax.Array]
@@ -55,7 +56,7 @@ def non_saturating_generator(fake_logits: jax.Array) -> jax.Array:
 
 
 def minimax_generator(fake_logits: jax.Array) -> jax.Array:
-    """E[log(1 - D(G(z)))], the zero-sum game itself. Goodfellow et al. 2014, equation 1."""
+    """E[log(1 - D(G(z)))], the loss of the zero-sum game. Goodfellow et al. 2014, equation 1."""
     _check_logits(fake_logits)
     return -jnp.mean(jax.nn.softplus(fake_logits))
 
@@ -83,8 +84,11 @@ def wasserstein_discriminator(
 ) -> jax.Array:
     """E[D(G(z))] - E[D(x)], the negative of the estimated earth mover's distance.
 
-    Arjovsky et al. 2017 (arXiv 1701.07875). Wants a Lipschitz discriminator, see
-    `gradient_penalty`. There is no label to smooth: label_smoothing must be 0.
+    Arjovsky et al. 2017 (arXiv 1701.07875), equation 2. The estimate holds for a discriminator
+    that is 1-Lipschitz, to which `gradient_penalty` drives it.
+
+    Raises:
+        ValueError: label_smoothing is not 0, but this loss has no labels.
     """
     _check_logits(real_logits, fake_logits)
     _check_no_smoothing(label_smoothing)
@@ -96,7 +100,10 @@ def hinge_discriminator(
 ) -> jax.Array:
     """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))].
 
-    Lim and Ye 2017 (arXiv 1705.02894). There is no label to smooth: label_smoothing must be 0.
+    Lim and Ye 2017 (arXiv 1705.02894).
+
+    Raises:
+        ValueError: label_smoothing is not 0, but this loss has no labels.
     """
     _check_logits(real_logits, fake_logits)
     _check_no_smoothing(label_smoothing)
@@ -104,7 +111,7 @@ def hinge_discriminator(
 
 
 def linear_generator(fake_logits: jax.Array) -> jax.Array:
-    """-E[D(G(z))], the generator's side of the Wasserstein and of the hinge game."""
+    """-E[D(G(z))], the generator's loss in the Wasserstein game and in the hinge game."""
     _check_logits(fake_logits)
     return -jnp.mean(fake_logits)
 
@@ -145,11 +152,17 @@ def adversarial_loss(name: str) -> AdversarialLoss:
 def judgement(
     loss: AdversarialLoss, real_logits: jax.Array, fake_logits: jax.Array
 ) -> dict[str, jax.Array]:
-    """What the discriminator believes, by the names that metrics have.
+    """The discriminator's mean probabilities and its accuracy on a batch.
+
+    Args:
+        loss: the loss that says which probability a logit stands for.
+        real_logits: logits of real images.
+        fake_logits: logits of fake images.
 
     Returns:
-        Scalars: d_real, the mean D(x), d_fake, the mean D(G(z)), and d_accuracy, the share of real
-        and fake together that it tells right.
+        Scalars in [0, 1] by the name of a metric: d_real, the mean probability of the real images;
+        d_fake, that of the fake images; and d_accuracy, the share of all these images whose
+        probability is above 1/2 if they are real and below 1/2 if they are fake.
     """
     _check_logits(real_logits, fake_logits)
     d_real, d_fake = loss.probability(real_logits), loss.probability(fake_logits)
@@ -217,7 +230,8 @@ def gradient_penalty(
     chex.assert_shape(mix, (len(real),))
     share = mix.reshape(-1, *[1] * (real.ndim - 1))
     squared_norm = squared_gradient_norm(discriminator, share * real + (1 - share) * fake)
-    # The slope of sqrt is infinite at 0, where a new or a dead discriminator may well be.
+    # The derivative of sqrt is infinite at 0, and the gradient's norm is 0 if the discriminator is
+    # constant, as a new one or one with dead units may be.
     tiny = jnp.finfo(squared_norm.dtype).tiny
     norm = jnp.sqrt(jnp.maximum(squared_norm, tiny))
     return jnp.mean(jnp.square(norm - 1))

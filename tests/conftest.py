@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 import pytest
-from small_run import wait_for
+from small_run import SMALL, patience, wait_for
 
 from jaxgan.run.checkpoints import Checkpoints
 
@@ -78,7 +78,7 @@ def run_script(start_script):
 
     def run(script, *arguments, devices=1):
         process = start_script(script, *arguments, devices=devices)
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=patience(300))
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return run
@@ -86,7 +86,9 @@ def run_script(start_script):
 
 @pytest.fixture
 def call_script(monkeypatch, capfd, tmp_path):
-    """As `run_script`, on this process's eight devices: for what ends before it trains."""
+    """As `run_script`, without the seconds that a process of its own takes, on this process's
+    eight devices: where neither signals nor kills are tested. A run is compiled as tests are, not
+    as a user's is, so its bits are to be compared with those of other runs of this process."""
 
     def call(script, *arguments):
         path = REPOSITORY / "experiments" / script
@@ -107,21 +109,58 @@ def call_script(monkeypatch, capfd, tmp_path):
     return call
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """A folder for runs that many tests look at, and what each of them printed, by its name."""
+    return tmp_path_factory.mktemp("kept"), {}
+
+
 @pytest.fixture
-def no_file_above():
-    """(size) -> a context in which no file can be written beyond this many bytes, as on a disk
-    that is full; the error is EFBIG, "File too large"."""
+def run_once(kept, run_script):
+    """(name, script, *arguments) -> the work dir of a run on two devices that nothing disturbs,
+    and what it printed. The first test that wants it makes it; none may change it."""
+    folder, printed = kept
 
-    @contextlib.contextmanager
-    def limit(size):
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    def run(name, script, *arguments):
+        workdir = folder / name
+        if name not in printed:
+            done = run_script(script, *arguments, "--workdir", workdir, devices=2)
+            assert done.returncode == 0, done.stderr
+            printed[name] = done.stdout
+        return workdir, printed[name]
 
-    return limit
+    return run
+
+
+@pytest.fixture
+def call_once(kept, call_script):
+    """As `run_once`, by `call_script`."""
+    folder, printed = kept
+
+    def call(name, script, *arguments):
+        workdir = folder / f"{name}_called"
+        if workdir.name not in printed:
+            done = call_script(script, *arguments, "--devices", 2, "--workdir", workdir)
+            assert done.returncode == 0, done.stderr
+            printed[workdir.name] = done.stdout
+        return workdir, printed[workdir.name]
+
+    return call
+
+
+@pytest.fixture
+def undisturbed(run_once):
+    """The work dir of three epochs of `small_run`'s networks that nothing disturbed, by a process
+    of its own."""
+    workdir, _ = run_once("straight", "mnist_gan.py", *SMALL, "--epochs", 3)
+    return workdir
+
+
+@pytest.fixture
+def straight(call_once):
+    """The same, by this process."""
+    workdir, _ = call_once("straight", "mnist_gan.py", *SMALL, "--epochs", 3)
+    return workdir
 
 
 @pytest.fixture
@@ -143,3 +182,20 @@ def killed_and_gone_on_with(start_script, run_script, tmp_path):
         return workdir
 
     return run
+
+
+@pytest.fixture
+def no_file_above():
+    """(size) -> a context in which no file can be written beyond this many bytes, as on a disk
+    that is full; the error is EFBIG, "File too large"."""
+
+    @contextlib.contextmanager
+    def limit(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

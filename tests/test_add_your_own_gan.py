@@ -1,4 +1,4 @@
-"""The README's new system from nothing: as it stands, in under 60 lines, finds all modes."""
+"""The new system of jaxgan/systems/README.md: as it stands, in under 60 lines, finds all modes."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent / "jaxgan" / "systems" / "README.md"
 
 
 def test_the_ring_of_gaussians(tmp_path):

@@ -4,13 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.augmentation import draw_shift, translate
+from jaxgan.augmentation import draw_shift, shift
 
 
-def test_translate_moves_down_and_right_and_repeats_the_edge():
+def test_images_move_down_and_right_and_repeats_the_edge():
     images = np.random.default_rng(0).normal(size=(6, 5, 7, 2)).astype(np.float32)
     shifts = np.array([[0, 0], [2, 0], [-1, 0], [0, 2], [1, -2], [-2, 1]])
-    got = translate(jnp.asarray(images), jnp.asarray(shifts), 2)
+    got = shift(jnp.asarray(images), jnp.asarray(shifts), 2)
     for image, (down, right), moved in zip(images, shifts, got, strict=True):
         for row in range(5):
             for column in range(7):
@@ -21,7 +21,7 @@ def test_translate_moves_down_and_right_and_repeats_the_edge():
 def test_the_gradient_goes_back_to_where_each_pixel_came_from():
     image = jnp.zeros((1, 4, 4, 1))
     weights = jnp.arange(16.0).reshape(1, 4, 4, 1)
-    gradient = jax.grad(lambda x: jnp.sum(weights * translate(x, jnp.array([[1, 0]]), 1)))(image)
+    gradient = jax.grad(lambda x: jnp.sum(weights * shift(x, jnp.array([[1, 0]]), 1)))(image)
     # Row 0 is seen twice, in rows 0 and 1; row 3 has left the picture.
     expected = np.array([[4, 6, 8, 10], [8, 9, 10, 11], [12, 13, 14, 15], [0, 0, 0, 0]])
     np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
@@ -49,7 +49,5 @@ def test_no_shift_with_probability_zero():
 
 def test_a_shift_for_each_image_is_wanted():
     with pytest.raises(AssertionError):
-        translate(jnp.zeros((3, 4, 4, 1)), jnp.zeros((1, 2), jnp.int32), 1)
-    chex.assert_shape(
-        translate(jnp.zeros((3, 4, 4, 1)), jnp.zeros((3, 2), jnp.int32), 1), (3, 4, 4, 1)
-    )
+        shift(jnp.zeros((3, 4, 4, 1)), jnp.zeros((1, 2), jnp.int32), 1)
+    chex.assert_shape(shift(jnp.zeros((3, 4, 4, 1)), jnp.zeros((3, 2), jnp.int32), 1), (3, 4, 4, 1))

@@ -79,6 +79,19 @@ def test_the_table_has_these_losses_and_cannot_be_changed():
         assert loss.smooths_labels == (name in WITH_LABELS)
 
 
+@NAMES
+def test_a_loss_by_its_name(name):
+    assert losses.adversarial_loss(name) is losses.ADVERSARIAL_LOSSES[name]
+
+
+@pytest.mark.parametrize("name", ["wgan", "", "Hinge", "l2"])
+def test_an_unknown_loss_is_refused_with_the_names_of_all(name):
+    with pytest.raises(ValueError) as error:
+        losses.adversarial_loss(name)
+    message = str(error.value)
+    assert message == f"unknown loss {name!r}: one of {', '.join(losses.ADVERSARIAL_LOSSES)}"
+
+
 @LOGITS
 @NAMES_AND_SMOOTHINGS
 def test_discriminator_loss_equals_its_closed_form(name, smoothing, logits):

@@ -1,5 +1,7 @@
-"""The README's Python, run as it stands, gives what the README says."""
+"""The Python of the texts, run as it stands, gives what the texts say."""
 
+import functools
+import re
 from pathlib import Path
 
 import jax
@@ -9,58 +11,147 @@ import optax
 import pytest
 
 import jaxgan
-from jaxgan import game, training
+from jaxgan import training
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.mlp_gan import networks as mlp
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+# How many examples each text has. Each is run below, but for the one that
+# tests/test_add_your_own_gan.py runs, and those of the Vietnamese text, which are the README's.
+EXAMPLES = {
+    "README.md": 2,
+    "experiments/README.vi.md": 2,
+    "jaxgan/metrics/README.md": 1,
+    "jaxgan/systems/README.md": 2,
+    "jaxgan/systems/dcgan/README.md": 1,
+    "jaxgan/systems/mlp_gan/README.md": 2,
+    "jaxgan/systems/pix2pix/README.md": 1,
+}
 
 
-def run_example(first_words, **names):
-    """The names that hold after the example that begins with these words has run."""
-    start = README.index(first_words)
-    exec(README[start : README.index("```", start)], names)
+def examples(text):
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / text).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def run_example(text, number, **names):
+    """The names that hold after an example of a text has run."""
+    exec(examples(text)[number], names)
     return names
 
 
 @pytest.fixture
-def in_a_folder_with_a_run(tmp_path, monkeypatch):
-    config = jaxgan.MLPGANConfig()
-    workdir = tmp_path / config.workdir
-    workdir.mkdir(parents=True)
-    config.save(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    state = training.on_host(game.init(config.gan(), jax.random.key(0)))
-    checkpoints.save(state, config.to_json())
-    checkpoints.close()
-    monkeypatch.chdir(tmp_path)
+def folder_with_run(monkeypatch, tmp_path):
+    """(settings) -> saves an untrained run of them, and goes to the folder that the texts' commands
+    are given in."""
+
+    def save(config):
+        workdir = tmp_path / config.workdir
+        workdir.mkdir(parents=True)
+        config.save(workdir)
+        checkpoints = Checkpoints(workdir / "checkpoints")
+        state = jax.jit(lambda key: jaxgan.init(config.gan(), key))(jax.random.key(0))
+        checkpoints.save(training.on_host(state), config.to_json())
+        checkpoints.close()
+        monkeypatch.chdir(tmp_path)
+
+    return save
 
 
-def test_drawing_images():
-    names = run_example("import jax, jaxgan")
-    assert names["images"].shape == (64, 28, 28, 1) and names["images"].dtype == np.float32
-    assert names["more"].shape == (10_000, 28, 28, 1)
-    assert names["walk"].shape == (16, 28, 28, 1)
-    np.testing.assert_allclose(names["walk"][0], names["image"][0], atol=1e-5)
-    # They are digits, and the evaluator is sure of most.
-    sure = load_evaluator()(names["images"]).probabilities.max(axis=1) > 0.5
+def test_every_example_is_known():
+    texts = [ROOT / "README.md", *(ROOT / "experiments").rglob("*.md")]
+    texts += [*(ROOT / "jaxgan").rglob("*.md"), *(ROOT / ".github").rglob("*.md")]
+    counts = {str(text.relative_to(ROOT)): len(examples(text)) for text in texts}
+    assert {text: count for text, count in counts.items() if count} == EXAMPLES
+
+
+def test_the_vietnamese_text_has_the_examples_of_the_readme():
+    assert examples("experiments/README.vi.md") == examples("README.md")
+
+
+def check_digits(images):
+    """They are digits, and the evaluator is sure of most."""
+    assert images.shape == (64, 28, 28, 1) and images.dtype == np.float32
+    sure = load_evaluator()(images).probabilities.max(axis=1) > 0.5
     assert sure.mean() > 0.9
 
 
-def test_drawing_images_of_a_run(in_a_folder_with_a_run):
-    key = jax.random.key(0)
-    names = run_example("params = jaxgan.load_params(", jaxgan=jaxgan, key=key)
-    expected = jaxgan.sample(jaxgan.load_params("runs/mnist_gan"), key)
+def test_drawing_images():
+    check_digits(run_example("README.md", 0)["images"])
+
+
+def test_drawing_more_images():
+    names = run_example("jaxgan/systems/mlp_gan/README.md", 0)
+    check_digits(names["images"])
+    assert names["more"].shape == (10_000, 28, 28, 1)
+    assert names["walk"].shape == (16, 28, 28, 1)
+    np.testing.assert_allclose(names["walk"][0], names["image"][0], atol=1e-5)
+
+
+def test_drawing_images_of_a_run(folder_with_run):
+    folder_with_run(jaxgan.MLPGANConfig())
+    names = run_example("README.md", 1, jax=jax, jaxgan=jaxgan)
+    params = jaxgan.load_params("runs/mnist_gan")
+    expected = jaxgan.sample(params, jax.random.key(1), num_samples=100)
     np.testing.assert_array_equal(names["images"], expected)
+    start, end = jax.random.normal(jax.random.key(2), (2, 100))
+    names = run_example(
+        "jaxgan/systems/mlp_gan/README.md", 1, jax=jax, jaxgan=jaxgan, start=start, end=end
+    )
+    expected = jaxgan.sample(params, jax.random.key(0), num_samples=100)
+    np.testing.assert_array_equal(names["images"], expected)
+    np.testing.assert_array_equal(names["walk"], jaxgan.interpolate(params, start, end))
+
+
+def test_drawing_images_of_a_conditional_run(folder_with_run):
+    classes = (("label", tuple("0123456789")),)
+    config = jaxgan.DCGANConfig(
+        workdir="runs/dcgan_mnist", conditional=True, classes=classes, width=2
+    )
+    folder_with_run(config)
+    names = run_example(
+        "jaxgan/systems/dcgan/README.md", 0, jaxgan=jaxgan, jnp=jnp, key=jax.random.key(3)
+    )
+    sevens = names["sevens"]
+    assert sevens.shape == (64, 28, 28, 1) and sevens.dtype == np.float32
+    expected = jaxgan.sample(
+        jaxgan.load_params("runs/dcgan_mnist"),
+        jax.random.key(3),
+        labels=[7] * 64,
+        generator=config.generator(),
+    )
+    np.testing.assert_array_equal(sevens, expected)
+    assert names["run"].config == config
+
+
+def test_translating_images_with_a_run(folder_with_run):
+    config = jaxgan.Pix2PixConfig(image_shape=(16, 16, 3), width=2)
+    folder_with_run(config)
+    drawings = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8)
+    names = run_example(
+        "jaxgan/systems/pix2pix/README.md",
+        0,
+        jaxgan=jaxgan,
+        drawings=drawings,
+        key=jax.random.key(3),
+    )
+    expected = jaxgan.translate(
+        jaxgan.load_params("runs/pix2pix"),
+        drawings,
+        jax.random.key(3),
+        generator=config.generator(),
+    )
+    assert names["faces"].shape == (3, 16, 16, 3) and names["faces"].dtype == np.float32
+    np.testing.assert_array_equal(names["faces"], expected)
 
 
 def test_scores_by_features_of_ones_own(capsys):
     rng = np.random.default_rng(0)
     real, generated = rng.random((2, 600, 4, 4, 3)).astype(np.float32)
     names = run_example(
-        "from jaxgan.metrics.scoring",
+        "jaxgan/metrics/README.md",
+        0,
         my_network=lambda images: images.reshape(500, -1),
         real=real,
         generated=generated,
@@ -73,7 +164,9 @@ def test_scores_by_features_of_ones_own(capsys):
 
 def test_other_networks_in_the_same_game():
     names = run_example(
-        "gan = jaxgan.latent_gan(",
+        "jaxgan/systems/README.md",
+        1,
+        functools=functools,
         jax=jax,
         jaxgan=jaxgan,
         optax=optax,
@@ -81,11 +174,11 @@ def test_other_networks_in_the_same_game():
         MyDiscriminator=mlp.Discriminator,
         images=jnp.zeros((8, 28, 28, 1)),
     )
-    start = game.init(names["gan"], jax.random.key(0))
+    start = jaxgan.init(names["gan"], jax.random.key(0))
     moved = jax.tree.map(
         lambda a, b: bool(jnp.any(a != b)),
-        names["state"].discriminator.params,
-        start.discriminator.params,
+        names["state"].players["discriminator"].params,
+        start.players["discriminator"].params,
     )
     assert all(jax.tree.leaves(moved))
     assert 0 < names["metrics"]["d_fake"] < 1

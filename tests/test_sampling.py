@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import sampling
 from jaxgan.sampling import generate, interpolate, sample
 from jaxgan.systems.dcgan import networks as dcgan
+from jaxgan.systems.latent import drawing
 from jaxgan.systems.mlp_gan import networks as mlp
 
 SMALL = mlp.Generator(3, (4, 5), (2, 3, 1))
@@ -68,7 +68,7 @@ def test_sample_by_default_draws_64_digits():
 @pytest.mark.parametrize("num_samples", [1, 7, 1000, 2300])
 def test_sample_is_the_generator_at_latents_of_the_noise(noise, num_samples, monkeypatch):
     # A thousand images at a time.
-    monkeypatch.setattr(sampling, "BLOCK", 6000)
+    monkeypatch.setattr(drawing, "BLOCK", 6000)
     images = sample_small(PARAMS, jax.random.key(5), num_samples=num_samples, noise=noise)
     shape = (num_samples, 3)
     if noise == "normal":
@@ -333,7 +333,7 @@ def conditional_params():
 
 def test_images_of_labels(monkeypatch):
     # Two at a time, and one beyond them.
-    monkeypatch.setattr(sampling, "BLOCK", 128)
+    monkeypatch.setattr(drawing, "BLOCK", 128)
     params, key = conditional_params(), jax.random.key(0)
     latents = jax.random.normal(key, (5, 3))
     images = sample(params, key, labels=LABELS.tolist(), generator=CONDITIONAL)

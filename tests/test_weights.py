@@ -1,6 +1,7 @@
 import json
 from importlib import resources
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -38,6 +39,22 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path):
         weights.write(path, {"a": np.array(["no number"])})
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_exported_is_read_back(tmp_path):
+    path = tmp_path / "pair.npz"
+    pair = {player: weights.pretrained(player=player) for player in ("generator", "discriminator")}
+    weights.write(path, pair, np.float16)
+    chex.assert_trees_all_equal(weights.read(str(path)), pair)
+
+
+def test_what_is_no_file_of_weights(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.npz is not there"):
+        weights.read(tmp_path / "absent.npz")
+    with pytest.raises(ValueError, match="is no file of weights"):
+        weights.read(tmp_path)
+    with pytest.raises(ValueError, match="is no file of weights"):
+        weights.read("/dev/zero")
 
 
 def embedded(name):

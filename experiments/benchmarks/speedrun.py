@@ -1,44 +1,36 @@
 """Time to quality: from the start of the process to the first checkpoint of a FID, beside PyTorch.
 
-python experiments/speedrun.py
+python experiments/benchmarks/speedrun.py
 
-Runs PyTorch's tutorial loop (experiments/torch_gan.py) and jaxgan's `mnist_gan.py`, one after the
-other, and notes when each checkpoint is whole; jaxgan compiles all anew. Then judges the
-checkpoints in order: 10,000 samples each, the package's own evaluator. Evaluation takes no part of
-the time. The records are in experiments/SPEEDRUN.md.
+Runs PyTorch's tutorial loop (torch_gans.py) and then jaxgan's mnist_gan.py, which compiles all
+anew, and notes when each checkpoint is whole. Then it judges the checkpoints in order: 10,000
+samples each, the package's own evaluator. The time of judging does not count. The records are in
+experiments/benchmarks/SPEEDRUN.md, whose table the printed line is for.
 """
 
 import dataclasses
+import functools
 import importlib.util
-import json
-import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jaxgan_gans
 import numpy as np
-import orbax.checkpoint as ocp
-from benchmark import ask_jax, commit, file_name, machine, markdown
+from interleaving import ask_jax, commit, markdown, say, watch
 
 import jaxgan
-from jaxgan import data, game
-from jaxgan.files import written_whole
+from jaxgan import data
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.scoring import embed
 from jaxgan.run import flags
-from jaxgan.run.checkpoints import GENERATOR, Checkpoints
-from jaxgan.systems.mlp_gan.config import RECIPES
 
 HERE = Path(__file__).parent
-NUM_SAMPLES = 10_000
-POLL_SECONDS = 0.02
 HEADER = ("date", "commit", "change", "machine", "FID", "tutorial loop, s", "jaxgan, s", "ratio")
 
 
@@ -46,219 +38,94 @@ HEADER = ("date", "commit", "change", "machine", "FID", "tutorial loop, s", "jax
 class SpeedrunConfig:
     """What to race, and how far."""
 
-    target: float | None = None
-    """The FID to reach; None: what the tutorial loop has reached at its end."""
     tutorial_epochs: int = 25
     """Epochs of PyTorch's tutorial loop."""
-    tutorial_batch_size: int = 128
-    """Its batch."""
-    in_memory: bool = False
-    """Spare the tutorial loop its DataLoader: the data in memory."""
-    recipe: str = "default"
-    """The recipe of mnist_gan.py."""
     epochs: int = 3
-    """Epochs of mnist_gan.py. Its learning rates do not depend on it."""
-    precision: str = "float32"
-    """The precision of mnist_gan.py."""
+    """Epochs of mnist_gan.py, of its default recipe, whose learning rates do not depend on it."""
     seed: int = 0
     """Of both runs, and of the samples."""
     change: str = ""
     """What is new, for the table of records."""
-    out: str = "experiments/results"
-    """The folder of the numbers, in a file named after the machine."""
 
     def __post_init__(self):
-        if self.target is not None and not 0 < self.target < math.inf:
-            raise ValueError(f"--target must be above 0, not {self.target}")
-        for name in ("tutorial_epochs", "tutorial_batch_size", "epochs"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be 1 or more, not {getattr(self, name)}")
-        if self.recipe not in RECIPES:
-            raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(RECIPES)}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"--precision must be float32 or bfloat16, not {self.precision!r}")
+        for flag, epochs in (
+            ("--tutorial-epochs", self.tutorial_epochs),
+            ("--epochs", self.epochs),
+        ):
+            if epochs < 1:
+                raise ValueError(f"{flag} must be 1 or more, not {epochs}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be from 0 to below 2**32, not {self.seed}")
 
 
-class Checkpoint(NamedTuple):
-    """A generator on the way.
+def from_pytorch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """A generator that torch_gans.py has saved as the variables of jaxgan's, float32.
 
-    Attributes:
-        name: of the file or folder.
-        seconds: from the start of the process to when it was whole.
-        fid: None where it was not judged.
+    "0.weight" [units out, units in] and "0.bias" become {"params": {"Dense_0": {"kernel" [units in,
+    units out], "bias"}}}, and so on.
     """
+    layers = enumerate(sorted({int(name.split(".")[0]) for name in arrays}))
+    dense = {
+        f"Dense_{i}": {"kernel": arrays[f"{n}.weight"].T, "bias": arrays[f"{n}.bias"]}
+        for i, n in layers
+    }
+    return {"params": dense}
 
-    name: str
-    seconds: float
-    fid: float | None = None
+
+def first_to_reach(
+    seconds: Mapping[str, float], fid: Callable[[str], float], target: float
+) -> float | None:
+    """When the first checkpoint was whole whose FID is at most the target; None if none is.
+
+    The seconds are by the names of checkpoints, in order. None after the first is judged by `fid`.
+    """
+    for name, at in seconds.items():
+        say(f"{name}: FID {fid(name):.2f} after {at:.1f} s")
+        if fid(name) <= target:
+            return at
+    return None
 
 
-def run(
-    command: Sequence[str], names: Callable[[], Iterable[str]], cache: Path
-) -> list[Checkpoint]:
-    """Runs a process to its end, and notes when each of its checkpoints appears.
-
-    Args:
-        command: of the process.
-        names: gives the names of the checkpoints that are whole by now, oldest first.
-        cache: for programs that it compiles.
+def race(config: SpeedrunConfig, scratch: Path) -> tuple[float, float, float | None]:
+    """Both runs, timed and judged: PyTorch's last FID, and the seconds that each took to reach it.
 
     Raises:
-        OSError: the process failed.
+        OSError: one of the runs failed.
     """
-    seen: dict[str, float] = {}
-    started = time.perf_counter()
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
-    process = subprocess.Popen(command, stdout=sys.stderr, env=environment)
-    try:
-        is_running = True
-        while is_running:
-            is_running = process.poll() is None
-            for name in names():
-                seen.setdefault(name, time.perf_counter() - started)
-            time.sleep(POLL_SECONDS)
-    finally:
-        process.kill()
-        process.wait()
-    if process.returncode:
-        raise OSError(f"{Path(command[1]).name} failed, with exit code {process.returncode}")
-    return [Checkpoint(name, seconds) for name, seconds in seen.items()]
-
-
-def from_pytorch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """A generator of `torch_gan.save_generator` as the variables of `networks.mlp.Generator`.
-
-    Args:
-        arrays: "0.weight" [units out, units in], "0.bias" [units out], and so on.
-
-    Returns:
-        {"params": {"Dense_0": {"kernel" [units in, units out], "bias"}, ...}}, float32.
-    """
-    layers = sorted({int(name.split(".")[0]) for name in arrays})
-    return {
-        "params": {
-            f"Dense_{i}": {"kernel": arrays[f"{n}.weight"].T, "bias": arrays[f"{n}.bias"]}
-            for i, n in enumerate(layers)
-        }
-    }
-
-
-def judge(
-    checkpoints: Sequence[Checkpoint], fid: Callable[[str], float], target: float
-) -> list[Checkpoint]:
-    """Takes the FID of checkpoints in order, up to the first that is no worse than the target.
-
-    A checkpoint that has been judged is not judged again.
-    """
-    judged = []
-    for i, checkpoint in enumerate(checkpoints):
-        if checkpoint.fid is None:
-            checkpoint = checkpoint._replace(fid=fid(checkpoint.name))
-        print(
-            f"{checkpoint.name}: FID {checkpoint.fid:.2f} after {checkpoint.seconds:.1f} s",
-            file=sys.stderr,
-        )
-        judged.append(checkpoint)
-        if checkpoint.fid <= target:
-            return [*judged, *checkpoints[i + 1 :]]
-    return judged
-
-
-def first_to_reach(checkpoints: Iterable[Checkpoint], target: float) -> Checkpoint | None:
-    """The first checkpoint whose FID is at most the target; None if none is."""
-    return next((x for x in checkpoints if x.fid is not None and x.fid <= target), None)
-
-
-def make_fid(seed: int) -> Callable[[Any], float]:
-    """variables of a generator -> FID of its samples against the training set, as a run logs it."""
+    theirs, ours, cache = scratch / "torch_gans", scratch / "mnist_gan", scratch / "cache"
+    seed = ("--seed", str(config.seed))
+    tutorial = [sys.executable, str(HERE / "torch_gans.py"), *seed, "--out", str(theirs)]
+    tutorial += ["--epochs", str(config.tutorial_epochs)]
+    mnist_gan = [sys.executable, str(HERE.parent / "mnist_gan.py"), *seed, "--workdir", str(ours)]
+    mnist_gan += ["--epochs", str(config.epochs), "--keep-checkpoints", str(config.epochs + 1)]
+    times = watch(tutorial, lambda: sorted(x.name for x in theirs.glob("epoch_*.npz")), cache)
+    our_times = watch(mnist_gan, lambda: jaxgan_gans.checkpoints(ours), cache)
     evaluator = load_evaluator()
     reference = moments(embed(data.load().images, evaluator).features)
-    key = jax.random.fold_in(jax.random.key(seed), game.EVALUATION)
 
     def fid(variables: Any) -> float:
-        samples = jaxgan.sample(variables, key, num_samples=NUM_SAMPLES)
+        samples = jaxgan.sample(variables, jax.random.key(config.seed), num_samples=10_000)
         return frechet_distance(reference, moments(embed(samples, evaluator).features))
 
-    return fid
-
-
-def race(config: SpeedrunConfig, scratch: Path) -> dict[str, Any]:
-    """Both runs, timed and judged; what JSON can hold."""
-    torch_folder, workdir = scratch / "torch_gan", scratch / "mnist_gan"
-    tutorial = [
-        sys.executable,
-        str(HERE / "torch_gan.py"),
-        *("--way", "tutorial in memory" if config.in_memory else "tutorial"),
-        *("--epochs", str(config.tutorial_epochs)),
-        *("--batch-size", str(config.tutorial_batch_size)),
-        *("--seed", str(config.seed)),
-        *("--out", str(torch_folder)),
-    ]
-    mnist_gan = [
-        sys.executable,
-        str(HERE / "mnist_gan.py"),
-        *("--recipe", config.recipe),
-        *("--epochs", str(config.epochs)),
-        *("--precision", config.precision),
-        *("--seed", str(config.seed)),
-        *("--keep-checkpoints", str(config.epochs + 1)),
-        *("--workdir", str(workdir)),
-    ]
-    written = Checkpoints(workdir / "checkpoints")
-    cache = scratch / "cache"
-    theirs = run(tutorial, lambda: sorted(x.name for x in torch_folder.glob("epoch_*.npz")), cache)
-    ours = run(mnist_gan, lambda: map(str, written.steps()), cache)
-
-    fid = make_fid(config.seed)
-
+    @functools.cache
     def fid_of_theirs(name: str) -> float:
-        with np.load(torch_folder / name) as arrays:
+        with np.load(theirs / name) as arrays:
             return fid(from_pytorch(arrays))
 
+    @functools.cache
     def fid_of_ours(name: str) -> float:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return fid(checkpointer.restore(written.directory / name / GENERATOR))
+        return fid(jaxgan_gans.generator_of(ours, name))
 
-    target = config.target
-    if target is None:
-        last = theirs[-1]
-        theirs[-1] = last._replace(fid=fid_of_theirs(last.name))
-        target = theirs[-1].fid
-    theirs = judge(theirs, fid_of_theirs, target)
-    ours = judge(ours, fid_of_ours, target)
-    platform_name, device = ask_jax()
-    return {
-        "machine": machine(platform_name, device),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "config": dataclasses.asdict(config),
-        "target": target,
-        "tutorial": [checkpoint._asdict() for checkpoint in theirs],
-        "jaxgan": [checkpoint._asdict() for checkpoint in ours],
-    }
+    target = fid_of_theirs(list(times)[-1])
+    theirs_took = first_to_reach(times, fid_of_theirs, target)
+    return target, theirs_took, first_to_reach(our_times, fid_of_ours, target)
 
 
-def record(raced: Mapping[str, Any]) -> list[str]:
-    """The line of the table of records, as `HEADER` has it."""
-    target = raced["target"]
-    reached = [
-        first_to_reach((Checkpoint(**x) for x in raced[name]), target)
-        for name in ("tutorial", "jaxgan")
-    ]
-    times = ["not reached" if x is None else f"{x.seconds:.1f}" for x in reached]
-    ratio = "" if None in reached else f"{reached[0].seconds / reached[1].seconds:.2f}"
-    return [
-        raced["date"],
-        raced["commit"],
-        raced["config"]["change"],
-        raced["machine"],
-        f"{target:.2f}",
-        *times,
-        ratio,
-    ]
+def record(change: str, machine: str, fid: float, theirs: float, ours: float | None) -> list[str]:
+    """A line of the table of records, as `HEADER` has it; without a ratio if it was not reached."""
+    found = ["not reached", ""] if ours is None else [f"{ours:.1f}", f"{theirs / ours:.2f}"]
+    date = time.strftime("%Y-%m-%d")
+    return [date, commit(), change, machine, f"{fid:.2f}", f"{theirs:.1f}", *found]
 
 
 def main() -> None:
@@ -266,18 +133,11 @@ def main() -> None:
         config = flags.parse(SpeedrunConfig, sys.argv[1:], description=__doc__)
         if importlib.util.find_spec("torch") is None:
             raise ImportError('PyTorch is not installed: pip install -e ".[benchmark]"')
-        out = Path(config.out)
-        out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-            raced = race(config, Path(scratch))
-        path = out / f"speedrun-{file_name(raced['machine'])}.json"
-        with written_whole(path) as beside:
-            beside.write_text(json.dumps(raced, indent=1) + "\n")
-    line = record(raced)
+            line = record(config.change, ask_jax()[1], *race(config, Path(scratch)))
     print(markdown([HEADER, line]))
-    print(f"all numbers in {path}", file=sys.stderr)
     if not line[-1]:
-        print("a FID that is not reached wants more epochs", file=sys.stderr)
+        say("a FID that is not reached wants more epochs")
         raise SystemExit(1)
 
 

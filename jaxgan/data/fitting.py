@@ -29,7 +29,8 @@ def checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
             "image_shape must be a positive height, a positive width and 1 or 3 channels, "
             f"not {shape}"
         )
-    return tuple(map(int, shape))
+    height, width, channels = map(int, shape)
+    return height, width, channels
 
 
 def gather(
@@ -56,33 +57,33 @@ def gather(
         ValueError: `image_shape` is None and the pictures have several shapes, or there are not
             `count` pictures.
     """
-    own_shape = image_shape is None
-    images = None
     # Dictionaries serve as sets that keep their order.
-    shapes, changes, read = {}, {}, 0
+    shapes: dict[tuple[int, int, int], None] = {}
+    changes: dict[str, None] = {}
+    read = 0
     for picture in pictures:
         shape = (picture.height, picture.width, len(picture.getbands()))
         shapes[shape] = None
-        if own_shape and len(shapes) > 1:
+        if image_shape is None and len(shapes) > 1:
             raise ValueError(
                 f"the images of {name} are of various shapes, "
                 f"{' and '.join(map(_dimensions, shapes))} among them: "
                 "give the image_shape to bring them to"
             )
-        if images is None:
-            image_shape = image_shape or (picture.height, picture.width, min(shape[2], 3))
-            images = np.empty((count, *image_shape), np.uint8)
-        picture, done = fit(picture, image_shape)
+        if read == 0:
+            wanted = image_shape or (picture.height, picture.width, min(shape[2], 3))
+            images = np.empty((count, *wanted), np.uint8)
+        picture, done = fit(picture, wanted)
         changes |= dict.fromkeys(done)
-        images[read] = np.asarray(picture).reshape(image_shape)
+        images[read] = np.asarray(picture).reshape(wanted)
         read += 1
     if read != count:
         raise ValueError(f"{name} should have {count:,} examples and has {read:,}")
     if not changes:
         return images, ()
     had = _dimensions(next(iter(shapes))) if len(shapes) == 1 else "of various shapes"
-    wanted = _dimensions(image_shape)
-    return images, (f"{name}: {count:,} images {had} brought to {wanted} ({', '.join(changes)})",)
+    change = f"brought to {_dimensions(wanted)} ({', '.join(changes)})"
+    return images, (f"{name}: {count:,} images {had} {change}",)
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:

@@ -104,7 +104,7 @@ def _check_reachable(name: str, host: str, url: str) -> None:
     # TensorFlow Datasets downloads with this library too, so that both use the same proxies.
     import requests
 
-    answer = queue.SimpleQueue()
+    answer: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def ask() -> None:
         try:

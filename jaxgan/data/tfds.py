@@ -197,7 +197,7 @@ def image_and_attributes(
         image_key = wanted
     if image_key is None:
         raise ValueError(f"{name} has no 8-bit images: its features are {', '.join(features)}")
-    attributes = {}
+    attributes: dict[str, _Feature] = {}
     # The features for supervised learning come first, so that they keep a name that others share.
     for key in dict.fromkeys([*supervised, *features]):
         feature = features.get(key)

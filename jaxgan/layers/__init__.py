@@ -1,1 +1,1 @@
-"""Layers that belong to no system: products, convolutions."""
+"""Layers that several systems use: matrix products and convolutions."""

@@ -7,17 +7,21 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def dense(width: int, dtype: Any, **options: Any) -> nn.Dense:
-    """A fully connected layer, float32 in and out, of parameters in float32.
+    """A fully connected layer: float32 [batch, n] -> float32 [batch, width].
 
     Args:
-        width: units.
-        dtype: what the operands of its matrix products, and of those of its gradients, are rounded
-            to: float32, which rounds nothing, or bfloat16. Sums are taken in float32. Layers of
-            bfloat16 have no forward-mode derivative (`jax.jvp`, `jax.jacfwd`).
-        **options: of `nn.Dense`: use_bias, kernel_init, name.
+        width: the number of units.
+        dtype: float32 or bfloat16. The operands of the layer's matrix products, and of those of its
+            gradients, are rounded to this type; the sums, the parameters and the output are
+            float32. A bfloat16 layer has no forward-mode derivative (`jax.jvp`, `jax.jacfwd`).
+        **options: arguments of `nn.Dense`: use_bias, kernel_init, name.
+
+    Returns:
+        The layer, a Flax module.
     """
     multiply = product(dtype)
 
@@ -28,8 +32,15 @@ def dense(width: int, dtype: Any, **options: Any) -> nn.Dense:
     return nn.Dense(width, dot_general=dot_general, **options)
 
 
-def product(dtype: Any) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """(float32 [n, m], float32 [m, k]) -> float32 [n, k], their product, as in `dense`."""
+def product(dtype: Any) -> Callable[[jax.Array, jax.Array | np.ndarray], jax.Array]:
+    """The matrix product of `dense`, with `dense`'s gradients.
+
+    Args:
+        dtype: as in `dense`.
+
+    Returns:
+        A function (float32 [n, m], float32 [m, k]) -> float32 [n, k].
+    """
     return _float32_product if dtype == jnp.float32 else _bfloat16_product
 
 
@@ -51,11 +62,14 @@ def _float32_product_jvp(
 
 
 def _times_tangent(x: jax.Array, tangent: jax.Array) -> jax.Array:
-    """The product, written so that the kernel's gradient, its transpose, is a plain product."""
+    """x @ tangent, written so that JAX transposes it to a product without transposed operands.
+
+    That transpose is the kernel's gradient.
+    """
     (n, m), k = x.shape, tangent.shape[1]
     if n * k + m * k < n * m:
-        # Of the gradient's two operands that of the output is the smaller: it is transposed, and
-        # then the product, instead of x. So it is in convolutions, whose x are many pixels' copies.
+        # The output's gradient and the kernel's together are smaller than x, so these two are
+        # transposed in place of x. Convolutions are of this case: their x holds copies of pixels.
         y = jax.lax.dot_general(_transposed(tangent), x, (((1,), (1,)), ((), ())))
         return _transposed(y)
     return jax.lax.dot_general(_transposed(x), tangent, (((0,), (0,)), ((), ())))
@@ -66,7 +80,7 @@ _float32_product.defjvp(_float32_product_jvp, symbolic_zeros=True)
 
 @jax.custom_vjp
 def _bfloat16_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    # With a float32 result asked for, a CPU's products of bfloat16 take half the time.
+    # On CPUs the product takes half the time if its result is float32 and not bfloat16.
     return jnp.matmul(
         x.astype(jnp.bfloat16),
         kernel.astype(jnp.bfloat16),
@@ -77,7 +91,7 @@ def _bfloat16_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _bfloat16_product_forward(
     x: jax.Array, kernel: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    # Kept, and transposed, as bfloat16: half the bytes.
+    # The operands are stored for the gradients as bfloat16, which takes half of the bytes.
     return _bfloat16_product(x, kernel), (x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
 
 
@@ -95,10 +109,10 @@ _bfloat16_product.defvjp(_bfloat16_product_forward, _bfloat16_product_backward)
 
 
 def _transposed(x: jax.Array) -> jax.Array:
-    """The transpose of a matrix, on CPUs as an array of its own.
+    """The transpose of a matrix. On CPUs it is written to memory before it is used.
 
-    XLA takes a transposition into the product that it is for, and on CPUs the product then goes to
-    a slower library. The barrier keeps it out.
+    Otherwise XLA fuses the transposition into the product that uses it, and on CPUs such a product
+    runs in a slower library. The optimisation barrier prevents the fusion.
     """
     return jax.lax.platform_dependent(
         x, cpu=lambda x: jax.lax.optimization_barrier(x.T), default=lambda x: x.T

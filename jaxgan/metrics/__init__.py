@@ -1,1 +1,1 @@
-"""How good generated samples are: the scores, and the judge of digits that they are taken with."""
+"""How good generated samples are: the scores, and the evaluators that they are computed with."""

@@ -1,8 +1,9 @@
-"""Whether samples show what was asked of them."""
+"""Whether the samples of a conditional generator show what was asked for."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -11,11 +12,12 @@ from jaxgan.metrics.scoring import embed
 
 
 class Agreement(NamedTuple):
-    """How often a classifier sees in images what they were to show.
+    """How often a classifier sees in images what was asked for.
 
     Attributes:
-        shares: by attribute, the share of the images whose likeliest class is the one asked for.
-        together: the share of those that all attributes are right of.
+        shares: for each attribute the share of the images whose likeliest class is the one asked
+            for, in [0, 1].
+        together: the share of the images for which this holds in all attributes, in [0, 1].
     """
 
     shares: dict[str, float]
@@ -23,20 +25,20 @@ class Agreement(NamedTuple):
 
 
 def agreement(probabilities: Mapping[str, ArrayLike], asked: Mapping[str, ArrayLike]) -> Agreement:
-    """Compares what a classifier sees in images with what they were drawn for.
+    """Compares what a classifier sees in generated images with what was asked for.
 
-    The accuracy of a classifier trained on real images, on generated ones: "GAN-test" in Shmelkov
-    et al. 2018 (arXiv 1807.09499). Its own mistakes count too, so that real images reach less
-    than 1.
+    It is the accuracy on generated images of a classifier that was trained on real ones:
+    "GAN-test" in Shmelkov et al. 2018 (arXiv 1807.09499). The classifier's own mistakes count too,
+    so real images do not reach 1.
 
     Args:
-        probabilities: by attribute, of its classes, real [n, classes].
-        asked: by attribute, the classes asked for, int [n] in [0, classes), n at least 1. It may
-            have fewer attributes than the former, and has at least one.
+        probabilities: for each attribute the probabilities of its classes, real [n, classes].
+        asked: for at least one of these attributes the classes asked for, int [n] in
+            [0, classes), n at least 1.
 
     Raises:
-        ValueError: nothing was asked for, or of an attribute that has no probabilities; arrays of
-            other shapes, or numbers that are no classes or no probabilities.
+        ValueError: `asked` is empty or has an attribute without probabilities; an array has
+            another shape; a number is no class or no probability.
     """
     if not asked:
         raise ValueError("at least one attribute must be asked for")
@@ -68,17 +70,17 @@ def agreement(probabilities: Mapping[str, ArrayLike], asked: Mapping[str, ArrayL
 
 
 def classify(
-    images: ArrayLike, classifier: Callable[..., Mapping[str, ArrayLike]]
+    images: np.ndarray | jax.Array, classifier: Callable[..., Mapping[str, ArrayLike]]
 ) -> dict[str, np.ndarray]:
-    """Shows images to a classifier of attributes, some at a time, as `scoring.embed` does.
+    """Classifies the attributes of images, in batches as in `scoring.embed`.
 
     Args:
         images: [n, height, width, channels], n at least 1: float in [0, 1], or uint8.
-        classifier: float32 images -> by attribute, probabilities [n, classes], such as
-            `evaluator.load_attribute_classifier` gives.
+        classifier: float32 images -> for each attribute the probabilities of its classes, real
+            [n, classes]; for one, `evaluator.load_attribute_classifier` gives such a function.
 
     Returns:
-        What it gives for all images.
+        For each attribute the probabilities of its classes, real [n, classes].
 
     Raises:
         ValueError: as `scoring.embed`.

@@ -1,7 +1,7 @@
-"""How good a generator is, from its images: scores, classes, copies. Pure."""
+"""Evaluates a generator by its images: scores, classes, copies of training images. Pure."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,12 +15,13 @@ from jaxgan.metrics.scoring import Embedding, embed, score
 
 
 class Scored(NamedTuple):
-    """What images score against the training set.
+    """The scores of a set of images against the training set.
 
     Attributes:
-        num_images: how many there are.
-        scores: what `metrics.scoring.score` gives.
-        class_shares: float64 [classes], each class's share of the images, as the evaluator sees it.
+        num_images: how many images were scored.
+        scores: what `metrics.scoring.score` returns.
+        class_shares: float64 [classes], the share of the images that the evaluator takes for each
+            class.
     """
 
     num_images: int
@@ -29,18 +30,18 @@ class Scored(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What generators are compared with; made once for any number of them.
+    """What any number of generators of one data set are compared with.
 
     Attributes:
-        evaluator: what all images are shown to.
+        evaluator: computes the embedding of all images.
         training_images: as given, [t, height, width, channels].
         held_out_images: as given, [h, height, width, channels].
-        training: what the evaluator sees in the former.
-        held_out: and in the latter.
-        class_shares: float64 [classes], of the training images.
-        floor: of held-out images: no generator can be expected to do better.
-        ceiling: of uniform noise.
-        seed: for the draws of every score.
+        training: the embedding of the training images.
+        held_out: the embedding of the held-out images.
+        class_shares: float64 [classes], as in `Scored`, of the training images.
+        floor: the scores of held-out images. No generator can be expected to do better.
+        ceiling: the scores of uniform noise.
+        seed: of the draws in every score.
     """
 
     evaluator: Callable[..., Embedding]
@@ -55,15 +56,16 @@ class Reference(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """A generator's images, judged.
+    """The evaluation of a generator's images.
 
     Attributes:
-        embedding: what the evaluator sees in them.
+        embedding: of the images, by the evaluator.
         num_images: as in `Scored`.
         scores: as in `Scored`.
         class_shares: as in `Scored`.
-        in_features: whether they are copies of training images, by the evaluator's features.
-        in_pixels: the same, pixel by pixel.
+        in_features: whether the images are copies of training images, by the distances between
+            the evaluator's features.
+        in_pixels: the same, by the distances between pixels.
     """
 
     embedding: Embedding
@@ -82,21 +84,22 @@ def reference(
     seed: int = 0,
     evaluator: Callable[..., Embedding] | None = None,
 ) -> Reference:
-    """Makes ready what `evaluate` compares with.
+    """Computes what `evaluate` compares generators with.
 
     Args:
         training_images: [t, height, width, channels], t at least 6: float in [0, 1], or uint8.
-        held_out_images: [h, height, width, channels], h at least 100, that nobody trained on.
-        num_samples: how many held-out and noise images are scored, 10 or more; all held-out ones
-            if there are fewer. As many as will be of each generator's, since most scores depend on
-            it.
-        seed: of which held-out images are scored, of the noise, and for the draws of every score.
-        evaluator: images float32 -> features and probabilities of the classes, as in
-            `metrics.scoring.embed`; None for that of digits, whose images are [28, 28, 1]. That of
-            faces is `metrics.evaluator.load_evaluator("toon_faces")`.
+        held_out_images: [h, height, width, channels], h at least 100: float in [0, 1], or uint8.
+            No generator was trained on them.
+        num_samples: how many held-out images are scored, 10 or more, or all if there are fewer;
+            and as many noise images. Most scores depend on the number of images, so it should be
+            the number of images that each generator is evaluated by.
+        seed: of the choice of held-out images, of the noise, and of the draws in every score.
+        evaluator: float32 images -> features and probabilities of the classes, as in
+            `metrics.scoring.embed`. None is the evaluator of digits, for images of [28, 28, 1].
+            The evaluator of faces is `metrics.evaluator.load_evaluator("toon_faces")`.
 
     Raises:
-        ValueError: images of another shape or range, or too few.
+        ValueError: the images have another shape or range, or are too few.
     """
     if training_images.shape[1:] != held_out_images.shape[1:]:
         raise ValueError(
@@ -106,11 +109,13 @@ def reference(
     if evaluator is None:
         evaluator = load_evaluator()
     rng = np.random.default_rng(seed)
-    # In random order, as the inception score wants them: MNIST's come from tidy writers first.
+    # The inception score needs a random order: MNIST's test set begins with the tidy writers.
     scored = rng.permutation(len(held_out_images))[:num_samples]
     shape = (len(scored), *training_images.shape[1:])
     noise = embed(rng.random(shape, np.float32), evaluator)
     training, held_out = embed(training_images, evaluator), embed(held_out_images, evaluator)
+    # The evaluator is a classifier, so there are probabilities.
+    some = Embedding(*(cast(np.ndarray, array)[scored] for array in held_out))
     return Reference(
         evaluator=evaluator,
         training_images=training_images,
@@ -118,14 +123,14 @@ def reference(
         training=training,
         held_out=held_out,
         class_shares=_class_shares(training),
-        floor=_scored(Embedding(*(array[scored] for array in held_out)), training, seed),
+        floor=_scored(some, training, seed),
         ceiling=_scored(noise, training, seed),
         seed=seed,
     )
 
 
 def evaluate(images: ArrayLike, reference: Reference) -> Evaluation:
-    """Judges a generator by its images. The same arguments give the same numbers.
+    """Evaluates a generator by its images. The same arguments give the same numbers.
 
     Args:
         images: [n, height, width, channels] in random order, n at least 10: float in [0, 1] as
@@ -133,7 +138,7 @@ def evaluate(images: ArrayLike, reference: Reference) -> Evaluation:
         reference: of images of the same shape.
 
     Raises:
-        ValueError: images of another shape or range, or too few.
+        ValueError: the images have another shape or range, or are too few.
     """
     images = np.asarray(images)
     shape = reference.training_images.shape[1:]
@@ -154,7 +159,10 @@ def evaluate(images: ArrayLike, reference: Reference) -> Evaluation:
 
 
 def most_suspect(evaluation: Evaluation, count: int) -> np.ndarray:
-    """The samples that are nearest to a single training image, by features, the nearest first.
+    """The samples that are most likely to be copies of a training image, the likeliest first.
+
+    They are those whose nearest training image, by features, is nearest in proportion to the second
+    nearest.
 
     Returns:
         int64 [min(count, n)], rows of the evaluated images.
@@ -166,17 +174,18 @@ def most_suspect(evaluation: Evaluation, count: int) -> np.ndarray:
 def beside_training(
     images: ArrayLike, evaluation: Evaluation, reference: Reference, rows: np.ndarray, k: int = 3
 ) -> np.ndarray:
-    """Some samples and, after each, the training images that are nearest to it, by features.
+    """Puts samples beside the training images that are nearest to them, by features.
 
     Args:
-        images: that were evaluated.
-        evaluation: of them.
-        reference: that they were evaluated with.
-        rows: int [r], which of the images.
-        k: how many training images, 1 to t.
+        images: the images that were evaluated.
+        evaluation: the evaluation of the images.
+        reference: what the images were evaluated with.
+        rows: int [r], the rows of the samples among the images.
+        k: how many training images go with each sample, 1 to t.
 
     Returns:
-        float32 [r, 1 + k, height, width, channels] in [0, 1], the nearest first.
+        float32 [r, 1 + k, height, width, channels] in [0, 1]: each sample, then its training
+        images, the nearest first.
     """
     found = nearest(evaluation.embedding.features[rows], reference.training.features, k)
     samples, training = np.asarray(images)[rows], reference.training_images[found.indices]
@@ -184,8 +193,12 @@ def beside_training(
 
 
 def to_json(evaluation: Evaluation, reference: Reference) -> dict[str, Any]:
-    """All numbers of an evaluation, and of its floor and ceiling, as JSON can hold them."""
-    columns = {"samples": evaluation, "held_out": reference.floor, "noise": reference.ceiling}
+    """The numbers of an evaluation, of its floor and of its ceiling, in types that JSON has."""
+    columns: dict[str, Evaluation | Scored] = {
+        "samples": evaluation,
+        "held_out": reference.floor,
+        "noise": reference.ceiling,
+    }
     shares = {name: column.class_shares for name, column in columns.items()}
     shares["training"] = reference.class_shares
     spaces = {"features": evaluation.in_features, "pixels": evaluation.in_pixels}
@@ -219,12 +232,12 @@ _ROWS = (
 
 
 def table(evaluation: Evaluation, reference: Reference) -> str:
-    """The numbers to read: a line for each score, within 80 columns.
+    """The numbers as text: a line of at most 80 characters for each score.
 
     The columns are the samples, held-out images as the floor and noise as the ceiling.
     """
     columns = (evaluation, reference.floor, reference.ceiling)
-    lines = [("", "samples", "held-out", "noise")]
+    lines: list[tuple[str, ...]] = [("", "samples", "held-out", "noise")]
     lines += [("images: most scores depend on how many", *(f"{x.num_images:,}" for x in columns))]
     lines += [
         (
@@ -250,11 +263,12 @@ def table(evaluation: Evaluation, reference: Reference) -> str:
 
 
 def agreement_table(samples: Agreement, held_out: Agreement) -> str:
-    """Lines that go on a `table` of a conditional generator: what shows what it was asked for.
+    """Further lines of the `table` of a conditional generator: do images show what is asked for?
 
     Args:
         samples: of the generator's images.
-        held_out: of real images, with what they are: what the evaluator's own mistakes leave.
+        held_out: of real images and their own labels. What it lacks to 1 are mistakes of the
+            evaluator.
     """
     lines = [
         (f"shows the {name} asked for", share, held_out.shares[name])
@@ -271,7 +285,9 @@ def _scored(embedding: Embedding, training: Embedding, seed: int) -> Scored:
 
 
 def _class_shares(embedding: Embedding) -> np.ndarray:
-    return class_shares(embedding.probabilities, np.shape(embedding.probabilities)[-1])
+    # The evaluator of a `Reference` is a classifier.
+    probabilities = cast(np.ndarray, embedding.probabilities)
+    return class_shares(probabilities, np.shape(probabilities)[-1])
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The judges of digits and of toon faces: small convolutional classifiers that ship with us."""
+"""The evaluators of digits and toon faces: small convolutional classifiers in the package."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -16,17 +16,17 @@ NUM_FEATURES = 128
 
 
 class Evaluator(nn.Module):
-    """Tells the attributes of images; what it sees before it decides is what they are compared by.
+    """Classifies the attributes of images. Scores compare images by its last hidden layer.
 
-    images -> each 2x2 pixels to one of four times the channels -> the convolutions of each stage,
-    the largest of 2x2 between two stages -> Dense 128 = features -> a Dense for each attribute =
-    logits. Convolutions are 3x3; each of them, and the features, are batch-normalised and go
-    through a ReLU.
+    images -> each block of 2x2 pixels becomes one pixel of four times the channels -> stages of
+    convolutions, with a max pooling of 2x2 between two stages -> Dense 128 = features -> a Dense
+    for each attribute = logits. Convolutions are 3x3. Batch normalisation and a ReLU follow each
+    convolution and the Dense layer of the features.
 
     Attributes:
         image_shape: height, width and channels of the images.
-        widths: the channels of each convolution of each stage.
-        num_classes: of each attribute.
+        widths: for each stage the channels of each of its convolutions.
+        num_classes: for each attribute the number of its classes.
     """
 
     image_shape: tuple[int, int, int]
@@ -37,11 +37,12 @@ class Evaluator(nn.Module):
     def __call__(
         self, images: jax.Array, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """Looks at images.
+        """Computes the features of images and the logits of their attributes.
 
         Args:
             images: float32 [batch, *image_shape] in [0, 1].
-            train: normalise by this batch's statistics, and update the running ones.
+            train: whether to normalise by the statistics of this batch, and to update the running
+                ones.
 
         Returns:
             (features float32 [batch, 128] at least 0, logits float32 [batch, classes] of each
@@ -55,8 +56,8 @@ class Evaluator(nn.Module):
         def activate(x: jax.Array) -> jax.Array:
             return nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.99)(x))
 
-        # Written as reshapes, which a CPU takes back much faster than strided convolutions and
-        # `nn.max_pool`.
+        # Written as reshapes: on CPUs their gradients are much faster than those of strided
+        # convolutions and of `nn.max_pool`.
         x = _blocks(2 * images - 1)
         x = x.reshape(*x.shape[:3], -1)
         for number, stage in enumerate(self.widths):
@@ -68,19 +69,19 @@ class Evaluator(nn.Module):
 
 
 def _blocks(x: jax.Array) -> jax.Array:
-    """[batch, 2h, 2w, channels] -> [batch, h, w, 4, channels], the four of each 2x2."""
+    """[batch, 2h, 2w, channels] -> [batch, h, w, 4, channels], the pixels of each 2x2 block."""
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // 2, 2, width // 2, 2, channels).swapaxes(2, 3)
     return x.reshape(batch, height // 2, width // 2, 4, channels)
 
 
-# By data set: the shapes of image that can be judged, the last as the evaluator sees them, and
-# those half as high and wide with each pixel four times.
+# For each data set the shapes of the images that its evaluator takes. The last is the shape of the
+# network's input; images half as high and wide are enlarged to it.
 EVALUATED: Mapping[str, tuple[tuple[int, int, int], ...]] = MappingProxyType(
     {"mnist": ((28, 28, 1),), "toon_faces": ((32, 32, 3), (64, 64, 3))}
 )
-# And how many classes each attribute has. Images are of the classes of the first where they are to
-# be of one: all of them are seen in every image, evenly.
+# For each data set how many classes each attribute has. Scores by classes take the first attribute:
+# every image shows it, and its classes are equally frequent.
 ATTRIBUTES: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         "mnist": MappingProxyType({"label": 10}),
@@ -107,7 +108,7 @@ _WIDTHS = {"mnist": ((32, 64), (64,)), "toon_faces": ((32,), (48,), (64,), (64,)
 
 
 def check_evaluated(dataset: str, image_shape: tuple[int, int, int] | None = None) -> None:
-    """Makes sure that images can be judged.
+    """Makes sure that there is an evaluator of a data set, for images of a shape if it is given.
 
     Raises:
         ValueError: there is no evaluator of this data set, or not for images of this shape.
@@ -123,21 +124,21 @@ def check_evaluated(dataset: str, image_shape: tuple[int, int, int] | None = Non
 
 
 def evaluator(dataset: str) -> Evaluator:
-    """The module that judges a data set's images, untrained.
+    """The untrained module of a data set's evaluator.
 
     Raises:
-        ValueError: there is none of this data set.
+        ValueError: there is no evaluator of this data set.
     """
     check_evaluated(dataset)
     return Evaluator(EVALUATED[dataset][-1], _WIDTHS[dataset], tuple(ATTRIBUTES[dataset].values()))
 
 
 def enlarge(images: jax.Array, image_shape: tuple[int, int, int]) -> jax.Array:
-    """Images as an evaluator sees them: as they are, or each pixel four times.
+    """Brings images to the shape that an evaluator takes.
 
     Args:
         images: [batch, height, width, channels].
-        image_shape: that the evaluator wants, as it is or twice as high and wide.
+        image_shape: of the images, or twice as high and wide; then each pixel becomes 2x2 pixels.
 
     Returns:
         [batch, *image_shape].
@@ -154,13 +155,13 @@ def load_evaluator(dataset: str = "mnist") -> Callable[[jax.Array], Embedding]:
         dataset: "mnist" or "toon_faces".
 
     Returns:
-        images float32 [n, *shape] in [0, 1], of one of the shapes in `EVALUATED` -> `Embedding`:
-        features [n, 128], probabilities [n, classes] of the digits 0 to 9, or of the six colours of
-        hair. What `scoring.embed` takes. Compiled anew for each n and shape. The images of any
-        other shape are an AssertionError (from chex).
+        A function for `scoring.embed`: images float32 [n, *shape] in [0, 1] -> `Embedding` of
+        features [n, 128] and probabilities [n, classes], of the digits 0 to 9 or of the six colours
+        of hair. It is compiled for each n and shape. Images of a shape that `EVALUATED` does not
+        have raise an AssertionError (from chex).
 
     Raises:
-        ValueError: there is none of this data set.
+        ValueError: there is no evaluator of this data set.
     """
     return _load(dataset)[0]
 
@@ -168,18 +169,18 @@ def load_evaluator(dataset: str = "mnist") -> Callable[[jax.Array], Embedding]:
 def load_attribute_classifier(
     dataset: str = "toon_faces",
 ) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    """The same evaluator, asked for everything it knows of an image, jitted.
+    """The trained evaluator of a data set as a classifier of all its attributes, jitted.
 
     Args:
         dataset: as in `load_evaluator`.
 
     Returns:
-        images as in `load_evaluator` -> by attribute, in the order of `ATTRIBUTES`, the
-        probabilities of its classes, float32 [n, classes]: "hair_colour", "beard", "eyes" ...; of
-        digits only "label".
+        A function: images as in `load_evaluator` -> for each attribute, in the order of
+        `ATTRIBUTES`, the probabilities of its classes, float32 [n, classes]. Digits have the
+        attribute "label" only.
 
     Raises:
-        ValueError: there is none of this data set.
+        ValueError: there is no evaluator of this data set.
     """
     return _load(dataset)[1]
 
@@ -200,7 +201,7 @@ def _load(dataset: str) -> tuple[Callable, Callable]:
         features, probabilities = look(images)
         return Embedding(features, probabilities[0])
 
-    # Not in `look`: JAX brings the keys of what it compiles into the order of the alphabet.
+    # Outside of `look`: a jitted function returns a dict with its keys sorted.
     def classify(images: jax.Array) -> dict[str, jax.Array]:
         return dict(zip(ATTRIBUTES[dataset], look(images)[1], strict=True))
 

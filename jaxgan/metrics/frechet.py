@@ -1,21 +1,21 @@
-"""The Frechet distance between two sets of features (FID), and what features must be."""
+"""The Frechet distance between two sets of features (FID), and the check of features."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Far beyond any feature, and small enough for the powers of it that the scores take.
+# The largest size of a number in features. Its powers, which the scores take, are finite.
 _LARGEST = 1e15
-_BLOCK = 1 << 22  # elements
+_BLOCK = 1 << 22  # elements in memory at a time
 
 
 class Moments(NamedTuple):
-    """What the Frechet distance sees of a set of features.
+    """The moments of a set of features.
 
     Attributes:
         mean: float64 [d].
-        covariance: float64 [d, d], of the divisor n - 1.
+        covariance: float64 [d, d], with the divisor n - 1.
     """
 
     mean: np.ndarray
@@ -26,10 +26,10 @@ def moments(features: ArrayLike) -> Moments:
     """The mean and the covariance of features, summed in float64.
 
     Args:
-        features: real [n, d], n at least 2; fewer rows than columns are as good as more.
+        features: real [n, d], n at least 2. n may be less than d.
 
     Raises:
-        ValueError: another shape, or numbers that are not finite.
+        ValueError: the features have another shape, or are not finite.
     """
     (features,) = as_features(2, features=features)
     num_rows, width = features.shape
@@ -49,15 +49,15 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     (arXiv 1706.08500), equation 6.
 
     Args:
-        real: of the data. The distance is symmetric.
-        fake: of the samples, as wide.
+        real: of the data, of d features.
+        fake: of the samples, of d features. The distance is symmetric.
 
     Returns:
         0 or more; 0 for equal moments, up to rounding.
 
     Raises:
-        ValueError: moments of another shape or width, not finite, or a covariance that is not
-            symmetric.
+        ValueError: the moments have another shape, are not equally wide, or are not finite; or a
+            covariance is not symmetric.
     """
     for name, (mean, covariance) in (("real", real), ("fake", fake)):
         if np.ndim(mean) != 1 or np.shape(covariance) != 2 * np.shape(mean):
@@ -74,8 +74,8 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
             f"moments must be equally wide: real {len(real.mean)}, fake {len(fake.mean)}"
         )
     # For C = F F' and D = G G', the trace of (C D)^(1/2) is the sum of the singular values of F' G.
-    # No product of covariances is rooted, which would be complex at times, and good to half as many
-    # digits for a singular one.
+    # A root of C D itself would have half as many correct digits for a singular C or D, and could
+    # be complex.
     shared = np.linalg.svd(_factor(real).T @ _factor(fake), compute_uv=False)
     apart = np.sum(np.square(np.subtract(real.mean, fake.mean, dtype=np.float64)))
     trace = np.trace(real.covariance) + np.trace(fake.covariance) - 2 * np.sum(shared)
@@ -83,18 +83,18 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
 
 
 def as_features(least: int, **features: ArrayLike) -> tuple[np.ndarray, ...]:
-    """The sets of features that a score is given, checked.
+    """Checks the sets of features that a score is given.
 
     Args:
-        least: the number of rows that each must have.
-        **features: real [n, d] each, of any n and one d, by the names for messages.
+        least: the least number of rows of each set.
+        **features: real [n, d] each, with one d for all, by their names in messages.
 
     Returns:
-        float32 or float64 [n, d] each; what is neither becomes float64.
+        The sets, [n, d] each: float32 where they were given so, else float64.
 
     Raises:
-        ValueError: another rank or type, too few rows, unequal widths, or a number that is not
-            finite or beyond 1e15.
+        ValueError: a set has another rank or type, or too few rows; the widths differ; or a number
+            is not finite or is beyond 1e15 in size.
     """
     arrays = {name: np.asarray(array) for name, array in features.items()}
     for name, array in arrays.items():
@@ -107,7 +107,7 @@ def as_features(least: int, **features: ArrayLike) -> tuple[np.ndarray, ...]:
             )
         if array.dtype != np.float32:
             arrays[name] = array = array.astype(np.float64, copy=False)
-        # One comparison less would let NaN through.
+        # Written with `not`, since any comparison with NaN is false.
         if not (array.min() >= -_LARGEST and array.max() <= _LARGEST):
             row, column = np.argwhere(~(np.abs(array) <= _LARGEST))[0]
             raise ValueError(
@@ -121,7 +121,7 @@ def as_features(least: int, **features: ArrayLike) -> tuple[np.ndarray, ...]:
 
 
 def _factor(moments: Moments) -> np.ndarray:
-    """F of the covariance F F'."""
+    """A matrix F for which F F' is the covariance."""
     values, vectors = np.linalg.eigh(np.asarray(moments.covariance, np.float64))
-    # Rounding takes the eigenvalues of a singular covariance below 0.
+    # Rounding can make eigenvalues of a singular covariance negative.
     return vectors * np.sqrt(np.maximum(values, 0))

@@ -1,4 +1,4 @@
-"""The inception score, of any classifier's probabilities."""
+"""The inception score, from the probabilities of any classifier."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,12 @@ from jaxgan.metrics.frechet import as_features
 
 
 class InceptionScore(NamedTuple):
-    """Between 1 (all samples look the same) and the number of classes.
+    """The inception score of samples.
 
     Attributes:
-        value: the mean over the splits.
-        standard_deviation: of the splits' scores.
+        value: the mean of the scores of the splits, from 1 (all samples look the same) to the
+            number of classes.
+        standard_deviation: of the scores of the splits.
     """
 
     value: float
@@ -27,12 +28,12 @@ def inception_score(probabilities: ArrayLike, num_splits: int = 10) -> Inception
     Salimans et al. 2016 (arXiv 1606.03498), section 4.
 
     Args:
-        probabilities: real [n, classes], a row for each sample, in random order: a split is of
-            samples that follow each other.
-        num_splits: 1 to n. More splits are smaller ones, and score less.
+        probabilities: real [n, classes], a row for each sample, in random order, since each split
+            is a block of consecutive rows.
+        num_splits: 1 to n. The more splits, the smaller they are, and the lower they score.
 
     Raises:
-        ValueError: rows that are no probabilities, or num_splits out of range.
+        ValueError: a row is no probabilities, or num_splits is out of range.
     """
     probabilities = as_probabilities(probabilities)
     if not 1 <= num_splits <= len(probabilities):
@@ -47,17 +48,17 @@ def inception_score(probabilities: ArrayLike, num_splits: int = 10) -> Inception
 
 
 def as_probabilities(probabilities: ArrayLike) -> np.ndarray:
-    """The probabilities that a score is given, checked.
+    """Checks the probabilities that a score is given.
 
     Args:
-        probabilities: real [n, classes], n and classes at least 1, each row from 0 and to the sum
-            of 1 within 1e-3.
+        probabilities: real [n, classes], n and classes at least 1. Each number is 0 or more, and
+            each row has the sum 1 within 1e-3.
 
     Returns:
-        float64 [n, classes]; each row sums to 1 as exactly as float64 can.
+        float64 [n, classes], each row divided by its sum.
 
     Raises:
-        ValueError: another shape, or rows that are no probabilities, such as logits.
+        ValueError: the shape is another, or a row is no probabilities, such as logits.
     """
     (probabilities,) = as_features(1, probabilities=probabilities)
     sums = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)

@@ -14,9 +14,10 @@ class KernelDistance(NamedTuple):
     """An estimate of the squared maximum mean discrepancy.
 
     Attributes:
-        value: unbiased, so below 0 about as often as above where the distributions are the same.
-        standard_error: the standard deviation of `value` over other draws of both sets, estimated
-            by the jackknife; somewhat too large where the distributions are the same.
+        value: unbiased. If the distributions are the same, it is negative about as often as
+            positive.
+        standard_error: the standard deviation of `value` over draws of both sets, estimated by the
+            jackknife. If the distributions are the same, it is somewhat too large.
     """
 
     value: float
@@ -26,17 +27,17 @@ class KernelDistance(NamedTuple):
 def kernel_distance(real_features: ArrayLike, fake_features: ArrayLike) -> KernelDistance:
     """The squared MMD for the kernel k(x, y) = (x'y / d + 1)^3, d the width of the features.
 
-    Binkowski et al. 2018 (arXiv 1801.01401), section 4. It is often taken as a mean over random
-    subsets, which has the same expectation; here it is over all pairs, so nothing is drawn and the
-    value is as exact as the data allow. The standard error leaves out each row in turn (the
-    jackknife for two samples, Arvesen 1969).
+    Binkowski et al. 2018 (arXiv 1801.01401), section 4. Others often compute it as a mean over
+    random subsets, which has the same expectation. Here it is computed from all pairs, so it needs
+    no seed and varies less. The standard error leaves out each row in turn (the jackknife for two
+    samples, Arvesen 1969).
 
     Args:
         real_features: real [n, d], n at least 3.
         fake_features: real [m, d], m at least 3.
 
     Raises:
-        ValueError: another shape, unequal widths, or numbers that are not finite.
+        ValueError: the features have another shape, differ in width, or are not finite.
     """
     real, fake = (
         features.astype(np.float64, copy=False)
@@ -54,7 +55,7 @@ def kernel_distance(real_features: ArrayLike, fake_features: ArrayLike) -> Kerne
         return real_sum / (n * (n - 1)) + fake_sum / (m * (m - 1)) - 2 * cross_sum / (n * m)
 
     sums = np.sum(real_own), np.sum(fake_own), np.sum(real_other)
-    # A row is in the sum over pairs of its own set twice, first and second of a pair.
+    # The sum over the pairs of a set holds each row twice: as the first and as the second of pairs.
     without_real = discrepancy(n - 1, m, sums[0] - 2 * real_own, sums[1], sums[2] - real_other)
     without_fake = discrepancy(n, m - 1, sums[0], sums[1] - 2 * fake_own, sums[2] - fake_other)
     variance = (n - 1) * np.var(without_real) + (m - 1) * np.var(without_fake)

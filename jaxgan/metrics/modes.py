@@ -1,4 +1,4 @@
-"""Whether samples are of all the classes that the data are of, and as often."""
+"""Whether samples have all the classes of the data, and as often."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ from jaxgan.metrics.inception import as_probabilities
 
 
 class ModeCoverage(NamedTuple):
-    """The classes of samples against those of the data.
+    """The classes of samples compared with those of the data.
 
     Attributes:
-        num_classes_hit: how many of the data's classes at least one sample is of.
+        num_classes_hit: how many of the data's classes have at least one sample.
         kl_divergence: KL(samples || data) of the class shares, in nats, 0 or more.
         shares: float64 [classes], each class's share of the samples.
     """
@@ -24,19 +24,19 @@ class ModeCoverage(NamedTuple):
 
 
 def mode_coverage(predictions: ArrayLike, data_shares: ArrayLike) -> ModeCoverage:
-    """Counts the classes that samples hit, and compares how often with the data.
+    """Counts the classes that samples hit, and compares their shares with those of the data.
 
-    Both as Metz et al. 2017 (arXiv 1611.02163) do for their stacked digits, after Che et al. 2017
-    (arXiv 1612.02136). In this direction the divergence stays finite when samples miss a class, at
-    most log(1 / the rarest class's share); it is infinite if and only if they are of a class that
-    the data are never of.
+    Metz et al. 2017 (arXiv 1611.02163) do both for their stacked digits, after Che et al. 2017
+    (arXiv 1612.02136). The divergence in this direction stays finite when samples miss a class: it
+    is at most log(1 / share of the rarest class). It is infinite if and only if samples have a
+    class that the data do not have.
 
     Args:
-        predictions: what a classifier says of the samples, as in `class_shares`.
+        predictions: of a classifier for the samples, as in `class_shares`.
         data_shares: real [classes], each class's share of the data, with the sum 1.
 
     Raises:
-        ValueError: as in `class_shares`, or shares that are no probabilities.
+        ValueError: as in `class_shares`, or the shares are no probabilities.
     """
     if np.ndim(data_shares) != 1:
         raise ValueError(f"data_shares must have the shape (classes,), not {np.shape(data_shares)}")
@@ -61,7 +61,7 @@ def class_shares(predictions: ArrayLike, num_classes: int) -> np.ndarray:
         float64 [num_classes], with the sum 1.
 
     Raises:
-        ValueError: predictions of another shape, labels out of range, or rows that are no
+        ValueError: the predictions have another shape, a label is out of range, or a row is no
             probabilities.
     """
     labels = np.asarray(predictions)

@@ -15,10 +15,10 @@ class NeighbourScores(NamedTuple):
     """How two sets of features overlap.
 
     Attributes:
-        precision: the share of the fake rows that are among the real ones, in [0, 1].
-        recall: the share of the real rows that are among the fake ones, in [0, 1].
-        density: how many real balls a fake row lies in, over what is expected of a real one; 0 or
-            more, about 1 where the distributions are the same.
+        precision: the share of the fake rows that lie in the ball of a real row, in [0, 1].
+        recall: the share of the real rows that lie in the ball of a fake row, in [0, 1].
+        density: the mean number of real balls that a fake row lies in, divided by the number
+            expected of a real row; 0 or more, about 1 if the distributions are the same.
         coverage: the share of the real balls that hold a fake row, in [0, 1].
     """
 
@@ -29,7 +29,7 @@ class NeighbourScores(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """The rows of a database that are nearest to each query, the nearest first.
+    """For each query the rows of a database that are nearest to it, the nearest first.
 
     Attributes:
         distances: float64 [n, k], Euclidean.
@@ -49,10 +49,11 @@ def neighbour_scores(
 ) -> NeighbourScores:
     """Improved precision and recall, and density and coverage.
 
-    All four count what lies within balls around rows, whose radii reach to the k-th nearest other
-    row of the same set. Precision and recall: Kynkaanniemi et al. 2019 (arXiv 1904.06991),
-    equations 1 and 2. Density and coverage: Naeem et al. 2020 (arXiv 2002.09797), section 3.2.
-    Compare scores of sets of equal size only: recall and coverage grow with the number of fakes.
+    All four count rows within balls. Each row has a ball around it, whose radius is the distance
+    to the k-th nearest other row of its set. Precision and recall: Kynkaanniemi et al. 2019 (arXiv
+    1904.06991), equations 1 and 2. Density and coverage: Naeem et al. 2020 (arXiv 2002.09797),
+    section 3.2. Only scores of sets of equal size can be compared: recall and coverage grow with
+    the number of fake rows.
 
     Args:
         real_features: real [n, d], n more than either k.
@@ -61,15 +62,15 @@ def neighbour_scores(
         k_density: the k of density and coverage, 1 or more.
 
     Raises:
-        ValueError: another shape, too few rows, unequal widths, numbers that are not finite, or a k
-            below 1.
+        ValueError: the features have another shape or too few rows, differ in width, or are not
+            finite; or a k is below 1.
     """
     if min(k_precision, k_density) < 1:
         raise ValueError(f"k must be 1 or more: k_precision {k_precision}, k_density {k_density}")
     real, fake = as_features(
         max(k_precision, k_density) + 1, real_features=real_features, fake_features=fake_features
     )
-    # Far from 0, squared distances would be small differences of large numbers.
+    # Centred: far from 0, squared distances would be small differences of large numbers.
     centre = real.mean(axis=0, dtype=np.float64)
     real, fake = real - centre, fake - centre
     real_small, real_large = _squared_radii(real, (k_precision, k_density))
@@ -79,10 +80,10 @@ def neighbour_scores(
     num_recalled = num_inside = num_covered = 0
     for part, squares in _squared_distances(real, fake):
         fake_among_real |= np.any(squares <= real_small[part, None], axis=0)
-        num_recalled += np.count_nonzero(np.any(squares <= fake_small, axis=1))
+        num_recalled += int(np.count_nonzero(np.any(squares <= fake_small, axis=1)))
         inside = squares <= real_large[part, None]
-        num_inside += np.count_nonzero(inside)
-        num_covered += np.count_nonzero(np.any(inside, axis=1))
+        num_inside += int(np.count_nonzero(inside))
+        num_covered += int(np.count_nonzero(np.any(inside, axis=1)))
     return NeighbourScores(
         precision=float(np.mean(fake_among_real)),
         recall=float(num_recalled / len(real)),
@@ -94,21 +95,22 @@ def neighbour_scores(
 def nearest(queries: ArrayLike, database: ArrayLike, k: int = 1) -> Nearest:
     """Finds the k rows of a database that are nearest to each query.
 
-    The search is in float32, so of rows that are about as near any may be found; the distances of
-    those that are found are exact, and that of a copy is 0.
+    The search is in float32: of rows at almost the same distance any may be found. The distances to
+    the rows found are computed in float64, and the distance to a copy is 0.
 
     Args:
         queries: real [n, d], n at least 1.
         database: real [m, d], m at least k.
-        k: 1 or more; a few, since each is a pass over the distances.
+        k: 1 or more. It should be small, since each neighbour costs a pass over all distances.
 
     Raises:
-        ValueError: another shape, unequal widths, numbers that are not finite, or k out of range.
+        ValueError: an array has another shape, differs in width, or is not finite; or k is out of
+            range.
     """
     queries, database = as_features(1, queries=queries, database=database)
     if not 1 <= k <= len(database):
         raise ValueError(f"k must be between 1 and the {len(database)} rows searched, not {k}")
-    # Far from 0, squared distances would be small differences of large numbers.
+    # Centred: far from 0, squared distances would be small differences of large numbers.
     centre = database.mean(axis=0, dtype=np.float64)
     near_queries, near_database = (
         (array - centre.astype(array.dtype)).astype(np.float32, copy=False)
@@ -122,7 +124,7 @@ def nearest(queries: ArrayLike, database: ArrayLike, k: int = 1) -> Nearest:
             offsets = np.subtract(queries[part], database[found], dtype=np.float64)
             distances[part, rank] = np.linalg.norm(offsets, axis=1)
             indices[part, rank] = found
-    # float32 may have put two that are about as near the wrong way round.
+    # The search in float32 may have swapped rows at almost the same distance.
     order = np.argsort(distances, axis=1)
     return Nearest(*(np.take_along_axis(array, order, axis=1) for array in (distances, indices)))
 
@@ -130,7 +132,7 @@ def nearest(queries: ArrayLike, database: ArrayLike, k: int = 1) -> Nearest:
 def _squared_distances(
     queries: np.ndarray, database: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """(rows of the queries, their squared distances to the whole database), block after block."""
+    """Block after block: (rows of queries, their squared distances to the whole database)."""
     query_norms, database_norms = (np.einsum("ij,ij->i", x, x) for x in (queries, database))
     step = max(1, _BLOCK // len(database))
     for start in range(0, len(queries), step):
@@ -143,9 +145,10 @@ def _squared_distances(
 
 
 def _squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
-    """float64 [len(ks), n]: how far the k-th nearest other row is, squared, for each k.
+    """float64 [len(ks), n]: the squared distance to the k-th nearest other row, for each k.
 
-    Enlarged by what rounding may take from a dot product: a tie is within, such as between copies.
+    It is enlarged by the rounding error of a dot product, so that a row at just this distance, such
+    as a copy, lies within.
     """
     order = [k - 1 for k in ks]
     radii = np.empty((len(ks), len(features)))

@@ -1,14 +1,14 @@
-"""How near images are to the ones that they should be."""
+"""How similar images are to the true ones."""
 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-# Of images that are the same it is infinite, which no mean can be taken of.
+# The PSNR of equal images is infinite, and a mean with it would be too.
 _MOST_PSNR = 100.0
 
 
 def similarity(images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Compares images with the true ones, pixel by pixel and window by window.
+    """Compares each image with the true one, pixel by pixel and window by window.
 
     Args:
         images: float [n, height, width, channels] in [0, 1], n at least 1, 7 pixels or more high
@@ -17,11 +17,12 @@ def similarity(images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
     Returns:
         Means over the images: "l1", the mean absolute difference, in [0, 1]; "psnr", the peak
-        signal-to-noise ratio in decibels, of images that differ nowhere 100; "ssim", the structural
-        similarity (Wang et al. 2004, 10.1109/TIP.2003.819861; windows of 7x7), in [-1, 1].
+        signal-to-noise ratio in decibels, which is set to 100 for equal images; "ssim", the
+        structural similarity (Wang et al. 2004, 10.1109/TIP.2003.819861; windows of 7x7), in
+        [-1, 1].
 
     Raises:
-        ValueError: they are of different shapes, or none.
+        ValueError: the shapes differ, or there are no images.
     """
     if images.shape != truth.shape or images.ndim != 4 or not len(images):
         raise ValueError(
@@ -29,7 +30,8 @@ def similarity(images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
             f"not {images.shape} and {truth.shape}"
         )
     found = []
-    for image, true in zip(np.float64(images), np.float64(truth), strict=True):
+    pairs = (np.asarray(each, np.float64) for each in (images, truth))
+    for image, true in zip(*pairs, strict=True):
         is_same = np.array_equal(image, true)
         found.append(
             (

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jaxgan.metrics.frechet import as_features, frechet_distance, moments
 from jaxgan.metrics.inception import inception_score
@@ -14,35 +14,39 @@ from jaxgan.metrics.neighbours import neighbour_scores
 
 
 class Embedding(NamedTuple):
-    """What an evaluator sees in images.
+    """What an evaluator computes from images.
 
     Attributes:
         features: real [n, d].
-        probabilities: real [n, classes], of the classes; None if the evaluator is no classifier.
+        probabilities: real [n, classes], of the classes of each image; None if the evaluator is no
+            classifier.
     """
 
-    features: ArrayLike
-    probabilities: ArrayLike | None = None
+    features: np.ndarray | jax.Array
+    probabilities: np.ndarray | jax.Array | None = None
 
 
 def embed(
-    images: ArrayLike, evaluator: Callable[..., ArrayLike | tuple], *, batch_size: int = 500
+    images: np.ndarray | jax.Array,
+    evaluator: Callable[..., np.ndarray | jax.Array | tuple],
+    *,
+    batch_size: int = 500,
 ) -> Embedding:
-    """Shows images to an evaluator, always `batch_size` at a time, so a jitted one compiles once.
+    """Applies an evaluator to images, always `batch_size` of them, so that it is compiled once.
 
     Args:
         images: [n, height, width, channels], n at least 1: float in [0, 1], or uint8.
         evaluator: float32 [batch_size, height, width, channels] in [0, 1] -> features
-            [batch_size, d], or those and probabilities [batch_size, classes] as an `Embedding` or
-            another tuple. Each image's row must not depend on the others.
-        batch_size: 1 or more. The last batch is filled up with its last image.
+            [batch_size, d], or a tuple of features and probabilities [batch_size, classes], such as
+            an `Embedding`. An image's row must not depend on the other images.
+        batch_size: 1 or more. The last batch is filled up with copies of its last image.
 
     Returns:
         NumPy arrays of n rows each.
 
     Raises:
-        ValueError: images of another shape or range, batch_size below 1, or an evaluator that does
-            not give a row for each image.
+        ValueError: the images have another shape or range, batch_size is below 1, or the evaluator
+            does not give a row for each image.
     """
     if np.ndim(images) != 4 or len(images) < 1:
         raise ValueError(
@@ -82,33 +86,35 @@ def score(
 ) -> dict[str, float]:
     """Scores samples against the data. The same arguments give the same numbers.
 
-    The Frechet distance is between all rows. The kernel distance and the neighbour scores are
-    between equally many of both, drawn without replacement.
+    The Frechet distance is computed from all rows. The kernel distance and the neighbour scores are
+    computed from equally many rows of both, drawn without replacement.
 
     Args:
-        samples: of the images to score, in random order, at least 6; at least 10 if they come with
-            probabilities.
-        reference: of the data, at least 6.
-        seed: for the draw.
-        num_compared: how many of each are drawn, 6 or more; all of the smaller set if it has fewer.
+        samples: the embedding of the images to score, in random order; at least 6 images, or at
+            least 10 with probabilities.
+        reference: the embedding of the data, at least 6 images.
+        seed: of the draw.
+        num_compared: how many rows of each are drawn, 6 or more. If the smaller set has fewer, all
+            of its rows, and as many of the other.
 
     Returns:
-        "fid", "kid", "kid_standard_error", "precision", "recall", "density" and "coverage"; and
-        where both have probabilities "inception_score", "modes" (the number of classes hit) and
-        "mode_kl". What each is stands with the function of its name.
+        "fid" (`frechet.frechet_distance`), "kid" and "kid_standard_error"
+        (`kernel.kernel_distance`), "precision", "recall", "density" and "coverage"
+        (`neighbours.neighbour_scores`). If both have probabilities, also "inception_score"
+        (`inception.inception_score`), "modes", the number of classes hit, and "mode_kl"
+        (`modes.mode_coverage`).
 
     Raises:
-        ValueError: features or probabilities of another shape, too few, or not finite; or only one
-            of the two has probabilities.
+        ValueError: the features or probabilities have another shape, are too few, or are not
+            finite; or only one of the two embeddings has probabilities.
     """
-    has_probabilities = samples.probabilities is not None
-    if has_probabilities != (reference.probabilities is not None):
+    if (samples.probabilities is None) != (reference.probabilities is None):
         raise ValueError("either both samples and reference must have probabilities, or neither")
     if num_compared < 6:
         raise ValueError(f"num_compared must be 6 or more, not {num_compared}")
     fake, real = as_features(6, samples=samples.features, reference=reference.features)
     for name, (features, probabilities) in (("samples", samples), ("reference", reference)):
-        if has_probabilities and len(features) != len(probabilities):
+        if probabilities is not None and len(features) != len(probabilities):
             raise ValueError(
                 f"{name} have {len(features)} rows of features and {len(probabilities)} of "
                 f"probabilities: there must be as many"
@@ -123,7 +129,7 @@ def score(
         "kid_standard_error": distance.standard_error,
         **neighbour_scores(some_real, some_fake)._asdict(),
     }
-    if has_probabilities:
+    if samples.probabilities is not None and reference.probabilities is not None:
         num_classes = np.shape(reference.probabilities)[-1]
         modes = mode_coverage(
             samples.probabilities, class_shares(reference.probabilities, num_classes)

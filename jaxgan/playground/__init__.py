@@ -1,5 +1,5 @@
-"""The playground: a trained pair of digits in one page, to play with (`page.assemble`).
+"""The playground: one web page to play with a trained pair (`page.assemble`).
 
-Its sources are page.html, style.css and the scripts beside this file, plain and without a build
-step: `page` puts them, the networks and the run's history into a single file.
+The page is written in page.html, style.css and the scripts in this folder, without a build step.
+`page` puts them, the networks and the history of the training into a single file.
 """

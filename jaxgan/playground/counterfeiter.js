@@ -9,10 +9,10 @@ function startCounterfeiter() {
   const spread = FACTS.noise === "uniform" ? 1 / Math.sqrt(3) : 1;
   const [grid, strip, walk] = [byId("fresh-grid"), byId("walk-strip"), byId("walk")];
   let latents, conditions, images, beliefs;
-  // The last two picks, each {index, latent, condition}: a latent that the sliders have moved is a
-  // copy.
+  // The last two picks, each {index, latent, condition}. A slider gives a pick another latent, and
+  // `latents` keeps the first.
   let picks = [];
-  // The number of the class that is asked for of each attribute, or null for any.
+  // For each attribute the number of the class that is asked for, or null for any class.
   const wanted = FACTS.attributes.map(() => null);
   const sliders = directions.map((direction, i) => makeSlider(i));
 

@@ -42,7 +42,7 @@ function showVerdict(element, probability) {
   element.replaceChildren(make("span", "", text), scale(probability));
 }
 
-// An image, and below it what `caption` (an array of elements) says. A button if it can be picked.
+// An image above the elements of `caption`. With `onPick` it is a button.
 function cell(image, label, caption, onPick) {
   const element = make(onPick ? "button" : "div", "cell");
   if (onPick) {
@@ -59,7 +59,7 @@ function cell(image, label, caption, onPick) {
   return element;
 }
 
-// name: of its classes, "" for a pair that is told none.
+// name: of the image's classes; "" for an unconditional pair.
 function judgedCell(image, probability, number, name, onPick) {
   const shown = percent(probability);
   const mark = isReal(probability) ? "✓" : "✗";
@@ -68,8 +68,9 @@ function judgedCell(image, probability, number, name, onPick) {
   return cell(image, say(name ? "classLabel" : "imageLabel", values), caption, onPick);
 }
 
-// A group of radio buttons for each attribute. codes: the number of the class that is chosen of
-// each, kept so; null is any, and can be chosen where it is in the beginning.
+// A group of radio buttons for each attribute. The buttons keep `codes` up to date: for each
+// attribute the number of the chosen class, or null for any class. Only a group whose code is null
+// at the start has a button for any class.
 function makePickers(container, codes, onPick) {
   FACTS.attributes.forEach(({ name, classes }, i) => {
     const group = container.appendChild(make("fieldset", "picker"));
@@ -97,7 +98,7 @@ function makePickers(container, codes, onPick) {
   });
 }
 
-// In a grid of buttons, Tab goes to one, and the arrow keys from each to the next.
+// In a grid of buttons, Tab reaches one button, and the arrow keys lead from there to the others.
 function moveByArrows(grid) {
   grid.addEventListener("keydown", (event) => {
     const buttons = [...grid.querySelectorAll("button")];
@@ -118,7 +119,8 @@ function svg(parent, name, attributes, text = "") {
   return parent.appendChild(element);
 }
 
-// An empty chart with its axes. x and y give pixels of values; yTicks are [value, text].
+// An empty chart with its axes. Ticks are [value, text]. The x and y that it returns turn values
+// into pixels.
 function chart(container, { label, height, xRange, yRange, xTicks, yTicks, xName, yName }) {
   const width = Math.max(container.clientWidth, 260);
   const [left, right, top, bottom] = [56, 24, 24, 42];
@@ -144,7 +146,7 @@ function chart(container, { label, height, xRange, yRange, xTicks, yTicks, xName
   return { root, x, y, left, right: width - right, top, bottom: height - bottom };
 }
 
-// Round values, about so many, from within a range.
+// About `about` round values within a range.
 function ticks(low, high, about) {
   const raw = (high - low) / about || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -154,7 +156,7 @@ function ticks(low, high, about) {
   return values;
 }
 
-// Calls a function when the browser is about to draw, once however often it was asked to.
+// A function that has `draw` called before the next frame, once for all calls until then.
 function atNextFrame(draw) {
   let asked = false;
   return () => {

@@ -1,8 +1,8 @@
-// The packed arrays, and both networks: what jaxgan/playground/packing.py wrote and
-// jaxgan/playground/layers.py says.
+// Unpacks the arrays that jaxgan/playground/packing.py packed, and computes both networks as
+// jaxgan/layers/chain.py does.
 //
-// What a network is told of an image is its condition: the one-hot vectors of its labels one after
-// another, of length 0 for a pair that is told nothing.
+// The condition of an image is what the networks are told about it: the one-hot vectors of its
+// labels, one after another. An unconditional pair has conditions of length 0.
 
 const SHAPES = Object.fromEntries(FACTS.pack.arrays.map((array) => [array.name, array.shape]));
 const REAL_COUNT = SHAPES.real[0];
@@ -12,7 +12,7 @@ const LEAKY_RELU_SLOPE = 0.2;
 const BASE_85 =
   "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
 
-// Vectors that go through a layer together, so that each weight is fetched once for all of them.
+// How many vectors go through a layer together, so that each weight is fetched once for all.
 const TOGETHER = 32;
 
 let generatorLayers, discriminatorLayers, directions, realImages, storyFrames;
@@ -85,7 +85,7 @@ async function unpack() {
   storyFrames = arrays.frames;
 }
 
-// The matrix product of rows of x, each of so many inputs, and a kernel, row by row as well.
+// The matrix product of x [rows, inputs] and kernel [inputs, outputs], each stored row by row.
 function product(x, kernel, inputs) {
   const rows = x.length / inputs;
   const outputs = kernel.length / inputs;
@@ -117,12 +117,12 @@ function product(x, kernel, inputs) {
   return y;
 }
 
-// Of each layer what comes before the bias. x: `count` images or vectors, one after another, an
-// image row by row, the channels of a pixel beside each other.
+// The product of each kind of layer, before the bias is added. x: `count` images or vectors, one
+// after another; an image row by row, the channels of a pixel beside each other.
 const PRODUCTS = {
   dense: (x, count, kernel) => product(x, kernel, x.length / count),
-  // A 4x4 convolution of stride 2 with a margin of one zero: the pixels that go together are put
-  // beside each other first.
+  // A 4x4 convolution of stride 2 with a margin of one zero. The 4x4 pixels that an output pixel
+  // depends on are first copied beside each other.
   halve: (x, count, kernel, outputs) => {
     const channels = kernel.length / outputs / 16;
     const side = Math.sqrt(x.length / count / channels);
@@ -144,7 +144,7 @@ const PRODUCTS = {
     }
     return product(patches, kernel, 16 * channels);
   },
-  // Its transpose: what each pixel puts into the 4x4 pixels that it reaches is added up.
+  // The transpose of `halve`: each pixel adds something to the 4x4 pixels that it reaches.
   double: (x, count, kernel, outputs) => {
     const channels = kernel.length / outputs / 16;
     const side = Math.sqrt(x.length / count / channels);
@@ -197,8 +197,7 @@ function generate(latents, conditions = latents.map(() => [])) {
   return latents.map((_, row) => all.slice(row * PIXELS, (row + 1) * PIXELS));
 }
 
-// How probable it is, according to the discriminator, that images in [0, 1] are real, each of
-// which it is told a condition of.
+// The discriminator's probabilities that images in [0, 1] are real, each judged with its condition.
 function judge(images, conditions = images.map(() => [])) {
   const all = through(discriminatorLayers, images.map((image) => image.map((p) => 2 * p - 1)));
   const size = all.length / images.length;
@@ -209,12 +208,12 @@ function judge(images, conditions = images.map(() => [])) {
   });
 }
 
-// Numbers of classes, one of each attribute, as a condition.
+// The condition of an image. codes: for each attribute the number of the image's class.
 function conditionOf(codes) {
   return codes.flatMap((code, i) => FACTS.attributes[i].classes.map((_, each) => Number(each === code)));
 }
 
-// The classes of a condition by name; "" without.
+// The names of a condition's classes; "" for an unconditional pair.
 function nameOf(condition) {
   let first = 0;
   const names = FACTS.attributes.map(({ classes }) => {
@@ -224,21 +223,21 @@ function nameOf(condition) {
   return names.join(", ");
 }
 
-// A condition as one goes with an image of the data set, but for the classes that are wanted: a
-// number for each attribute, or null for any.
+// The condition of a random real image, but with the classes in `wanted`: for each attribute the
+// number of a class, or null to keep that of the image.
 function drawCondition(wanted = []) {
   const codes = FACTS.labels[Math.floor(Math.random() * REAL_COUNT)];
   return conditionOf(codes.map((code, i) => wanted[i] ?? code));
 }
 
-// So many new images, and what they were made of.
+// New images with their latents and conditions.
 function makeFresh(count, wanted) {
   const latents = Array.from({ length: count }, drawLatent);
   const conditions = latents.map(() => drawCondition(wanted));
   return { latents, conditions, images: generate(latents, conditions) };
 }
 
-// So many of the real images, none twice, and their conditions.
+// Real images, none twice, with their conditions.
 function pickReal(count) {
   const left = realImages.map((_, i) => i);
   const picked = Array.from({ length: count }, () =>
@@ -260,7 +259,8 @@ function drawLatent() {
       : Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()));
 }
 
-// As jaxgan/latents.py: on an arc for normal noise, else on a line.
+// A latent on the way between two, as in jaxgan/latents.py: on an arc for normal noise, else on a
+// line.
 function between(start, end, fraction) {
   const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
   const cosine = dot(start, end) / Math.sqrt(dot(start, start) * dot(end, end));

@@ -1,9 +1,8 @@
-"""Arrays as text that a page can hold: weights rounded as far as nobody can see, deflated, base 85.
+"""Arrays as text in a page: weights rounded to multiples of a step, deflated, in base 85.
 
-Two networks of the chapter's widths have 2.95 million weights. As float16 these are 5.9 MB, and
-since ten of each one's bits are mantissa, noise to any compressor, still 5.05 MB deflated, before
-they are text. So weights are rounded to multiples of a step instead, and what they need is
-measured, not assumed: the steps are as coarse as the network's own output allows.
+The two networks of the chapter have 2.95 million weights. As float16 these are 5.9 MB, and 5.05 MB
+deflated: no compressor shortens the ten bits of a mantissa, which are noise. So weights are rounded
+to multiples of a step. How coarse the steps may be is measured by the network's output.
 """
 
 import base64
@@ -15,7 +14,8 @@ import numpy as np
 
 PyTree = Any
 
-# Weights to a standard deviation, of the largest layer: the coarsest and the finest tried.
+# How many steps of the largest layer make a standard deviation of its weights: the first and the
+# last that are tried.
 _COARSEST, _FINEST = 32.0, 8192.0
 _MOST_STEPS = 2**15 - 1
 
@@ -23,22 +23,23 @@ _MOST_STEPS = 2**15 - 1
 def round_weights(
     variables: PyTree, error: Callable[[PyTree], float], tolerance: float
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Rounds the kernels of a network's layers to whole multiples of a step of each.
+    """Rounds the kernel of each layer to whole multiples of a step of its own.
 
-    A layer's step is a fraction of the standard deviation of its weights, the smaller the fewer
-    they are: a layer of few weights is cheap to be exact about. The fraction is the first of a
-    series, each finer by the square root of two, whose error is small enough.
+    A layer's step is a fraction of the standard deviation of its weights. The fraction is smaller
+    for a layer of fewer weights, since such a layer costs few bytes. All steps are divided by the
+    square root of two until the error is small enough.
 
     Args:
-        variables: {"params": {layer: {"kernel": float [inputs, outputs], "bias": ...}}}.
-        error: of rounded variables, how far the network's output is off.
-        tolerance: the most that it may be.
+        variables: {"params": {layer: {"kernel": float of any shape, "bias": ...}}}.
+        error: variables with rounded kernels -> the error of the network's output.
+        tolerance: the largest error allowed.
 
     Returns:
-        For each layer int32 [inputs, outputs], below 2**15 in size, and its step.
+        For each layer the multiples, int32 of the kernel's shape, below 2**15 in size, and the
+        step.
 
     Raises:
-        ValueError: no step is small enough, as when a weight is no number.
+        ValueError: no step that is tried is small enough, as when a weight is NaN.
     """
     kernels = {name: np.asarray(layer["kernel"]) for name, layer in variables["params"].items()}
     largest = max(kernel.size for kernel in kernels.values())
@@ -47,7 +48,7 @@ def round_weights(
         rounded = {}
         for name, kernel in kernels.items():
             step = kernel.std() / (fineness * np.sqrt(largest / kernel.size))
-            # float32, as the page reckons.
+            # In float32, as the page multiplies by it.
             step = np.float32(max(step, np.abs(kernel).max() / _MOST_STEPS)) or np.float32(1)
             with np.errstate(invalid="ignore"):
                 rounded[name] = (np.rint(kernel / step).astype(np.int32), float(step))
@@ -58,7 +59,7 @@ def round_weights(
 
 
 def restored(variables: PyTree, rounded: Mapping[str, tuple[np.ndarray, float]]) -> PyTree:
-    """The variables with the kernels that `round_weights` left of them, float32."""
+    """The variables with their kernels replaced by the rounded ones of `round_weights`, float32."""
     layers = {
         name: {**layer, "kernel": rounded[name][0] * np.float32(rounded[name][1])}
         for name, layer in variables["params"].items()
@@ -67,17 +68,18 @@ def restored(variables: PyTree, rounded: Mapping[str, tuple[np.ndarray, float]])
 
 
 class Pack:
-    """Arrays in the order in which they are added; `networks.js` takes them apart again.
+    """Arrays as bytes, in the order in which they are added; `networks.js` reads them.
 
-    - rounded integers below 2**15, each n in the zigzag form u (0, -1, 1, -2 ... -> 0, 1, 2, 3
-      ...): the lowest four bits of all u, two to a byte, the first in the lower half; then the next
-      eight bits of each, and the next four. Apart from each other, they deflate best.
-    - nibbles, integers from 0 to 15, two to a byte in the same way.
-    - uint8 and float32, as they are.
+    - Rounded integers n, below 2**15 in size, are written in the zigzag form u (n = 0, -1, 1, -2
+      ... is u = 0, 1, 2, 3 ...): first the lowest four bits of all u, two u to a byte, the first u
+      in the lower half; then the next eight bits of all u, a byte each; then the highest four bits
+      of all u, a byte each. Separated like this, they deflate best.
+    - Nibbles, integers from 0 to 15, are written two to a byte, the first in the lower half.
+    - uint8 and float32 (little-endian) are written as they are.
 
-    All together are deflated (zlib) and written in base 85 as Python's `base64.b85encode` does,
-    five characters for four bytes where base 64 has five and a third, with a comma for "<", which
-    a page may not hold.
+    The bytes of all arrays are deflated together (zlib) and written in base 85 like Python's
+    `base64.b85encode`, but with a comma for "<", which would end the element in the page. Base 85
+    takes five characters for four bytes, base 64 five and a third.
     """
 
     def __init__(self) -> None:
@@ -85,7 +87,7 @@ class Pack:
         self._content: list[bytes] = []
 
     def add_rounded(self, name: str, values: np.ndarray, step: float) -> None:
-        """Adds int32 of any shape, below 2**15 in size, which the page multiplies by the step."""
+        """Adds int32 of any shape, below 2**15 in size. The page multiplies them by the step."""
         flat = values.ravel().astype(np.int32)
         zigzag = (flat << 1) ^ (flat >> 31)
         parts = (_in_pairs(zigzag & 15), (zigzag >> 4) & 255, zigzag >> 12)
@@ -101,17 +103,25 @@ class Pack:
         self._add(name, values.dtype.name, values.shape, np.ascontiguousarray(values).tobytes())
 
     def index(self) -> dict[str, Any]:
-        """What JSON holds of it: the arrays, and how many bytes they are when deflated."""
+        """What the page needs to read `text`, in types that JSON has.
+
+        Returns:
+            "arrays": for each its name, kind and shape, and its step if its integers are rounded;
+            "bytes": how many there are when deflated.
+        """
         return {"arrays": self._index, "bytes": len(self._deflated())}
 
     def text(self) -> str:
-        """The arrays, as text without line ends, "<", quotes or spaces."""
+        """The arrays as ASCII text without line ends, "<", quotes or spaces."""
         deflated = self._deflated()
         padded = deflated + bytes(-len(deflated) % 4)
         return base64.b85encode(padded).decode().replace("<", ",")
 
     def _deflated(self) -> bytes:
-        return zlib.compress(b"".join(self._content), 9)
+        # Weights are noise, in which deflate finds short repetitions by chance. Z_FILTERED ignores
+        # those of fewer than six bytes, which cost more than they save: a fortieth of the page.
+        deflate = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
+        return deflate.compress(b"".join(self._content)) + deflate.flush()
 
     def _add(self, name: str, kind: str, shape: tuple[int, ...], content: bytes, **more) -> None:
         self._index.append({"name": name, "kind": kind, "shape": list(shape), **more})

@@ -1,4 +1,4 @@
-"""A trained pair, what it was trained on and how that went, put together into one page."""
+"""Assembles the page to play with: a trained pair, real images, the history of the training."""
 
 import html
 import json
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -17,43 +17,44 @@ import numpy as np
 from jaxgan import data
 from jaxgan.checks import check_params
 from jaxgan.latents import NOISES
+from jaxgan.layers import chain
 from jaxgan.losses import ADVERSARIAL_LOSSES
-from jaxgan.playground import layers as networks
 from jaxgan.playground.packing import Pack, round_weights
 from jaxgan.run import checkpoints, images
 from jaxgan.run.workdir import PICTURE_SCALE, Workdir
-from jaxgan.systems.dcgan.config import GRID_COLUMNS, DCGANConfig
-from jaxgan.systems.dcgan.networks import one_hot
+from jaxgan.systems.latent.config import LatentGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
-from jaxgan.systems.registry import load_run
+from jaxgan.systems.registry import load_config
 from jaxgan.weights import pretrained
 
 PyTree = Any
 
 IMAGE_SHAPE = (28, 28, 1)
-# Half of what is promised of the page's networks, images in [0, 1] and probabilities.
+# How far the rounding of weights may move a pixel in [0, 1] or a probability. The page promises
+# twice as much, for what JavaScript computes differently.
 TOLERANCE = 0.005
 REAL_IMAGES = 300
 DIRECTIONS = 6
 MOST_FRAMES = 30
-# The images of a frame: of a conditional run a row for each of the first classes, then turned.
+# The rows and columns of a frame. A conditional run has a column for each of its first classes.
 FRAME_ROWS, FRAME_COLUMNS = 6, 6
 MOST_FRAME_CLASSES = 10
 MOST_ROWS = 400
 CURVES = ("generator_loss", "discriminator_loss", "d_real", "d_fake")
-# In this order: each may use what those before it define.
+# In the order in which the page runs them: a script may use what an earlier one defines.
 _SCRIPTS = ("words", "networks", "drawing", "counterfeiter", "police", "you", "story", "main")
-_MEASURED = 200  # latents
+# How many latents the error of rounded weights is measured on.
+_MEASURED = 200
 
 
 class Story(NamedTuple):
-    """How a run went.
+    """The history of a run's training.
 
     Attributes:
-        epochs: of each frame.
-        frames: uint8 [frames, images, 28, 28], images of the same latents at each of the epochs.
-        rows: as in metrics.csv; each has epoch and the four CURVES.
-        columns: images of a frame that are beside each other.
+        epochs: the epoch of each frame.
+        frames: uint8 [frames, images, 28, 28]. All frames are made from the same latents.
+        rows: of metrics.csv; each row has "epoch" and the four CURVES.
+        columns: how many images of a frame stand side by side.
     """
 
     epochs: list[int]
@@ -63,21 +64,21 @@ class Story(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """What a page is about.
+    """A trained generator and discriminator, and the data that their page needs.
 
     Attributes:
-        name: what it is called in the page.
-        config: its settings.
-        generator: what the `apply` of its generator takes.
-        discriminator: what the `apply` of its discriminator takes.
-        real: uint8 [n, 28, 28, 1], images that neither has seen.
-        story: None for a pair whose training left no history.
-        labels: int32 [n, k], of the real images, what the networks are told of them; None for a
-            pair that is told nothing.
+        name: what the page calls the pair.
+        config: the settings that the pair was trained with.
+        generator: the variables that the generator's `apply` takes.
+        discriminator: the variables that the discriminator's `apply` takes.
+        real: uint8 [n, 28, 28, 1], real images that the pair was not trained on.
+        story: None if the history of the training was not kept.
+        labels: int32 [n, k], the class of each real image in each of the k attributes of
+            `config.classes`; None for an unconditional pair.
     """
 
     name: str
-    config: MLPGANConfig | DCGANConfig
+    config: LatentGANConfig
     generator: PyTree
     discriminator: PyTree
     real: np.ndarray
@@ -86,7 +87,7 @@ class Pair(NamedTuple):
 
 
 def of_package() -> Pair:
-    """The pair that ships with the package, whose training's history does not."""
+    """The pair that ships with the package. The history of its training does not ship with it."""
     return Pair(
         name="jaxgan.pretrained",
         config=MLPGANConfig(),
@@ -101,24 +102,19 @@ def of_run(workdir: str | Path) -> Pair:
     """The pair of a run, from its newest checkpoint.
 
     Raises:
-        FileNotFoundError: there is no run, no checkpoint, or its data set is not there any more.
-        ValueError: a run of other networks or other images, or a damaged one.
-        OSError: something cannot be read.
+        FileNotFoundError: the run, its checkpoint or its data set does not exist.
+        ValueError: the playground cannot show such a run, or a file of the run is damaged.
+        OSError: a file cannot be read.
     """
     workdir = Path(workdir)
-    config = load_run(workdir)
-    if not isinstance(config, MLPGANConfig | DCGANConfig):
-        raise ValueError(
-            "the playground plays with runs of experiments/mnist_gan.py and experiments/dcgan.py "
-            f"alone; {workdir} is a run of experiments/{config.experiment_name()}.py"
-        )
-    if config.image_shape != IMAGE_SHAPE:
-        shape = "x".join(map(str, config.image_shape))
-        raise ValueError(f"the playground shows images of 28x28x1; {workdir} is a run on {shape}")
+    held = load_config(workdir)
+    held.check_playable(workdir)
+    # The check refuses the runs of all other systems.
+    config = cast(LatentGANConfig, held)
     test = data.load(
         config.dataset, split="test", image_shape=config.image_shape, data_dir=config.data_dir
     )
-    classes = _classes(config)
+    names = [name for name, _ in config.classes]
     pair = Pair(
         name=str(workdir),
         config=config,
@@ -126,9 +122,9 @@ def of_run(workdir: str | Path) -> Pair:
         discriminator=checkpoints.load_params(workdir, player="discriminator"),
         real=test.images[:REAL_IMAGES],
         story=_read_story(workdir, config),
-        labels=test.codes([name for name, _ in classes])[:REAL_IMAGES] if classes else None,
+        labels=test.codes(names)[:REAL_IMAGES] if names else None,
     )
-    labels = [jax.ShapeDtypeStruct((1, len(classes)), jnp.int32)] if classes else []
+    labels = [jax.ShapeDtypeStruct((1, len(names)), jnp.int32)] if names else []
     for player, size in (("generator", (config.latent_size,)), ("discriminator", IMAGE_SHAPE)):
         inputs = jax.ShapeDtypeStruct((1, *size), jnp.float32)
         try:
@@ -141,14 +137,17 @@ def of_run(workdir: str | Path) -> Pair:
 
 
 def assemble(pair: Pair) -> str:
-    """The page: HTML that needs nothing else. The same pair gives the same page.
+    """Assembles the page of a pair.
+
+    Returns:
+        HTML that needs no other file. The same pair gives the same page.
 
     Raises:
-        ValueError: its weights are no numbers.
+        ValueError: a weight is NaN or infinite.
     """
     pack = Pack()
     config = pair.config
-    # In float32 also where they were trained in less, as the page reckons.
+    # In float32 like the page, even if the networks were trained in bfloat16.
     generator = config.generator().clone(dtype=jnp.float32)
     discriminator = config.discriminator().clone(dtype=jnp.float32)
     probability = ADVERSARIAL_LOSSES[config.loss].probability
@@ -160,23 +159,24 @@ def assemble(pair: Pair) -> str:
     generated = jax.jit(generator.apply)(pair.generator, latents, *_given(asked_for))
     shown, told = jnp.concatenate([generated, real]), None
     if pair.labels is not None:
-        # With their own labels, and with others.
+        # Each image is judged twice: with its own labels, and with those of another image.
+        assert asked_for is not None  # Set where there are labels.
         told = jnp.concatenate([asked_for, pair.labels])
         told = jnp.concatenate([told, jnp.roll(told, 1, axis=0)])
         shown = jnp.tile(shown, (2, 1, 1, 1))
     logits = jax.jit(discriminator.apply)(pair.discriminator, shown, *_given(told))
 
-    def made(layers: list[networks.Layer], latents: jax.Array, conditions: jax.Array) -> jax.Array:
-        images = networks.apply(layers, jnp.concatenate([latents, conditions], axis=1))
+    def made(layers: list[chain.Layer], latents: jax.Array, conditions: jax.Array) -> jax.Array:
+        images = chain.apply(layers, jnp.concatenate([latents, conditions], axis=1))
         return (images.reshape(-1, *IMAGE_SHAPE) + 1) / 2
 
-    def judged(layers: list[networks.Layer], images: jax.Array, conditions: jax.Array) -> jax.Array:
-        outputs = networks.apply(layers, images)
+    def judged(layers: list[chain.Layer], images: jax.Array, conditions: jax.Array) -> jax.Array:
+        outputs = chain.apply(layers, images)
         return probability(outputs[:, 0] + jnp.sum(outputs[:, 1:] * conditions, axis=1))
 
     layers = {
-        "generator": networks.layers_of_generator(config, pair.generator),
-        "discriminator": networks.layers_of_discriminator(config, pair.discriminator),
+        "generator": config.generator_chain(pair.generator),
+        "discriminator": config.discriminator_chain(pair.discriminator),
     }
     plays = {
         "generator": (made, (generated + 1) / 2, latents, _conditions(config, asked_for, latents)),
@@ -193,9 +193,8 @@ def assemble(pair: Pair) -> str:
         story = {
             "epochs": pair.story.epochs,
             "columns": pair.story.columns,
-            # A conditional run has the same in all columns.
-            "latents": pair.story.frames.shape[1]
-            // (pair.story.columns if _classes(config) else 1),
+            # All columns of a conditional run are made from the same latents.
+            "latents": pair.story.frames.shape[1] // (pair.story.columns if config.classes else 1),
             "curves": {
                 name: [float(f"{row[name]:.4g}") for row in pair.story.rows]
                 for name in ("epoch", *CURVES)
@@ -209,9 +208,7 @@ def assemble(pair: Pair) -> str:
         "noun": "digit" if config.dataset == "mnist" else "image",
         "dataset": "MNIST" if config.dataset == "mnist" else config.dataset,
         "isNormalised": "batch_stats" in pair.discriminator,
-        "attributes": [
-            {"name": name, "classes": list(classes)} for name, classes in _classes(config)
-        ],
+        "attributes": [{"name": name, "classes": list(its)} for name, its in config.classes],
         "labels": [[]] * len(pair.real) if pair.labels is None else pair.labels.tolist(),
         "layers": {
             player: [{"kind": layer.kind, "activation": layer.activation} for layer in its]
@@ -225,7 +222,7 @@ def assemble(pair: Pair) -> str:
             "run": html.escape(pair.name),
             "style": _source("style.css"),
             "script": "\n".join(_source(f"{name}.js") for name in _SCRIPTS),
-            # A "<" could end the element that it is in.
+            # A "<" in a name could end the element that holds the facts.
             "facts": json.dumps(facts, allow_nan=False).replace("<", "\\u003c"),
             "pack": pack.text(),
         }
@@ -238,21 +235,25 @@ def principal_directions(
     """The directions in latent space that change images most.
 
     They are the first eigenvectors of E[J^T J], where J is the Jacobian of the image with respect
-    to the latent: the unit steps whose squared effect on the pixels is largest on average.
+    to the latent. A small step along the first one has the largest mean squared effect on the
+    pixels of all steps of that length. Wang and Ponce 2021 (arXiv 2101.06006) find them for a
+    perceptual distance between images; here it is the distance of pixels.
 
     Args:
         generator: the module.
-        params: what its `apply` takes.
-        latents: float32 [n, latent_size], what to average over.
-        labels: int32 [n, k], of the latents; None for a generator that takes none.
+        params: the variables that its `apply` takes.
+        latents: float32 [n, latent_size]; the mean E is over them.
+        labels: int32 [n, k], the labels of each latent; None for an unconditional generator.
 
     Returns:
-        float32 [DIRECTIONS, latent_size], or as many as a latent has numbers; orthonormal, the
-        strongest first, the largest component of each positive.
+        float32 [min(DIRECTIONS, latent_size), latent_size], orthonormal rows, the strongest
+        direction first. The component of each row that is largest in size is positive.
     """
 
     def image(latent: jax.Array, label: list[jax.Array]) -> jax.Array:
-        return generator.apply(params, latent[None], *(each[None] for each in label)).ravel()
+        images = generator.apply(params, latent[None], *(each[None] for each in label))
+        # `apply` gives a tuple only where it is given mutable=.
+        return cast(jax.Array, images).ravel()
 
     def add(total: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
         jacobian = jax.jacfwd(image)(*inputs)
@@ -271,12 +272,15 @@ def principal_directions(
 def _add_network(
     pack: Pack,
     player: str,
-    layers: list[networks.Layer],
+    layers: list[chain.Layer],
     play: Callable[..., jax.Array],
     whole: jax.Array,
     *inputs: jax.Array,
 ) -> None:
-    """Adds a network's layers, rounded so that `play(layers, *inputs)` is near to `whole`."""
+    """Packs a chain with its kernels rounded.
+
+    The steps of the rounding keep `play(layers, *inputs)` within TOLERANCE of `whole`.
+    """
     variables = {
         "params": {
             str(i): {"kernel": layer.kernel, "bias": layer.bias} for i, layer in enumerate(layers)
@@ -300,29 +304,30 @@ def _add_network(
         raise ValueError(f"the {player} cannot be shown: {wrong}") from wrong
     for i, layer in enumerate(layers):
         values, step = rounded[str(i)]
-        pack.add_rounded(f"{player}/{i}/kernel", networks.as_matrix(layer.kind, values), step)
+        pack.add_rounded(f"{player}/{i}/kernel", chain.as_matrix(layer.kind, values), step)
         pack.add(f"{player}/{i}/bias", layer.bias)
 
 
-def _classes(config: MLPGANConfig | DCGANConfig) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return config.classes if isinstance(config, DCGANConfig) else ()
-
-
 def _given(labels: jax.Array | None) -> list[jax.Array]:
-    """What a network is called with of labels, beside its latents or images."""
+    """The labels as the further arguments of a network's `apply`: one, or none without labels."""
     return [] if labels is None else [labels]
 
 
-def _conditions(
-    config: MLPGANConfig | DCGANConfig, labels: jax.Array | None, beside: jax.Array
-) -> jax.Array:
-    """The labels as one-hot vectors, float32 [n, k]; k is 0 if there are none."""
-    if labels is None:
-        return jnp.zeros((len(beside), 0))
-    return one_hot(labels, config.num_classes, len(labels))
+def _conditions(config: LatentGANConfig, labels: jax.Array | None, beside: jax.Array) -> jax.Array:
+    """Labels int32 [n, attributes] as one-hot vectors, float32 [n, number of all classes].
+
+    The vectors of an image's labels stand one after another. Without labels the result is [n, 0],
+    where n is the length of `beside`.
+    """
+    one_hot = []
+    if labels is not None:
+        one_hot = [
+            jax.nn.one_hot(labels[:, i], len(names)) for i, (_, names) in enumerate(config.classes)
+        ]
+    return jnp.concatenate([jnp.zeros((len(beside), 0)), *one_hot], axis=1)
 
 
-def _read_story(workdir: Path, config: MLPGANConfig | DCGANConfig) -> Story | None:
+def _read_story(workdir: Path, config: LatentGANConfig) -> Story | None:
     held = Workdir(workdir, keep_checkpoints=1)
     try:
         rows = [row for row in held.rows() if {"epoch", *CURVES} <= row.keys()]
@@ -330,14 +335,12 @@ def _read_story(workdir: Path, config: MLPGANConfig | DCGANConfig) -> Story | No
     except (ValueError, TypeError) as error:
         raise ValueError(f"{held.metrics_csv} is damaged: {error}") from error
     grids = _spread(list(held.grids().items()), MOST_FRAMES)
-    classes = _classes(config)
-    if classes:
-        # As `DCGANConfig.picture` has them.
-        shape = len(classes[0][1]), GRID_COLUMNS
+    shape = config.picture_shape
+    columns, order = FRAME_COLUMNS, np.arange(FRAME_ROWS * FRAME_COLUMNS)
+    if config.classes:
+        # The grid has a row for each class of the first attribute, the frame a column.
         columns = min(shape[0], MOST_FRAME_CLASSES)
-        order = np.arange(GRID_COLUMNS * columns).reshape(columns, -1).T[:FRAME_ROWS].ravel()
-    else:
-        shape, columns, order = (8, 8), FRAME_COLUMNS, np.arange(FRAME_ROWS * FRAME_COLUMNS)
+        order = np.arange(columns * shape[1]).reshape(columns, -1).T[:FRAME_ROWS].ravel()
     frames = [_read_frame(path, *shape)[order] for _, path in grids]
     if not rows and not frames:
         return None
@@ -353,7 +356,7 @@ def _read_frame(path: Path, rows: int, columns: int) -> np.ndarray:
     """The images of a run's grid, uint8 [rows * columns, 28, 28]."""
     try:
         canvas = images.read_png(path)
-    except (ValueError, SyntaxError) as error:  # Pillow's of broken files.
+    except (ValueError, SyntaxError) as error:  # Pillow raises both for broken files.
         raise ValueError(f"{path} is damaged: {error}") from error
     canvas = canvas[::PICTURE_SCALE, ::PICTURE_SCALE]
     if canvas.shape != (30 * rows - 2, 30 * columns - 2, 1):
@@ -369,7 +372,7 @@ def _read_frame(path: Path, rows: int, columns: int) -> np.ndarray:
 
 
 def _spread(items: list[Any], most: int) -> list[Any]:
-    """At most so many of them, at equal distances, the first and the last among them."""
+    """At most `most` of the items, at equal distances, the first and the last among them."""
     if len(items) <= most:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
@@ -380,5 +383,5 @@ def _source(name: str) -> str:
 
 
 def _fill(values: Mapping[str, str]) -> str:
-    # In one pass: what is put in is not looked at again.
+    # In one pass, so that a name in double braces within a value stays as it is.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], _source("page.html"))

@@ -2,7 +2,7 @@
 
 const SHOWN = 24;
 const BINS = 20;
-// Images judged at a time, so that the page stays at hand meanwhile.
+// How many images are judged at a time; between two times the page responds to the user.
 const CROWD_BLOCK = 6;
 
 function startPolice() {

@@ -24,7 +24,7 @@ function startStory() {
   slider.value = stops.length - 1;
   let timer = null;
 
-  // The row of metrics that was written last, up to an epoch; -1 for none.
+  // The number of the last row of metrics up to an epoch; -1 if there is none.
   function rowAt(epoch) {
     return curves.epoch.filter((each) => each <= epoch + 1e-6).length - 1;
   }
@@ -72,7 +72,7 @@ function startStory() {
 
   function lossRange() {
     const values = [...curves.generator_loss, ...curves.discriminator_loss].sort((a, b) => a - b);
-    // What a first step throws far out is drawn at the edge.
+    // A few extreme values, such as that of the first step, are left out of the range.
     const [low, high] = [0.005, 0.995].map((share) => values[Math.round(share * (values.length - 1))]);
     const margin = (high - low || 1) * 0.12;
     return [low - margin, high + margin];

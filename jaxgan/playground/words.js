@@ -133,29 +133,29 @@ const WORDS = {
     parts: "Các phần của trang",
     title: "Qua mặt cảnh sát",
     lead:
-      "Hai mạng nơ-ron đấu với nhau. Kẻ làm giả bịa ra {digits}, cảnh sát phân biệt thật với giả, " +
-      "và bên này giỏi lên vì bên kia giỏi lên. Cả hai đang ở ngay trong trang này. Mời bạn chơi.",
-    teaser: "Mười {digits}. Có những cái chưa từng ai viết ra.",
+      "Hai mạng nơ-ron đấu với nhau. Kẻ làm giả vẽ ra {digits} giả, cảnh sát phân biệt thật giả, " +
+      "và bên này giỏi lên thì bên kia cũng giỏi theo. Cả hai ở ngay trong trang này. Mời bạn chơi thử.",
+    teaser: "Mười {digits}. Trong đó có những cái chưa ai viết bao giờ.",
     teaserTell: "Cái nào là giả?",
     teaserFresh: "Mười cái khác",
-    loading: "Đang mở gói hai mạng …",
-    tooOld: "Trình duyệt này quá cũ nên không mở gói được hai mạng. Mọi trình duyệt hiện nay đều mở được.",
+    loading: "Đang giải nén hai mạng …",
+    tooOld: "Trình duyệt này quá cũ nên không giải nén được hai mạng. Trình duyệt đời mới nào cũng làm được.",
     broken: "Không đọc được hai mạng trong trang này: tệp đã bị hỏng.",
     critic:
-      "Cảnh sát này được huấn luyện với hàm mất mát {loss}: họ cho điểm chứ không cho xác suất. Con " +
-      "số hiện dưới dạng xác suất là sigmoid của điểm.",
+      "Cảnh sát ở đây được huấn luyện với hàm mất mát {loss}: họ chấm điểm chứ không đưa ra xác suất. " +
+      "Xác suất hiện trên trang là sigmoid của điểm.",
     counterfeiter: "Kẻ làm giả",
     counterfeiterAbout:
-      "Bộ sinh biến các số ngẫu nhiên thành ảnh. Số mới thì {digit} mới: nó không hề lưu hay chép " +
-      "lại cái nào.",
+      "Bộ sinh biến các số ngẫu nhiên thành ảnh. Số ngẫu nhiên khác thì ra {digit} khác: nó không hề " +
+      "lưu hay chép lại cái nào.",
     freshTitle: "Vừa ra lò",
-    fresh: "In loạt mới",
+    fresh: "Làm mẻ mới",
     whichClass: "{digit} nào",
     anyClass: "bất kỳ",
     freshHint:
-      "Dưới mỗi {digit}: cảnh sát cho rằng nó thật với xác suất bao nhiêu (✓ lọt, ✗ bị bắt). Hãy chọn hai cái.",
-    bigTitle: "Uốn nắn",
-    slidersHint: "Các số ngẫu nhiên có {size} chiều. Những hướng này làm ảnh đổi nhiều nhất:",
+      "Dưới mỗi {digit} là xác suất nó là thật, theo cảnh sát (✓ lọt, ✗ bị bắt). Hãy chọn hai cái.",
+    bigTitle: "Nắn theo ý bạn",
+    slidersHint: "Các số ngẫu nhiên có {size} chiều. Ảnh thay đổi nhiều nhất theo những hướng này:",
     slider: "Hướng {number}",
     asDrawn: "Như ban đầu",
     walkTitle: "Đi từ ① đến ②",
@@ -164,79 +164,79 @@ const WORDS = {
       "Bộ phân biệt nhìn một ảnh rồi cho biết xác suất ảnh đó là thật. Ở mức 1/2, nó không phân biệt " +
       "nổi: đó là điều kẻ làm giả nhắm tới. ✓ là lọt, ✗ là bị bắt.",
     policeTold:
-      "Cảnh sát này được cho biết mỗi ảnh phải là gì: ảnh thật được xét theo nhãn của chính nó, ảnh " +
-      "giả theo nhãn mà nó được làm ra.",
+      "Cảnh sát ở đây được báo trước mỗi ảnh phải là gì: ảnh thật được xét theo nhãn của chính nó, " +
+      "ảnh giả theo nhãn mà kẻ làm giả được yêu cầu.",
     policeAveraged:
-      "Khi học, mỗi ảnh được chuẩn hoá theo những ảnh xét cùng lúc, toàn thật hoặc toàn giả; ở đây thì " +
-      "theo trung bình của cả hai, nên họ có thể khắt khe hay dễ dãi hơn lúc ấy.",
-    realTitle: "Thật, từ {dataset}",
+      "Khi huấn luyện, mỗi ảnh được chuẩn hoá theo các ảnh xét cùng lúc, toàn thật hoặc toàn giả; ở đây " +
+      "thì theo trung bình của cả hai loại, nên cảnh sát có thể khắt khe hoặc dễ dãi hơn khi ấy.",
+    realTitle: "Thật, lấy từ {dataset}",
     fakeTitle: "Giả, vừa làm xong",
     others: "Loạt khác",
-    sort: "Xếp theo độ tin",
-    crowdTitle: "Tất cả {count} ảnh thật và {count} ảnh giả",
+    sort: "Xếp theo xác suất",
+    crowdTitle: "Cả {count} ảnh thật và {count} ảnh giả",
     crowdWait: "Đang xét …",
     crowdText:
-      "Cảnh sát tin {real} trong {count} {digits} thật và mắc lừa {fake} trong {count} cái giả. Họ " +
-      "đúng {right} số lần; tung đồng xu thì đúng một nửa.",
+      "Cảnh sát tin {real} trên {count} {digits} thật và bị lừa bởi {fake} trên {count} cái giả. Họ " +
+      "đoán đúng {right}; tung đồng xu thì đúng một nửa.",
     crowdAxis: "xác suất là thật, theo cảnh sát",
-    crowdLabel: "Biểu đồ độ tin: {digits} thật hướng lên, giả hướng xuống.",
+    crowdLabel: "Biểu đồ xác suất theo cảnh sát: {digits} thật hướng lên, giả hướng xuống.",
     howMany: "số lượng",
     realOnes: "ảnh thật",
     fakeOnes: "ảnh giả",
     you: "Bạn",
-    youAbout: "Hãy tự tay làm giả, rồi tự mắt làm cảnh sát.",
+    youAbout: "Hãy tự tay làm giả, rồi vào vai cảnh sát xem mắt bạn tinh đến đâu.",
     padTitle: "Vẽ một {digit}",
     padHint:
-      "Dùng chuột hoặc ngón tay; bằng bàn phím thì phím mũi tên di bút, phím cách hạ hoặc nhấc bút. " +
-      "Hình được căn giữa và co giãn như {dataset}.",
-    padTold: "Cảnh sát này được báo trước ảnh phải là gì: hãy chọn {digit} bạn vẽ.",
+      "Dùng chuột hoặc ngón tay; nếu dùng bàn phím, phím mũi tên di chuyển bút, phím cách hạ hoặc nhấc " +
+      "bút. Hình vẽ được căn giữa và co giãn như ảnh của {dataset}.",
+    padTold: "Cảnh sát ở đây được báo trước ảnh phải là gì: hãy cho biết bạn vẽ {digit} nào.",
     taken: "Được coi là: {name}",
     padLabel: "Bảng vẽ",
-    seen: "Cảnh sát thấy",
+    seen: "Cảnh sát nhìn thấy",
     undo: "Bỏ nét cuối",
     clear: "Xoá hết",
-    padEmpty: "Bạn cứ vẽ, mỗi nét họ xét một lần.",
+    padEmpty: "Bạn cứ vẽ, sau mỗi nét cảnh sát lại xét.",
     gameTitle: "Bạn đấu với cảnh sát",
-    gameHint: "Mười ảnh. Cái nào thật? Phím: R là thật, F là giả, Enter là tiếp.",
+    gameHint: "Mười ảnh. Ảnh nào thật? Phím tắt: R là thật, F là giả, Enter là tiếp.",
     gameImage: "Ảnh cần xét",
-    turn: "Ảnh {number} trong 10",
-    turnOfClass: "Ảnh {number} trong 10, nhãn {name}",
+    turn: "Ảnh {number} trên 10",
+    turnOfClass: "Ảnh {number} trên 10, nhãn {name}",
     sayReal: "Thật",
     sayFake: "Giả",
     next: "Tiếp",
     again: "Chơi lại",
-    told: "Ảnh này là {truth}. Bạn: {you}. Cảnh sát nói {percent} thật: {police}.",
+    told: "Đây là ảnh {truth}. Bạn: {you}. Cảnh sát bảo {percent} là thật: {police}.",
     ask: "Thật hay giả?",
     rightWord: "đúng",
     wrongWord: "sai",
-    won: "Bạn thắng, {you}–{police}!",
-    lost: "Cảnh sát thắng, {police}–{you}.",
-    drawn: "Hoà, mỗi bên {you}.",
+    won: "Bạn thắng {you}–{police}!",
+    lost: "Cảnh sát thắng {police}–{you}.",
+    drawn: "Hoà, mỗi bên {you} điểm.",
     games: "Các ván đã chơi: bạn thắng {you}, cảnh sát thắng {police}, hoà {drawn}.",
     story: "Câu chuyện",
     storyAbout:
-      "Họ đã học thế nào. Kéo qua quá trình huấn luyện: cùng những số ngẫu nhiên ấy ở mỗi epoch, và " +
-      "hai bên nghĩ gì về nhau.",
-    noStory: "Cặp mạng này không giữ lại lịch sử huấn luyện nên không có chuyện để kể.",
+      "Hai bên đã học thế nào. Kéo thanh trượt để xem lại quá trình huấn luyện: vẫn những số ngẫu nhiên " +
+      "ấy qua từng epoch, và hai bên đánh giá nhau ra sao.",
+    noStory: "Lịch sử huấn luyện của cặp mạng này không được lưu lại nên ở đây không có chuyện để kể.",
     play: "Chạy",
-    pause: "Dừng",
+    pause: "Tạm dừng",
     epoch: "Epoch {epoch} trên {last}",
     epochWord: "epoch",
-    framesTitle: "Vẫn {numbers} bộ số ngẫu nhiên ấy, lần này qua lần khác",
-    framesHint: "Mỗi ô là một {digit} đang lớn dần.",
-    framesOfClasses: "Mỗi cột được yêu cầu một lớp, mỗi hàng chung một bộ số ngẫu nhiên.",
-    noFrames: "Lần huấn luyện này không giữ ảnh mẫu.",
-    noCurves: "Lần huấn luyện này không giữ số đo.",
-    frameLabel: "{count} {digits} sinh ra ở epoch {epoch}",
-    beliefsTitle: "Cảnh sát tin gì",
-    lossesTitle: "Mất mát của hai bên",
+    framesTitle: "Vẫn {numbers} bộ số ngẫu nhiên ấy, hết epoch này đến epoch khác",
+    framesHint: "Mỗi ô là một {digit} dần dần thành hình.",
+    framesOfClasses: "Mỗi cột ứng với một lớp được yêu cầu, mỗi hàng dùng chung một bộ số ngẫu nhiên.",
+    noFrames: "Lần huấn luyện này không lưu ảnh mẫu.",
+    noCurves: "Lần huấn luyện này không lưu số đo.",
+    frameLabel: "{count} {digits} được sinh ra ở epoch {epoch}",
+    beliefsTitle: "Cảnh sát nghĩ gì",
+    lossesTitle: "Hàm mất mát của hai bên",
     equilibrium: "1/2: không phân biệt nổi",
     probabilityAxis: "xác suất",
     lossAxis: "mất mát",
     numbers: "Epoch {epoch}: D(x) = {d_real}, D(G(z)) = {d_fake}; mất mát của D {discriminator_loss}, của G {generator_loss}.",
-    atStart: "Trước bước đầu tiên chưa có gì để đo.",
-    beliefsLabel: "D(x) và D(G(z)) theo epoch, có vạch ở một phần hai",
-    lossesLabel: "Mất mát của bộ phân biệt và bộ sinh theo epoch",
+    atStart: "Trước bước đầu tiên chưa đo được gì.",
+    beliefsLabel: "D(x) và D(G(z)) theo epoch, kèm vạch ngang ở mức một phần hai",
+    lossesLabel: "Hàm mất mát của bộ phân biệt và bộ sinh theo epoch",
     real: "thật",
     fake: "giả",
     verdict: "Cảnh sát: “{word}” ({percent} thật)",
@@ -246,16 +246,16 @@ const WORDS = {
     hiddenLabel: "{digit} {number}",
     bigLabel: "{digit} đã chọn",
     footer:
-      "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu. Các {digits} " +
-      "thật: MNIST của Y. LeCun và C. Cortes, CC BY-SA 3.0.",
-    footerOther: "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không gửi gì đi đâu.",
-    fromRun: "Làm bằng jaxgan từ",
+      "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không dữ liệu nào bị gửi đi. Nguồn " +
+      "{digits} thật: MNIST của Y. LeCun và C. Cortes, CC BY-SA 3.0.",
+    footerOther: "Cả hai mạng chạy ngay trong trang này, bằng JavaScript thuần; không dữ liệu nào bị gửi đi.",
+    fromRun: "Tạo bằng jaxgan từ",
   },
 };
 
 const FACTS = JSON.parse(document.getElementById("facts").textContent);
 let language = (navigator.language || "en").toLowerCase().startsWith("vi") ? "vi" : "en";
-// What to call after the language has changed, or the networks are there.
+// Functions that draw again what holds words, called after the language has changed.
 const redraws = [];
 
 function say(key, values = {}) {

@@ -4,9 +4,9 @@ const PEN = 20;
 const KEY_STEP = 8;
 const ROUNDS = 10;
 
-// A drawing as MNIST's images were made: what has ink scaled to fit 20x20, its proportions kept,
-// its pixels averages, and moved so that the ink's centre of mass is in the middle of 28x28.
-// ink: values in [0, 1], a square of `side` pixels. Returns 784 of them, or null without ink.
+// Makes an image of a drawing as MNIST's images were made. The box around the ink is scaled to fit
+// 20x20, with its proportions kept and each pixel a mean. The ink's centre of mass is put into the
+// middle of 28x28. ink: side * side values in [0, 1]. Returns 784 values, or null without ink.
 function asMnist(ink, side) {
   let [left, top, right, bottom] = [side, side, -1, -1];
   for (let y = 0; y < side; y++) {
@@ -28,7 +28,7 @@ function asMnist(ink, side) {
       sumY += value * (y + 0.5);
     }
   }
-  // Pixels are centred at whole numbers there: the middle of 28 is at 14, an edge at 14.5.
+  // MNIST's pixels are centred at whole numbers: the middle of 28 is at 14, an edge at 14.5.
   const originX = sumX / mass - 14.5 * cells;
   const originY = sumY / mass - 14.5 * cells;
   const image = new Float32Array(PIXELS);
@@ -42,7 +42,8 @@ function asMnist(ink, side) {
   return image;
 }
 
-// The mean of a square of pixels, those that it cuts counted by their share; without, no ink.
+// The mean ink within a square. A pixel that the square cuts counts by the part inside. There is no
+// ink outside of the drawing.
 function meanOf(ink, side, left, top, length) {
   let sum = 0;
   for (let y = Math.max(Math.floor(top), 0); y < Math.min(top + length, side); y++) {
@@ -59,9 +60,9 @@ function startPad() {
   const pad = byId("pad");
   const side = pad.width;
   const context = pad.getContext("2d", { willReadFrequently: true });
-  // The numbers of the classes that the drawing is said to be of.
+  // For each attribute the number of the class that the drawing is to show.
   const drawn = FACTS.attributes.map(() => 0);
-  // Each a list of points [x, y].
+  // Each stroke is a list of points [x, y].
   let strokes = [];
   let pointer = null;
   const pen = { x: side / 2, y: side / 4, isDown: false };
@@ -73,7 +74,7 @@ function startPad() {
     for (const stroke of strokes) {
       context.beginPath();
       context.moveTo(...stroke[0]);
-      // A point alone is a line to itself.
+      // The first line is from a point to itself, so that a single point is drawn too.
       for (const point of stroke) context.lineTo(...point);
       context.stroke();
     }
@@ -170,7 +171,7 @@ function startPad() {
 
 function startGame() {
   const games = { you: 0, police: 0, drawn: 0 };
-  // Of each round: {image, name, isReal, belief, answer}; answer is null until it is given.
+  // Each round is {image, name, isReal, belief, answer}; answer is null until it is given.
   let rounds;
 
   function begin() {

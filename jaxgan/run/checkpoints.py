@@ -1,14 +1,10 @@
-"""The whole state of a run on disk, through Orbax, and back."""
+"""Checkpoints: the whole state of a run, written to disk and read back by Orbax."""
 
 import contextlib
 import hashlib
-import json
 import logging
-import math
 import os
-import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,50 +17,36 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgan.game import TrainState
-from jaxgan.weights import check_names
+from jaxgan.run import checkpoint_guards, orbax_messages
 
 PyTree = Any
 STATE, CONFIG, DIGESTS = "state", "config", "digests"
 STEP, KEY, NUMBERS = "step", "key", "numbers"
-# No player can be called so: a checkpoint has items, and its state parts, of these names.
+# No player can have one of these names: they are names of a checkpoint's items and of the parts of
+# the item `state`.
 RESERVED = frozenset({STATE, CONFIG, DIGESTS, STEP, KEY, NUMBERS})
-# Part of the name of what Orbax has not written to its end.
+# Orbax has this in a directory's name until the directory is complete.
 UNFINISHED = ".orbax-checkpoint-tmp"
-
-_usual_hook = sys.unraisablehook
-
-# Orbax's list of an item's variables: a third of a kilobyte each.
-_VARIABLES = "_METADATA"
-_MOST_LIST_BYTES = 16 << 20
-# What TensorStore calls the store of an item's arrays, in all that it says of them.
-_KEY_VALUE_STORE = "OCDBT database"
-# How it lists what `save` gives it: arrays, and what holds none.
-_ARRAY, _EMPTY = "np.ndarray", ("Dict", "None")
-_DTYPES = frozenset({"float32", "float16", "bfloat16", "int32", "uint32"})
-# How much larger than its files an item may say that it is. Trained weights hardly compress, but
-# moments that are all zeros or weights that are all NaN do, by thousands: of those, what any
-# machine has room for.
-_MOST_RATIO, _SPARE_BYTES = 64, 64 << 20
 
 
 class Checkpoints:
-    """The checkpoints of one run: a directory with one subdirectory a step.
+    """The checkpoints of one run: a directory with one subdirectory for each saved step.
 
-    Each holds these items: `state` (all of the `TrainState` but the averages), an item of each
-    player that is averaged, by its name (what its `apply` takes to draw from the average), `config`
-    (JSON) and `digests` (JSON: SHA-256 of the arrays, since Orbax alone reads some damaged files as
-    other numbers). Orbax writes
-    into a temporary directory and renames it, so a step that is there under its number is complete.
-    They hold plain arrays of one device's copy, so any number of devices reads what any other
-    wrote.
+    The subdirectory of a step holds these items: `state` (the `TrainState` without the moving
+    averages); for each player with a moving average, an item of the player's name (the average, as
+    the player's `apply` takes it); `config` (the run's configuration, JSON); and `digests` (JSON:
+    the SHA-256 of the arrays of each item, since Orbax alone reads some damaged files as other
+    numbers without an error). Orbax writes into a temporary directory and renames it at the end, so
+    a subdirectory with the number of a step as its name is complete. The arrays are the copy of one
+    device, so a run can go on from them on any number of devices.
     """
 
     def __init__(self, directory: Path, keep: int = 3):
-        """Takes a directory of checkpoints, which is made when it is first opened.
+        """Names the directory, which `open` or the first `save` makes.
 
         Args:
-            directory: where they are.
-            keep: how many of the newest to keep.
+            directory: the directory of the checkpoints.
+            keep: how many of the newest checkpoints to keep; a save removes older ones.
         """
         self.directory = directory.absolute()
         self._keep = keep
@@ -81,13 +63,13 @@ class Checkpoints:
         )
 
     def open(self) -> None:
-        """Makes ready for saving, as else the first `save` does.
+        """Makes the directory and opens it for saving. Without this call the first `save` does so.
 
         Raises:
             OSError: the directory cannot be made or read.
-            ValueError: Orbax cannot read what else is in it.
+            ValueError: Orbax cannot read a file beside the items of a checkpoint there.
         """
-        # Orbax does so too, in the background, and takes it ill if somebody else is faster.
+        # Orbax removes them too, in the background, and fails if another removes them meanwhile.
         self.remove_unfinished()
         with self._writing():
             self._manager()
@@ -148,20 +130,20 @@ class Checkpoints:
         raise ValueError(f"none of the checkpoints in {self.directory} can be read")
 
     def wait(self) -> None:
-        """Returns when all that was saved is on disk.
+        """Waits until all saved states are on disk.
 
         Raises:
-            OSError: it could not be written.
+            OSError: a state could not be written.
         """
         if self._open is not None:
             with self._writing():
                 self._open.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and lets go of the directory, also when it raises.
+        """Waits until all saved states are on disk, and closes the directory even if it raises.
 
         Raises:
-            OSError: something could not be written.
+            OSError: a state could not be written.
         """
         if self._open is not None:
             with self._writing():
@@ -169,29 +151,30 @@ class Checkpoints:
             self._open = None
 
     def remove_unfinished(self) -> None:
-        """Removes what a killed process, or a full disk, has left half-written, as far as it can.
+        """Removes the incomplete checkpoints that a killed process or a full disk has left.
 
-        After an error Orbax may write for a moment still.
+        A file that cannot be removed stays. After an error Orbax may still write for a moment, and
+        that too may stay.
         """
         for leftover in self.directory.glob(f"*{UNFINISHED}*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Makes an OSError of what Orbax raises because of one."""
+        """Raises an OSError in place of an error of Orbax that an OSError has caused."""
         try:
             yield
         except Exception as error:
-            # Orbax does not go on after an error; the next save opens the directory anew.
+            # Orbax cannot save again after an error, so the next save opens the directory anew.
             self._open = None
-            if number := _error_number(error):
+            if number := orbax_messages.error_number(error):
                 path = os.fspath(self.directory)
                 raise OSError(number, os.strerror(number), path) from error
             raise
 
     def _manager(self) -> ocp.CheckpointManager:
         if self._open is None:
-            _quieten_orbax()
+            orbax_messages.quieten()
             self.directory.mkdir(parents=True, exist_ok=True)
             try:
                 self._open = ocp.CheckpointManager(
@@ -200,16 +183,17 @@ class Checkpoints:
                         create=False,
                         max_to_keep=self._keep,
                         cleanup_tmp_directories=True,
-                        # Else, where none can be made, threads wait ten minutes for them.
+                        # Otherwise threads wait ten minutes for a directory that cannot be made.
                         async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
-                        # Every process has the same state: the first writes it, the others need not
-                        # see the disk that it is on.
+                        # All processes hold the same state. Process 0 alone writes it, so the
+                        # others do not need its disk.
                         multiprocessing_options=ocp.options.MultiprocessingOptions(
                             primary_host=0, active_processes={0}
                         ),
                     ),
                 )
-            # It reads what lies beside the items of every step, whosever it is.
+            # Orbax reads the files beside the items of every checkpoint, and anybody may have
+            # written them.
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 raise ValueError(
                     f"Orbax cannot open {self.directory} ({_first_line(error)}): remove a damaged "
@@ -252,11 +236,11 @@ def restore_newest(
     like: Callable[[int], TrainState],
     report: Callable[[str], None],
 ) -> list[TrainState] | None:
-    """The states of runs that go on together, at the newest step that can be read of each.
+    """Restores runs that train together, all at the newest step that can be read for every run.
 
-    Of a single run that is its newest checkpoint which is whole. A damaged one is passed over,
-    said, and set aside as `damaged_STEP`; whole ones later than the step are removed: so all the
-    runs may save these steps again. If there is no such step, all stay as they are.
+    Damaged checkpoints after that step are renamed to `damaged_STEP`, and undamaged ones after it
+    are removed, so that every run can save those steps again. `report` is told of both. If no step
+    can be read for every run, all checkpoints stay as they are.
 
     Args:
         runs: the checkpoints of each.
@@ -264,11 +248,12 @@ def restore_newest(
         report: is given a line about each damaged checkpoint, and each run that goes back.
 
     Returns:
-        The states on the host; None to begin at the beginning, as when there is no checkpoint at
-        all, or when a kill between the first saves left one checkpoint of some and none of others.
+        The state of each run, on the host. None if the runs are to start at step 0: no run has a
+        checkpoint, or a kill between their first saves left some runs one checkpoint and the others
+        none.
 
     Raises:
-        ValueError: there are checkpoints, but no step at which all can be read.
+        ValueError: there are checkpoints, but no step can be read for every run.
     """
     held = [run.steps() for run in runs]
     damaged: dict[tuple[int, int], str] = {}
@@ -277,7 +262,8 @@ def restore_newest(
         for i, run in enumerate(runs):
             try:
                 states.append(run._restore(step, like(step)))
-            except Exception as error:  # Orbax and TensorStore raise all kinds for damaged files.
+            # Orbax and TensorStore raise many types of errors for damaged files.
+            except Exception as error:
                 damaged[i, step] = _first_line(error)
                 break
         if len(states) < len(runs):
@@ -294,15 +280,16 @@ def restore_newest(
         return states
     if not any(held):
         return None
-    # Runs that go on together save at the same steps, so a kill leaves one at most a save ahead.
-    # One that was never begun has no directory, and the others are not thrown away for it.
+    # Runs that train together save at the same steps, so a kill leaves a run at most one save
+    # ahead of another. A run that never started has no directory; the checkpoints of the others
+    # are kept then.
     if not all(held) and max(map(len, held)) == 1 and all(run.directory.is_dir() for run in runs):
         report("going back to the beginning, as not all have a checkpoint")
         return None
     why = ""
     if damaged:
-        (i, bad), error = next(iter(damaged.items()))
-        why = f" (of {_of(runs, i)}{bad}: {error})"
+        (i, bad), line = next(iter(damaged.items()))
+        why = f" (of {_of(runs, i)}{bad}: {line})"
     if len(runs) == 1:
         raise ValueError(
             f"none of the checkpoints in {runs[0].directory} can be read{why}: take another "
@@ -345,165 +332,48 @@ def _as_trees(state: TrainState) -> tuple[PyTree, dict[str, PyTree]]:
 
 
 def _of(runs: Sequence[Checkpoints], i: int) -> str:
-    """Which of the runs a line is about, if there are several."""
+    """The beginning of a line about one of several runs: its name. Empty if there is one run."""
     return f"{runs[i].directory.parent.name}: " if len(runs) > 1 else ""
 
 
 def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
-    """An item of a checkpoint, from wherever it comes: nested dict of NumPy arrays.
-
-    Orbax allocates whatever an item says of itself, and looks for arrays wherever their names
-    lead. So that is looked at first.
+    """Reads an item of a checkpoint that may come from anybody (see `checkpoint_guards`).
 
     Args:
-        directory: the checkpoint's.
-        item: its name.
-        like: what it must be like: nested dict of arrays of the same names, shapes and dtypes.
+        directory: the directory of the checkpoint.
+        item: the item's name.
+        like: nested dict of arrays of the names, shapes and dtypes that the item must have; None
+            if any are allowed.
+
+    Returns:
+        Nested dict of NumPy arrays.
 
     Raises:
-        ValueError: it is not as `save` writes it, or not like `like`.
-        Exception: of any kind, for damaged files.
+        ValueError: the item is not as `save` writes it, or not like `like`.
+        Exception: Orbax and TensorStore raise many other types for damaged files.
     """
-    _quieten_orbax()
-    _check_list(directory / item)
+    orbax_messages.quieten()
+    checkpoint_guards.check_list(directory / item)
     options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
     with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
-        held = _flat(checkpointer.handler.metadata(directory / item).tree)
-        _check_arrays(held)
+        metadata = _flat(checkpointer.handler.metadata(directory / item).tree)
+        checkpoint_guards.check_arrays(metadata)
         if like is None:
-            _check_size(held, directory / item)
+            checkpoint_guards.check_size(metadata, directory / item)
         else:
-            _check_like(held, _flat(like))
+            checkpoint_guards.check_like(metadata, _flat(like))
         tree = checkpointer.restore(directory / item)
-    # There was a time when checkpoints had none.
-    if (directory / DIGESTS).exists():
-        with open(directory / DIGESTS / "metadata", "rb") as file:
-            digests = json.loads(file.read(_MOST_LIST_BYTES))
-        if digests.get(item) != _digest(tree):
-            raise ValueError(f"the {item} is not what was saved")
+    checkpoint_guards.check_digest(directory / DIGESTS, item, _digest(tree))
     return tree
 
 
-def _quieten_orbax() -> None:
-    """Keeps from the screen, for this process, tracebacks of errors that are raised here as well.
-
-    Orbax logs what it will raise, and nobody waits for what becomes of the other arrays of a tree
-    once one has failed: of that, TensorStore and asyncio complain.
-    """
-    logging.getLogger("absl").addFilter(_has_no_traceback)
-    logging.getLogger("asyncio").addFilter(_is_not_of_an_array)
-    if sys.unraisablehook is not _pass_on_unraisable:
-        global _usual_hook
-        _usual_hook, sys.unraisablehook = sys.unraisablehook, _pass_on_unraisable
-
-
-def _has_no_traceback(record: logging.LogRecord) -> bool:
-    return not record.exc_info
-
-
-def _is_not_of_an_array(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return not ("exception was never retrieved" in message and _KEY_VALUE_STORE in message)
-
-
-def _pass_on_unraisable(unraisable: Any) -> None:
-    if "Event loop is closed" not in str(unraisable.exc_value):
-        _usual_hook(unraisable)
-
-
 def _digest(tree: PyTree) -> str:
-    """SHA-256 of a tree's arrays, with their names, dtypes and shapes, in hexadecimal."""
+    """The SHA-256, in hexadecimal, of the names, dtypes, shapes and values of a tree's arrays."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}\n".encode())
         digest.update(leaf.tobytes())
     return digest.hexdigest()
-
-
-def _error_number(error: Exception) -> int | None:
-    """The operating system's number of what is behind an error of Orbax or TensorStore."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno:
-            return cause.errno
-        if number := re.search(r"os_error_code='(\d+)'", str(cause)):
-            return int(number[1])
-        cause = cause.__cause__ or cause.__context__
-    return None
-
-
-def _check_list(directory: Path) -> None:
-    """Raises a ValueError if Orbax's list of variables is not one that it makes for `save`."""
-    # Older versions of Orbax kept arrays in a file of this name, and it is still looked for first.
-    if (directory / "checkpoint").exists():
-        raise ValueError("it has a file that is none of a checkpoint's: checkpoint")
-    with open(directory / _VARIABLES, "rb") as file:
-        content = file.read(_MOST_LIST_BYTES + 1)
-    if len(content) > _MOST_LIST_BYTES:
-        raise ValueError(f"{_VARIABLES} has more than {_MOST_LIST_BYTES:,} bytes")
-    try:
-        listed = json.loads(content)
-        variables = list(listed["tree_metadata"].values())
-        names = [[key["key"] for key in each["key_metadata"]] for each in variables]
-        as_saved = (
-            # In one key-value store, where a name is no path.
-            listed["use_ocdbt"] is True
-            and listed["use_zarr3"] is False
-            and "value_metadata_tree" not in listed
-            # Else what is not there would be read as zeros.
-            and listed["store_array_data_equal_to_fill_value"] is True
-            and all(isinstance(part, str) for name in names for part in name)
-            and all(key["key_type"] == 2 for each in variables for key in each["key_metadata"])
-            and all(_is_as_saved(each["value_metadata"]) for each in variables)
-        )
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{_VARIABLES} is no list of variables") from error
-    if not as_saved:
-        raise ValueError(f"{_VARIABLES} lists variables that no run saves so")
-    check_names(names)
-
-
-def _is_as_saved(value: Mapping[str, Any]) -> bool:
-    if value["value_type"] == _ARRAY:
-        return value["skip_deserialize"] is False
-    return value["value_type"] in _EMPTY and value["skip_deserialize"] is True
-
-
-def _check_arrays(held: Mapping[str, Any]) -> None:
-    """Raises a ValueError if arrays are of odd dtypes, or in odd pieces."""
-    for name, array in held.items():
-        if not hasattr(array, "shape"):
-            continue
-        if array.dtype.name not in _DTYPES:
-            raise ValueError(f"{name} is {array.dtype}, which nothing in a state is")
-        # A chunk is allocated whole, whatever part of it is the array's.
-        chunk = array.storage.chunk_shape
-        if any(part > max(length, 1) for part, length in zip(chunk, array.shape, strict=True)):
-            raise ValueError(f"{name} is {array.shape} in chunks of {chunk}")
-
-
-def _check_size(held: Mapping[str, Any], directory: Path) -> None:
-    """Raises a ValueError if arrays claim to be much larger than their files."""
-    arrays = [array for array in held.values() if hasattr(array, "shape")]
-    claimed = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
-    on_disk = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    if claimed > _MOST_RATIO * on_disk + _SPARE_BYTES:
-        raise ValueError(f"its {on_disk:,} bytes claim to be {claimed:,}")
-
-
-def _check_like(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises a ValueError if names, shapes or dtypes differ."""
-    if differing := sorted(held.keys() ^ wanted.keys()):
-        name = differing[0]
-        raise ValueError(f"{name} is {'not ' if name in wanted else ''}in it")
-    for name, want in wanted.items():
-        got = held[name]
-        if _described(got) != _described(want):
-            raise ValueError(f"{name} is {_described(got)}, not {_described(want)}")
-
-
-def _described(leaf: Any) -> str:
-    return f"{leaf.dtype} {tuple(leaf.shape)}" if hasattr(leaf, "shape") else "empty"
 
 
 def _flat(tree: PyTree) -> dict[str, Any]:

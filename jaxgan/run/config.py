@@ -262,6 +262,20 @@ class RunConfig:
             raise ValueError("this run is not conditional: there is nothing to ask for")
         return None, None
 
+    def check_playable(self, workdir: str | Path) -> None:
+        """Makes sure that the playground can show the run of these settings.
+
+        Args:
+            workdir: the run's folder, for the message.
+
+        Raises:
+            ValueError: the playground cannot show it.
+        """
+        raise ValueError(
+            f"the playground plays with a generator of images from noise and its discriminator; "
+            f"{workdir} is a run of {self.system_name()}"
+        )
+
     def _instead(self, what: str, command: str) -> str:
         instead = self.commands(self.workdir).get(command)
         return f"a run of {self.system_name()} {what}" + (f": {instead}" if instead else "")
@@ -356,7 +370,7 @@ class RunConfig:
 
     def again(self) -> Self:
         """The same run, as a new command for it begins: without the settings of the command."""
-        defaults = {
+        defaults: dict[str, Any] = {
             field.name: field.default
             for field in dataclasses.fields(self)
             if field.name in settings.of_command(type(self))

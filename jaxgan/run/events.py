@@ -1,4 +1,4 @@
-"""TensorBoard's event file."""
+"""The event file in which TensorBoard finds the scalars and images of a run."""
 
 import socket
 import time
@@ -13,24 +13,25 @@ from jaxgan.files import naming
 
 
 class EventFile:
-    """An event file, written by whoever calls.
+    """An event file that is written in the caller's thread.
 
-    TensorBoardX's own `SummaryWriter` writes from a thread: if that cannot, it dies, and the run
-    waits for ever for room in its queue.
+    TensorBoardX's own `SummaryWriter` writes in a thread of its own. That thread ends at the first
+    error, and the run then waits for ever for room in the thread's queue.
     """
 
     def __init__(self, directory: Path, step: int):
-        """Makes a file in a directory, which is made if need be.
+        """Makes the file, and its directory if there is none.
 
         Args:
-            directory: TensorBoard shows all event files in it as one run.
-            step: what earlier files have of later steps is not shown any more.
+            directory: the directory. TensorBoard shows all event files in it as one run.
+            step: the step that the run continues from. TensorBoard no longer shows the later steps
+                of older files in the directory.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
-        # The step keeps a run that is stopped and gone on with at once from writing over its own
-        # file, which is named by the second.
+        # The time alone, in seconds, would give a run that is resumed at once the name of its
+        # older file.
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.step{step}"
         self.path = directory / name
         with naming(self.path):
@@ -40,27 +41,35 @@ class EventFile:
         self._write(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Raises: OSError: it cannot be written."""
+        """Adds a number under a name.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         self._write(step=step, summary=summary.scalar(name, value))
 
     def add_image(self, name: str, canvas: np.ndarray, step: int) -> None:
-        """Adds a uint8 [height, width, 1 or 3] array. Raises: OSError: it cannot be written."""
+        """Adds an image, a uint8 [height, width, 1 or 3] array, under a name.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         self._write(step=step, summary=summary.image(name, canvas, dataformats="HWC"))
 
     def flush(self) -> None:
-        """Puts all on the disk.
+        """Writes all that was added to the disk.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         with naming(self.path):
             self._records.flush()
 
     def close(self) -> None:
-        """Flushes and lets go of the file, also when it raises.
+        """Flushes and closes the file. The file is closed even if this raises.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         with naming(self.path):
             self._records.close()

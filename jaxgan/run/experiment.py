@@ -79,6 +79,8 @@ class Experiment:
         RunFailed: from both: another process of the run was lost.
     """
 
+    _stage_index: int
+
     @_needing_all_processes()
     def __init__(self, config: RunConfig):
         self._config = config
@@ -115,9 +117,9 @@ class Experiment:
                     f"--epochs {config.epochs} is too few: a stage would have {stage.epochs} of "
                     "them"
                 )
-            if config.eval_every and stage.draw is None:
-                raise ValueError("--eval-every wants images to judge, and this system draws none")
-        self._cuts = stages.schedules(self._stages, self._devices[0].platform)
+        if config.eval_every and all(stage.draw is None for stage in self._stages):
+            raise ValueError("--eval-every wants images to judge, and this system draws none")
+        self._schedules = stages.plan(self._stages, self._devices[0].platform)
         self._reference: Moments | None = None
         states = self._first_states(configs, workdirs)
         self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
@@ -175,13 +177,13 @@ class Experiment:
 
     def _train_stage(self, bar: tqdm, signals: "_StopSignals") -> bool:
         """Trains to the end of the stage, or until a signal comes: whether one has come."""
-        stage, cut = self._stage, self._cut
-        last_step = stages.last_step(stage, cut)
+        stage, schedule = self._stage, self._schedule
+        last_step = stages.last_step(stage, schedule)
         calls = train(
             stage.gan,
             seeds.stack([run.state for run in self._runs]),
             stage.data,
-            cut,
+            schedule,
             devices=self._devices,
             batch_size=stage.batch_size,
             last_step=last_step,
@@ -190,7 +192,7 @@ class Experiment:
         for replicated, metrics in self._while_finite(calls):
             step = int(unreplicate(replicated.step))
             is_stopping = processes.is_any(signals.received is not None)
-            is_at_rest = is_stopping or cut.is_at_end_of_epoch(step)
+            is_at_rest = is_stopping or schedule.is_at_end_of_epoch(step)
             if is_at_rest:
                 states = seeds.unstack(unreplicate(replicated))
                 for run, state in zip(self._runs, states, strict=True):
@@ -207,12 +209,12 @@ class Experiment:
         return self._stages[self._stage_index]
 
     @property
-    def _cut(self) -> Schedule:
-        return self._cuts[self._stage_index]
+    def _schedule(self) -> Schedule:
+        return self._schedules[self._stage_index]
 
     @property
     def _last_step(self) -> int:
-        return stages.last_step(self._stages[-1], self._cuts[-1])
+        return stages.last_step(self._stages[-1], self._schedules[-1])
 
     @property
     def _step(self) -> int:
@@ -263,11 +265,11 @@ class Experiment:
                 [state.replace(key=jax.random.key_data(state.key)) for state in states]
             )
             states = [on_host(each.replace(key=jax.random.wrap_key_data(each.key))) for each in raw]
-        self._stage_index = stages.stage_of_step(self._cuts, int(states[0].step))
+        self._stage_index = stages.stage_of_step(self._schedules, int(states[0].step))
         return states
 
     def _like(self, step: int) -> TrainState:
-        return stages.state_at(self._stages, stages.stage_of_step(self._cuts, step))
+        return stages.state_at(self._stages, stages.stage_of_step(self._schedules, step))
 
     def _log(self, step: int, metrics: dict[str, np.ndarray], bar: tqdm) -> None:
         if not self._is_first:
@@ -275,9 +277,9 @@ class Experiment:
         for i, run in enumerate(self._runs):
             own = {name: np.atleast_2d(values)[i] for name, values in metrics.items()}
             self._log_rows(run, step, own)
-        length = self._cut.steps_per_piece
+        length = self._schedule.steps_per_piece
         row = {name: _mean(values[..., -length:]) for name, values in metrics.items()}
-        epoch = math.ceil(self._cut.epochs(step))
+        epoch = math.ceil(self._schedule.epochs(step))
         bar.set_description_str(f"epoch {epoch}/{self._all_epochs}", refresh=False)
         bar.set_postfix_str(self._words(row), refresh=False)
         bar.update(self._images(step) - bar.n)
@@ -292,7 +294,7 @@ class Experiment:
         return " ".join(f"{name} {value:.2f}" for name, value in measured[:MOST_SHOWN])
 
     def _log_rows(self, run: _Run, step: int, metrics: dict[str, np.ndarray]) -> None:
-        length = self._cut.steps_per_piece
+        length = self._schedule.steps_per_piece
         pieces = {name: values.reshape(-1, length) for name, values in metrics.items()}
         count = len(next(iter(pieces.values()), ()))
         for i in range(count):
@@ -300,26 +302,28 @@ class Experiment:
             row = {name: _mean(values[i]) for name, values in pieces.items()}
             if self._config.eval_every:
                 row["fid"] = self._fid(run) if self._is_evaluated(at) else math.nan
-            run.workdir.log(at, self._cut.epochs(at), row)
+            run.workdir.log(at, self._schedule.epochs(at), row)
 
     def _is_evaluated(self, step: int) -> bool:
-        is_over = self._cut.is_at_end_of_epoch(step)
-        return is_over and round(self._cut.epochs(step)) % self._config.eval_every == 0
+        if self._stage.draw is None or not self._schedule.is_at_end_of_epoch(step):
+            return False
+        return round(self._schedule.epochs(step)) % self._config.eval_every == 0
 
     def _fid(self, run: _Run) -> float:
         evaluator = load_evaluator(self._config.dataset)
         if self._reference is None:
             self._reference = moments(embed(self._dataset.images, evaluator).features)
         key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)
+        assert self._stage.draw is not None  # `_is_evaluated`
         samples = self._stage.draw(run.state, key, EVALUATED_IMAGES)
         return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
 
     def _end_epoch(self, *, save: bool) -> None:
         if not self._is_first:
             return
-        if self._cut.is_at_end_of_epoch(self._step):
+        if self._schedule.is_at_end_of_epoch(self._step):
             self._draw()
-        if save or int(self._cut.epochs(self._step)) % self._config.checkpoint_every == 0:
+        if save or int(self._schedule.epochs(self._step)) % self._config.checkpoint_every == 0:
             # None may be two saves ahead of another: that drops the step that both have.
             self._wait_for_saves()
             for run in self._runs:
@@ -333,7 +337,7 @@ class Experiment:
     def _draw(self) -> None:
         if not self._is_first:
             return
-        epoch = round(self._cut.epochs(self._step))
+        epoch = round(self._schedule.epochs(self._step))
         if self._stage.picture is None or not is_drawn(epoch, self._all_epochs):
             return
         for run in self._runs:
@@ -421,7 +425,7 @@ class Experiment:
             f"{self._dataset.name}: {self._stage.num_images:,} images; batch "
             f"{self._stage.batch_size} over {len(self._devices)} {platform} device"
             f"{'s' if len(self._devices) > 1 else ''}{hosts}; "
-            f"{self._cut.steps_per_epoch} steps an epoch"
+            f"{self._schedule.steps_per_epoch} steps an epoch"
         )
         workdir, of_each = self._config.workdir, ""
         if len(self._runs) > 1:
@@ -443,27 +447,27 @@ class Experiment:
     def _images(self, step: int) -> int:
         """Images of the data sets that all GANs together have taken up to a step."""
         taken = 0
-        for stage, cut in zip(self._stages, self._cuts, strict=True):
-            steps = min(step, stages.last_step(stage, cut)) - cut.first_step
+        for stage, schedule in zip(self._stages, self._schedules, strict=True):
+            steps = min(step, stages.last_step(stage, schedule)) - schedule.first_step
             taken += max(0, steps) * stage.images_per_step
         return len(self._runs) * taken
 
     def _epochs(self, step: int) -> str:
-        return f"{self._cuts[stages.stage_of_step(self._cuts, step)].epochs(step):.4g}"
+        return f"{self._schedules[stages.stage_of_step(self._schedules, step)].epochs(step):.4g}"
 
 
 def _mean(values: np.ndarray) -> float:
     """The mean of what was measured; NaN if nothing was."""
     measured = values[~np.isnan(values)]
-    return measured.mean() if measured.size else np.float32(np.nan)
+    return float(measured.mean()) if measured.size else math.nan
 
 
 class _StopSignals:
     """While entered, remembers the first Ctrl-C or SIGTERM; the next one acts as it always does."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "_StopSignals":
         if threading.current_thread() is threading.main_thread():
@@ -495,7 +499,8 @@ def use_multi_output_fusion() -> None:
 
 def _use_compilation_cache() -> None:
     """Lets JAX keep compiled programs between runs, unless the user has said where or not to."""
-    if jax.config.jax_compilation_cache_dir is None:
+    # JAX adds its options to this object at run time, so its annotations do not name them.
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
         jax.config.update("jax_compilation_cache_dir", str(cache))
     # The many small programs too, which take a second together.

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import simple_parsing
+from simple_parsing.utils import Dataclass
 
 from jaxgan.run import processes
 from jaxgan.run.config import FILE_NAME, RunConfig
@@ -22,7 +23,7 @@ from jaxgan.run.settings import flag
 
 CONFIG = "--config"
 _HELP = frozenset({"-h", "--help"})
-ConfigT = TypeVar("ConfigT")
+ConfigT = TypeVar("ConfigT", bound=Dataclass)
 
 
 class _Parser(simple_parsing.ArgumentParser):
@@ -77,8 +78,9 @@ def _document(config_class: type) -> None:
     help_of: dict[str, str] = {}
     for each in config_class.__mro__[:-1]:
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
-        for field, below in itertools.pairwise(body.body):
-            match field, below:
+        assert isinstance(body, ast.ClassDef)  # The source is a class's.
+        for statement, below in itertools.pairwise(body.body):
+            match statement, below:
                 case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
                     help_of.setdefault(name, " ".join(text.split()))
     for field in dataclasses.fields(config_class):

@@ -1,4 +1,4 @@
-"""Arrays to pictures: grids, PNG, GIF."""
+"""Pictures of arrays: grids of images, captions, and PNG and GIF files."""
 
 import math
 from collections.abc import Sequence
@@ -14,23 +14,24 @@ CAPTION_HEIGHT = 24
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """float in [0, 1] -> uint8 in [0, 255], rounded to nearest; what is outside is clipped."""
+    """float in [0, 1] -> uint8 in [0, 255], rounded to nearest; values outside are clipped."""
     return np.rint(np.clip(np.asarray(images), 0, 1) * 255).astype(np.uint8)
 
 
 def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.ndarray:
-    """Lays images out in rows, left to right, on a black ground.
+    """Lays images out in rows, left to right, on a black background.
 
     Args:
-        images: float [n, height, width, channels] in [0, 1], n at least 1, 1 or 3 channels.
-        columns: images in a row; by default as near to a square as can be.
-        gap: black pixels between images.
+        images: float [n, height, width, channels] in [0, 1], with n >= 1 and 1 or 3 channels.
+        columns: images in a row; by default the square root of n, rounded up.
+        gap: width of the black space between images, in pixels.
 
     Returns:
         uint8 [rows * (height + gap) - gap, columns * (width + gap) - gap, channels].
 
     Raises:
-        ValueError: no images, or columns below 1.
+        ValueError: there are no images, or columns is below 1.
+        AssertionError: images are of another rank (from chex).
     """
     images = to_uint8(images)
     chex.assert_rank(images, 4)
@@ -48,24 +49,33 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.nda
 
 
 def write_png(path: Path, canvas: np.ndarray, scale: int = 1) -> None:
-    """Writes a uint8 [height, width, 1 or 3] array as a PNG, each pixel `scale` x `scale`."""
+    """Writes a PNG file.
+
+    Args:
+        path: the file. An old file of this name is replaced.
+        canvas: uint8 [height, width, 1 or 3].
+        scale: the side, in pixels of the file, of the square that each pixel becomes.
+
+    Raises:
+        OSError: the file cannot be written. An old file at `path` is unchanged.
+    """
     with written_whole(path) as beside:
         _picture(canvas, scale).save(beside)
 
 
 def read_png(path: Path) -> np.ndarray:
-    """Reads what `write_png` wrote: uint8 [height, width, 1 or 3]."""
+    """Reads a file that `write_png` wrote: uint8 [height, width, 1 or 3]."""
     with Image.open(path) as picture:
         array = np.asarray(picture)
     return array[..., None] if array.ndim == 2 else array
 
 
 def captioned(canvas: np.ndarray, caption: str) -> np.ndarray:
-    """A picture with a line of black words on white above it.
+    """Puts a caption above a picture, one line of black text on white.
 
     Args:
         canvas: uint8 [height, width, 1 or 3].
-        caption: what is longer than the picture is wide is cut off.
+        caption: the text. The part that is wider than the picture is cut off.
 
     Returns:
         uint8 [height + CAPTION_HEIGHT, width, 1 or 3].
@@ -103,10 +113,14 @@ def write_gif(
     """Writes frames as an endless GIF.
 
     Args:
-        path: the file.
-        canvases: uint8 [height, width, 1 or 3] each, all of one shape, at least one.
-        milliseconds: how long each frame stands.
-        last: how long the last one stands, in milliseconds.
+        path: the file. An old file of this name is replaced.
+        canvases: one or more frames, each uint8 [height, width, 1 or 3], all of one shape.
+        milliseconds: how long each frame but the last is shown.
+        last: how long the last frame is shown, in milliseconds.
+
+    Raises:
+        OSError: the file cannot be written. An old file at `path` is unchanged.
+        AssertionError: frames of several shapes or of another rank (from chex).
     """
     chex.assert_equal_shape(canvases)
     frames = [_picture(canvas, 1) for canvas in canvases]

@@ -1,27 +1,31 @@
-"""Says in one line that another process of a run was lost, where JAX says it in a page and aborts.
+"""Reports in one line that another process of a run was lost, in place of JAX's page of messages.
 
-JAX ends a process from its C++ when the coordinator is gone: no code of the process itself comes to
-word any more. `jaxgan.processes` runs this file as a program that reads what the C++ has to say.
+When the coordinator is lost, JAX's C++ code prints a page to stderr and aborts the process, so no
+Python code of that process can report it. `jaxgan.run.processes` therefore runs this file as a
+program of its own, which reads the stderr of the C++ code and passes it on.
 """
 
 import re
 import sys
 
-# Written by a process that has told its end itself.
+# A process writes this line to its stderr when it has reported its end by itself.
 TOLD = b"\0\n"
 _ERROR = re.compile(rb"[EWF]\d{4} \S+ +\d+ (coordination_service|client\.h)")
 _FATAL = re.compile(rb"F\d{4} .*JAX distributed service detected fatal errors.*absl::Status: (.*)")
 
 
 def main(lines, out, line: str) -> None:
-    """Passes on what it reads, but for JAX's page of last words, of which it makes a line.
+    """Copies lines, and replaces JAX's page about a lost process by one line.
+
+    The copy ends at a line `TOLD`. A page that was read before it is dropped.
 
     Args:
-        lines: of bytes, to their end.
-        out: where to write bytes.
-        line: what to say, with a {} for JAX's reason.
+        lines: the lines to copy, as bytes.
+        out: the binary file to write to.
+        line: the line that replaces the page, with a {} for JAX's reason.
     """
-    withheld, why = [], None
+    withheld: list[bytes] = []
+    why = None
     for text in lines:
         if text == TOLD:
             return

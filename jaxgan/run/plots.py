@@ -1,4 +1,4 @@
-"""Curves of a run, and the picture of its evaluation."""
+"""Plots of a run as PNG files: its losses, and its evaluation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,17 +81,22 @@ def plot_evaluation(
     class_shares: Mapping[str, np.ndarray],
     class_names: Sequence[str],
 ) -> None:
-    """Draws samples by the judge's confidence, samples beside training images, and class shares.
+    """Plots an evaluation: samples by confidence, nearest training images, and class shares.
 
     Args:
-        path: the PNG to write.
-        samples: float [n, height, width, channels] in [0, 1], n at least 1. Up to 120 are drawn, at
-            equal distances in the order of their confidence.
-        probabilities: float [n, classes], the judge's; the confidence is the largest of a row.
-        neighbours: under the name of each kind, samples and the k training images nearest to each,
-            float [r, 1 + k, height, width, channels] in [0, 1].
-        class_shares: by whose they are, float [classes] each.
-        class_names: of the classes.
+        path: the PNG file. An old file of this name is replaced.
+        samples: float [n, height, width, channels] in [0, 1], with n >= 1. Up to 120 of them are
+            drawn, spaced evenly over their order by confidence.
+        probabilities: float [n, classes], the evaluator's class probabilities. A sample's
+            confidence is the largest probability in its row.
+        neighbours: by the title of a panel, r samples, each followed by the k training images
+            nearest to it: float [r, 1 + k, height, width, channels] in [0, 1].
+        class_shares: by the name of a set of images, the share of the set in each class: float
+            [classes] in [0, 1].
+        class_names: the names of the classes.
+
+    Raises:
+        OSError: the file cannot be written. An old file at `path` is unchanged.
     """
     figure = Figure(figsize=(10, 8.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -141,7 +146,7 @@ def _show_shares(
 
 
 def _show(axes: Axes, canvas: np.ndarray, row_labels: Sequence[str]) -> None:
-    """Shows a uint8 [height, width, 1 or 3] array, with a label beside each of its equal rows."""
+    """Shows a uint8 [height, width, 1 or 3] array that has a row of images for each label."""
     axes.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=255)
     height = len(canvas) / len(row_labels)
     axes.set_yticks((np.arange(len(row_labels)) + 0.5) * height - 0.5, row_labels, fontsize=8)

@@ -1,4 +1,4 @@
-"""The processes of a run on several hosts: how they meet, agree, and part."""
+"""The processes of a run on several hosts: how they connect, compare settings, and end."""
 
 import json
 import os
@@ -18,18 +18,19 @@ from jax.experimental import multihost_utils
 
 from jaxgan.run import last_words
 
-# How long processes wait for each other to be started.
+# How long a process waits at its start for the others to start.
 WAIT_SECONDS = 300
-# A process that has given no sign of life for so long is lost.
+# A process that has sent no heartbeat for so long counts as lost.
 HEARTBEAT_SECONDS = 40
-# How long one that leaves waits for the others to leave with it.
+# How long a process that ends waits for the others to end too.
 PARTING_SECONDS = 5
 LOST = (
     "lost another process of this run ({}): start all of them again with the same commands; the "
     "run goes on from its newest checkpoint"
 )
 STDERR = 2
-# What JAX calls errors that no mistake in the program makes.
+# How messages of JAX begin if the loss of another process may have caused the error. A mistake in
+# the program causes errors with other beginnings.
 _LOSS = re.compile(r"(ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN): ")
 
 
@@ -41,27 +42,27 @@ def join(
     wait_seconds: float = WAIT_SECONDS,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Joins this process to the others of a run. Call it before any other JAX.
+    """Connects this process with the others of its run. Call it before any other use of JAX.
 
     Args:
-        coordinator: "HOST:PORT" of process 0, or "auto" on a TPU pod (or under Slurm, Open MPI or
-            Kubernetes), where JAX finds out by itself.
-        num_processes: how many processes there are; None with "auto".
-        process_id: which one this is, from 0; None with "auto".
+        coordinator: "HOST:PORT" of process 0; or "auto" on a TPU pod, or under Slurm, Open MPI or
+            Kubernetes, where JAX detects the processes by itself.
+        num_processes: the number of processes; None with "auto".
+        process_id: the number of this process, from 0; None with "auto".
         wait_seconds: how long to wait for the others.
-        report: is given a line before the wait.
+        report: is called with a line of text before the wait.
 
     Raises:
-        ValueError: a part is missing, malformed or out of range, or the cluster could not be
-            detected.
-        TimeoutError: the others did not come.
-        OSError: process 0 cannot be at that address.
+        ValueError: an argument is missing, malformed or out of range, or JAX could not detect the
+            processes.
+        TimeoutError: the others did not connect in time.
+        OSError: process 0 cannot listen at the coordinator's port.
     """
     if coordinator == "auto":
         if num_processes is not None or process_id is not None:
             raise ValueError("with the coordinator 'auto' the processes are counted by JAX")
         meeting = "the other processes of the run"
-        where = {}
+        where: dict[str, Any] = {}
     else:
         if num_processes is None or process_id is None:
             raise ValueError(
@@ -81,7 +82,7 @@ def join(
         if process_id == 0:
             _check_free(int(port))
     report(f"waiting up to {wait_seconds:.0f} seconds for {meeting}")
-    # It has signals of its own for this.
+    # The run handles SIGTERM itself, which JAX's preemption service would catch.
     jax.config.update("jax_enable_preemption_service", False)
     _have_last_words()
     failed: list[Exception] = []
@@ -90,7 +91,7 @@ def join(
         try:
             jax.distributed.initialize(
                 **where,
-                # JAX ends the process at its own timeout.
+                # JAX ends the process at this timeout, so it must come after `wait_seconds`.
                 initialization_timeout=round(2 * wait_seconds) + 60,
                 heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             )
@@ -108,13 +109,13 @@ def join(
 
 
 def check_same(settings: Mapping[str, Any]) -> None:
-    """Makes sure that all processes were given the same. They call it together.
+    """Checks that all processes have the same settings. All of them must call it together.
 
     Args:
-        settings: names to what JSON can hold.
+        settings: the settings of this process by name, with values that JSON can hold.
 
     Raises:
-        ValueError: on every process: one has other settings, or another number of devices.
+        ValueError: on every process, if one has other settings or another number of devices.
     """
     if jax.process_count() == 1:
         return
@@ -142,14 +143,21 @@ def check_same(settings: Mapping[str, Any]) -> None:
 
 
 def is_any(flag: bool) -> bool:
-    """Whether it is true on any process. They call it together."""
+    """Whether the flag is true on any process. All processes must call it together."""
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 def lost(error: Exception) -> str | None:
-    """What to say of an error that came of the loss of another process; None if it did not."""
+    """The line that reports an error which the loss of another process has caused.
+
+    Args:
+        error: an error that JAX raised.
+
+    Returns:
+        The line; None if the error has another cause.
+    """
     text = " ".join(str(error).split())
     if jax.process_count() == 1 or not _LOSS.match(text):
         return None
@@ -157,7 +165,15 @@ def lost(error: Exception) -> str | None:
 
 
 def within(seconds: float, function: Callable[[], Any]) -> bool:
-    """Calls a function that may hang, and waits so long for it at most: whether it has ended."""
+    """Calls a function that may hang, in a thread of its own.
+
+    Args:
+        seconds: how long to wait for the function.
+        function: the function, whose value is ignored.
+
+    Returns:
+        Whether the function has ended.
+    """
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     thread.join(seconds)
@@ -165,16 +181,19 @@ def within(seconds: float, function: Callable[[], Any]) -> bool:
 
 
 def leave(code: int, *, together: bool) -> NoReturn:
-    """Ends this process, of one or of several. It has said why.
+    """Ends this process, whether it is the only one of its run or one of several.
+
+    The caller has already printed the reason.
 
     Args:
         code: the exit code.
-        together: wait a little for the others, which may be about to say the same.
+        together: whether to wait up to `PARTING_SECONDS` for the others, which may be about to
+            report the same reason and end.
     """
     if not jax.distributed.is_initialized():
         raise SystemExit(code)
     os.write(STDERR, last_words.TOLD)
-    # At a usual end JAX waits minutes for the others, and they may be waiting for this one.
+    # When Python exits as usual, JAX waits minutes for the others, and they may wait for this one.
     if together:
         within(PARTING_SECONDS, jax.distributed.shutdown)
     sys.stdout.flush()
@@ -183,7 +202,7 @@ def leave(code: int, *, together: bool) -> NoReturn:
 
 
 def _check_free(port: int) -> None:
-    # JAX crashes at a port that is taken.
+    # JAX crashes if the port is taken.
     try:
         socket.create_server(("", port)).close()
     except OSError as error:
@@ -194,7 +213,7 @@ def _check_free(port: int) -> None:
 
 
 def _have_last_words() -> None:
-    """Has the C++ of this process speak through `last_words`; Python speaks as before."""
+    """Sends what C++ code writes to stderr through `last_words`; Python's stderr stays as it is."""
     sys.stderr.flush()
     real = os.dup(STDERR)
     line = f"{Path(sys.argv[0]).name}: error: {LOST}"
@@ -203,9 +222,10 @@ def _have_last_words() -> None:
         stdin=subprocess.PIPE,
         stdout=real,
         stderr=real,
-        # So that Ctrl-C is not for it.
+        # Ctrl-C must not end the reader before this process.
         start_new_session=True,
     )
+    assert reader.stdin is not None  # It is a pipe.
     os.dup2(reader.stdin.fileno(), STDERR)
     reader.stdin.close()
     if sys.stderr is sys.__stderr__:

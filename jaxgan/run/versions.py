@@ -1,10 +1,11 @@
-"""What a run was made with, as far as its bits may depend on it."""
+"""The versions of software and hardware that the bits of a run may depend on."""
 
 import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -19,7 +20,15 @@ Versions = Mapping[str, str | int]
 
 
 def versions(devices: Sequence[jax.Device]) -> Versions:
-    """What trains in this process: software, system and hardware, by name."""
+    """The versions of what trains in this process.
+
+    Args:
+        devices: the devices that train, of one kind.
+
+    Returns:
+        Versions by name: of jaxgan, Python and `PACKAGES`, and the operating system, the machine,
+        and the platform, kind and number of the devices.
+    """
     return {
         "jaxgan": jaxgan.__version__,
         "python": platform.python_version(),
@@ -33,25 +42,26 @@ def versions(devices: Sequence[jax.Device]) -> Versions:
 
 
 def record(workdir: Path, step: int, now: Versions) -> list[str]:
-    """Adds to `versions.json` that a run goes on from a step with these versions.
+    """Records in `versions.json` that a run trains with these versions from a step on.
 
-    The file is a list: of the versions that the run began with, and of each change after it, with
-    the step `from_step` that it came at.
+    The file is a list. Its first entry has the versions that the run started with, and each later
+    entry has the versions after a change. An entry's `from_step` is the step it is valid from.
 
     Args:
         workdir: the run's folder.
-        step: 0 for a new run.
-        now: from `versions`.
+        step: the step that the run continues from; 0 for a new run.
+        now: the versions of this process, from `versions`.
 
     Returns:
-        What has changed since the steps before: lines like "jax 0.10.2, now 0.12.0".
+        A line for each version that differs from that of the steps before, such as
+        "jax 0.10.2, now 0.12.0".
 
     Raises:
-        OSError: it cannot be read or written.
+        OSError: the file cannot be read or written.
         ValueError: the file is not such a list.
     """
     path = workdir / FILE_NAME
-    # What went on from this step or a later one has left nothing that is still there.
+    # The run drops all steps after `step`, so entries from `step` on describe nothing any more.
     held = [entry for entry in _read(path) if entry[FROM_STEP] < step]
     before = {name: x for name, x in held[-1].items() if name != FROM_STEP} if held else dict(now)
     if not held or before != now:
@@ -65,7 +75,7 @@ def record(workdir: Path, step: int, now: Versions) -> list[str]:
     ]
 
 
-def _read(path: Path) -> list[dict[str, str | int]]:
+def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Workdir:
     def __init__(self, path: str | Path, keep_checkpoints: int):
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
-        self._metrics_file = None
+        self._metrics_file: TextIO | None = None
         self._columns: list[str] = []
         self._events: EventFile | None = None
 
@@ -134,13 +135,16 @@ class Workdir:
         with naming(self.metrics_csv):
             self._take_columns(["step", "epoch", *metrics])
             row = {"step": step, "epoch": epoch, **values}
+            assert self._metrics_file is not None  # Opened with the columns.
             csv.writer(self._metrics_file).writerow([row.get(name) for name in self._columns])
             self._metrics_file.flush()
+        assert self._events is not None  # Since `open`.
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
     def log_throughput(self, step: int, images_per_second: float) -> None:
         """To TensorBoard alone: metrics.csv holds only what is the same whenever it is run."""
+        assert self._events is not None  # Since `open`.
         self._events.add_scalar("images_per_second", images_per_second, step)
 
     def draw_samples(
@@ -157,6 +161,7 @@ class Workdir:
         path = self.samples / f"epoch_{epoch:04d}.png"
         canvas = images.grid(samples, columns)
         images.write_png(path, canvas, PICTURE_SCALE)
+        assert self._events is not None  # Since `open`.
         self._events.add_image("samples", canvas, step)
         # Whoever looks on sees an epoch at its end.
         self._events.flush()

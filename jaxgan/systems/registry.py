@@ -64,7 +64,8 @@ def load_config(workdir: str | Path) -> RunConfig:
 
 class _AnyRun(RunConfig):
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
+    def from_json(cls, values: Mapping[str, Any]) -> Any:
+        # The settings of the system that the values name.
         return find(name_in(values)).from_json(values)
 
 

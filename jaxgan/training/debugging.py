@@ -20,7 +20,7 @@ _LIBRARIES = {"jax", "flax", "optax", "chex", "contextlib.py", "functools.py"}
 
 
 def find_operation(
-    gan: GAN, state: TrainState, data: PyTree, *, batch_size: int, cut: Schedule
+    gan: GAN, state: TrainState, data: PyTree, *, batch_size: int, schedule: Schedule
 ) -> str | None:
     """Goes through the steps of a call an operation at a time, for the first NaN or infinity.
 
@@ -32,19 +32,24 @@ def find_operation(
         state: before the call, on the host; of one seed.
         data: as in `training.train`.
         batch_size: the global batch.
-        cut: as in `training.train`.
+        schedule: as in `training.train`.
 
     Returns:
         The operation and the line of source that it is of, or None if all went well.
     """
-    epoch, first = divmod(int(state.step) - cut.first_step, cut.steps_per_epoch)
+    epoch, first = divmod(int(state.step) - schedule.first_step, schedule.steps_per_epoch)
     num_images = len(jax.tree.leaves(dict(data))[0])
     order = examples.order_of_epoch(
-        gan, state.key, cut.first_epoch + epoch, num_images, batch_size, cut.steps_per_epoch
+        gan,
+        state.key,
+        schedule.first_epoch + epoch,
+        num_images,
+        batch_size,
+        schedule.steps_per_epoch,
     )
     index = jnp.arange(batch_size)
     draws = jax.jit(lambda key, step: examples.draws(gan, key, step, index, data))
-    for rows in order[first : first + cut.steps_per_call]:
+    for rows in order[first : first + schedule.steps_per_call]:
         noises, drawn = draws(state.key, state.step)
         batches = examples.batches(gan, data, rows, drawn)
         try:

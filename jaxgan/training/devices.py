@@ -74,9 +74,9 @@ def on_host(tree: PyTree) -> PyTree:
 def _on_host(tree: PyTree, fetch: Callable[[jax.Array], np.ndarray]) -> PyTree:
     def leaf(x: jax.Array) -> Any:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(
-                fetch(jax.random.key_data(x)), impl=jax.random.key_impl(x)
-            )
+            data = fetch(jax.random.key_data(x))
+            # JAX annotates `wrap_key_data` for its own arrays, but it takes NumPy's too.
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))  # type: ignore[arg-type]
         return fetch(x)
 
     return jax.tree.map(leaf, tree)

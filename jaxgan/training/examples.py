@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import game
-from jaxgan.game import GAN
+from jaxgan.game import GAN, Turn
 
 PyTree = Any
 # An epoch is cut in up to this many equal pieces. Metrics are averaged over a piece wherever the
@@ -97,7 +97,7 @@ def schedule(
 
 
 def order_of_epoch(
-    gan: GAN, key: jax.Array, epoch: jax.Array, num_images: int, batch_size: int, steps: int
+    gan: GAN, key: jax.Array, epoch: jax.Array | int, num_images: int, batch_size: int, steps: int
 ) -> jax.Array:
     """The images of each step of an epoch, int32 [steps, batches_per_step(gan), batch_size]."""
     key = jax.random.fold_in(jax.random.fold_in(key, game.ORDER), epoch)
@@ -123,13 +123,15 @@ def draws(
         int32 [times, n], None for a turn on another batch).
     """
     num_images = len(jax.tree.leaves(dict(data))[0])
+
+    def noise_of(turn: Turn) -> Callable[[jax.Array], PyTree]:
+        return lambda key: turn.noise(key, data)
+
     noises, rows, first = [], [], 0
     for turn in gan.turns:
         numbers = jnp.arange(first, first + turn.times)
         first += turn.times
-        noises.append(
-            _for_each(key, game.NOISE, step, numbers, index, lambda k, t=turn: t.noise(k, data))
-        )
+        noises.append(_for_each(key, game.NOISE, step, numbers, index, noise_of(turn)))
         drawn = None
         if turn.batch == "drawn":
             drawn = _for_each(

@@ -41,7 +41,7 @@ def compile_epoch(
     *,
     num_images: int,
     batch_size: int,
-    cut: Schedule,
+    schedule: Schedule,
     seeds_in_turn: bool = False,
 ) -> Program:
     """Makes the functions that an epoch of training is a few calls of.
@@ -58,7 +58,7 @@ def compile_epoch(
         devices: where to run; those of all processes.
         num_images: size of the data set.
         batch_size: the global batch, a multiple of the number of devices.
-        cut: from `schedule`. A call must begin at a multiple of its steps_per_call.
+        schedule: from `examples.schedule`. A call must begin at a multiple of its steps_per_call.
         seeds_in_turn: as `in_turn` of `seeds.train_each`.
 
     Raises:
@@ -72,18 +72,20 @@ def compile_epoch(
         return jax.lax.axis_index(AXIS) * local_size + jnp.arange(local_size)
 
     def order(state: TrainState) -> jax.Array:
-        epoch = cut.first_epoch + (state.step - cut.first_step) // cut.steps_per_epoch
+        epoch = (
+            schedule.first_epoch + (state.step - schedule.first_step) // schedule.steps_per_epoch
+        )
         whole = examples.order_of_epoch(
-            gan, state.key, epoch, num_images, batch_size, cut.steps_per_epoch
+            gan, state.key, epoch, num_images, batch_size, schedule.steps_per_epoch
         )
         return whole[:, :, local_index()]
 
     def train(state: TrainState, data: PyTree, order: jax.Array) -> tuple[TrainState, Metrics]:
-        first = (state.step - cut.first_step) % cut.steps_per_epoch
-        order = jax.lax.dynamic_slice_in_dim(order, first, cut.steps_per_call)
+        first = (state.step - schedule.first_step) % schedule.steps_per_epoch
+        order = jax.lax.dynamic_slice_in_dim(order, first, schedule.steps_per_call)
         # All noise of the call is drawn here, outside the loop: one large draw costs a fraction of
         # many small ones.
-        steps = state.step + jnp.arange(cut.steps_per_call)
+        steps = state.step + jnp.arange(schedule.steps_per_call)
         index = local_index()
         drawn = jax.vmap(lambda step: examples.draws(gan, state.key, step, index, data))(steps)
 
@@ -107,7 +109,7 @@ def train(
     gan: GAN,
     state: TrainState,
     data: Mapping[str, np.ndarray],
-    cut: Schedule,
+    schedule: Schedule,
     *,
     devices: Sequence[jax.Device],
     batch_size: int,
@@ -121,7 +123,7 @@ def train(
         state: where to go on from, a `seeds.stack` for several seeds at once; its step must be at
             the end of a piece.
         data: arrays [N, ...], put on every device once and kept there.
-        cut: from `schedule`, for this data set, batch and system.
+        schedule: from `examples.schedule`, for this data set, batch and system.
         devices: from `select_devices`.
         batch_size: the global batch.
         last_step: the step to end with, counted from the beginning of the run; the end of a piece.
@@ -142,36 +144,38 @@ def train(
     step = int(state.step)
     # A run that was saved in the middle of an epoch, on a platform of shorter calls, goes on in
     # calls of a piece.
-    is_on_course = all((at - cut.first_step) % cut.steps_per_call == 0 for at in (step, last_step))
+    is_on_course = all(
+        (at - schedule.first_step) % schedule.steps_per_call == 0 for at in (step, last_step)
+    )
     if not is_on_course:
-        cut = cut._replace(steps_per_call=cut.steps_per_piece)
+        schedule = schedule._replace(steps_per_call=schedule.steps_per_piece)
     program = compile_epoch(
         gan,
         devices,
         num_images=len(jax.tree.leaves(dict(data))[0]),
         batch_size=batch_size,
-        cut=cut,
+        schedule=schedule,
         # A CPU gains nothing from larger operations, and in turn each has the bits it has alone.
         seeds_in_turn=devices[0].platform == "cpu",
     )
     state, on_devices = replicate(state, devices), replicate(dict(data), devices)
     order = None
     while step < last_step:
-        if order is None or cut.is_at_end_of_epoch(step):
+        if order is None or schedule.is_at_end_of_epoch(step):
             order = program.order(state)
         before = unreplicate(state) if debug_nans else None
         state, metrics = program.train(state, on_devices, order)
         metrics = unreplicate(metrics)
-        if found := fault(state, metrics, step, cut.steps_per_call):
-            if debug_nans:
+        if found := fault(state, metrics, step, schedule.steps_per_call):
+            if before is not None:
                 operations = (
-                    find_operation(gan, each, data, batch_size=batch_size, cut=cut)
+                    find_operation(gan, each, data, batch_size=batch_size, schedule=schedule)
                     for each in seeds.unstack(before)
                 )
                 operation = next(filter(None, operations), "no operation was found to make it")
                 found = f"{found}: {operation}"
             raise FloatingPointError(found)
-        step += cut.steps_per_call
+        step += schedule.steps_per_call
         yield state, {name: _measured(values, state.key.ndim) for name, values in metrics.items()}
 
 

@@ -78,16 +78,16 @@ class Stage:
         return self.batch_size * max(1, examples.batches_per_step(self.gan))
 
 
-def schedules(stages: Sequence[Stage], platform: str) -> list[Schedule]:
+def plan(stages: Sequence[Stage], platform: str) -> list[Schedule]:
     """How each stage is cut up, and at which step and epoch of the run it begins.
 
     Raises:
         ValueError: a data set is smaller than one step.
     """
-    cuts: list[Schedule] = []
+    schedules: list[Schedule] = []
     first_step = first_epoch = 0
     for stage in stages:
-        cut = examples.schedule(
+        schedule = examples.schedule(
             stage.num_images,
             stage.batch_size,
             stage.gan,
@@ -95,20 +95,20 @@ def schedules(stages: Sequence[Stage], platform: str) -> list[Schedule]:
             first_step=first_step,
             first_epoch=first_epoch,
         )
-        cuts.append(cut)
-        first_step += stage.epochs * cut.steps_per_epoch
+        schedules.append(schedule)
+        first_step += stage.epochs * schedule.steps_per_epoch
         first_epoch += stage.epochs
-    return cuts
+    return schedules
 
 
-def last_step(stage: Stage, cut: Schedule) -> int:
+def last_step(stage: Stage, schedule: Schedule) -> int:
     """The step of the run that a stage ends with."""
-    return cut.first_step + stage.epochs * cut.steps_per_epoch
+    return schedule.first_step + stage.epochs * schedule.steps_per_epoch
 
 
-def stage_of_step(cuts: Sequence[Schedule], step: int) -> int:
+def stage_of_step(schedules: Sequence[Schedule], step: int) -> int:
     """Which stage the state at a step is of: at a seam, the stage that ends there."""
-    return max(i for i, cut in enumerate(cuts) if i == 0 or step > cut.first_step)
+    return max(i for i, schedule in enumerate(schedules) if i == 0 or step > schedule.first_step)
 
 
 def first_state(stage: Stage, key: jax.Array) -> TrainState:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from PIL import Image
+from small_run import patience
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "experiments" / "colab_tpu.ipynb"
@@ -92,7 +93,7 @@ def ran(folder):
     }
     client = nbclient.NotebookClient(
         notebook,
-        timeout=300,
+        timeout=int(patience(300)),
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
     )

@@ -1,18 +1,22 @@
 """experiments/evaluate.py as a user runs it, on a run that is only a checkpoint and a config."""
 
 import dataclasses
+import io
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import first_state, save_run
 
 import jaxgan
-from jaxgan import data, game, training
+from jaxgan import data
 from jaxgan.metrics import evaluation
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.scoring import embed, score
@@ -36,7 +40,7 @@ def make_run(tmp_path):
             discriminator_widths=(16,),
             **settings,
         )
-        save(config, tmp_path / "run")
+        save_run(config, tmp_path / "run", first_state(config).replace(step=np.int32(12)))
         return config
 
     return make
@@ -45,15 +49,6 @@ def make_run(tmp_path):
 @pytest.fixture
 def trained(make_run):
     return make_run()
-
-
-def save(config, workdir):
-    workdir.mkdir()
-    config.save(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    state = training.on_host(game.init(config.gan(), jax.random.key(3)))
-    checkpoints.save(state.replace(step=np.int32(12)), config.to_json())
-    checkpoints.close()
 
 
 @pytest.fixture
@@ -73,7 +68,8 @@ def fewer_images(monkeypatch):
 
 def test_it_prints_and_writes_what_the_library_finds(call_script, trained, fewer_images, tmp_path):
     done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 40, "--seed", 4)
-    assert done.returncode == 0, done.stderr
+    # No terminal, no progress bar.
+    assert done.returncode == 0 and done.stderr == ""
 
     drawn = jaxgan.sample(
         jaxgan.load_params(trained.workdir),
@@ -159,8 +155,13 @@ def test_what_a_conditional_run_was_asked_for_is_compared(
     asked = {name: test.attributes[name].codes.copy() for name in ("hair_colour", "clothes")}
     asked["hair_colour"][:10] = (asked["hair_colour"][:10] + 1) % 6
     asked["clothes"][5:25] = (asked["clothes"][5:25] + 1) % 5
-    run = script["Run"]("toon_faces", (64, 64, 3), 7, lambda key, n, dataset: (test.images, asked))
-    monkeypatch.setitem(script["main"].__globals__, "read_run", lambda workdir: run)
+    config = SimpleNamespace(
+        dataset="toon_faces",
+        image_shape=(64, 64, 3),
+        judged_samples=lambda params, key, num_samples, dataset: (test.images, asked),
+    )
+    run = SimpleNamespace(config=config, params={}, steps=[7])
+    monkeypatch.setitem(script["main"].__globals__, "load_run", lambda workdir: run)
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--workdir", "it", "--out", str(tmp_path)])
     script["main"]()
     agreement = json.loads((tmp_path / "evaluation.json").read_text())["agreement"]
@@ -174,6 +175,43 @@ def test_what_a_conditional_run_was_asked_for_is_compared(
     (line,) = (line for line in printed.splitlines() if "hair_colour" in line)
     shares = (x["shares"]["hair_colour"] for x in (samples, held_out))
     assert line.split()[-2:] == [f"{share:.2%}" for share in shares]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_it_shows_what_it_does(call_script, trained, fewer_images, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 10)
+    assert done.returncode == 0
+    shown = terminal.getvalue()
+    parts = ("reading the data", "drawing samples", "judging real images", "judging samples")
+    places = [re.search(rf"{part} .* {i}/4", shown) for i, part in enumerate(parts)]
+    assert all(places) and "done" in shown and "4/4" in shown
+    assert shown.endswith("\n")
+
+
+def test_on_a_terminal_an_error_has_a_line_of_its_own(
+    call_script, trained, fewer_images, monkeypatch
+):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(evaluation, "reference", raising(ValueError("no such digit")))
+    done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 10)
+    assert done.returncode == 2
+    before, line, after = terminal.getvalue().rsplit("\n", 2)
+    assert "judging real images" in before
+    assert (line, after) == ("evaluate.py: error: no such digit", "")
+
+
+def raising(error):
+    def call(*args, **kwargs):
+        raise error
+
+    return call
 
 
 def test_the_same_command_writes_the_same_bytes(call_script, trained, fewer_images, tmp_path):
@@ -235,9 +273,9 @@ def test_a_run_without_a_checkpoint_is_refused(call_script, tmp_path):
 
 def test_a_run_that_went_to_nan_is_refused(call_script, trained, fewer_images, tmp_path):
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
-    state = training.on_host(game.init(trained.gan(), jax.random.key(3)))
-    ema_params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), state.ema_params)
-    checkpoints.save(state.replace(step=np.int32(13), ema_params=ema_params), trained.to_json())
+    state = first_state(trained)
+    averages = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), state.averages)
+    checkpoints.save(state.replace(step=np.int32(13), averages=averages), trained.to_json())
     checkpoints.close()
     before = sorted(tmp_path.rglob("*"))
     done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 10)

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import save_run
 
-from jaxgan import game, training
 from jaxgan.metrics.pairs import similarity
-from jaxgan.run import checkpoints, report
+from jaxgan.run import report
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.pix2pix.translation import translate
 
@@ -19,13 +19,7 @@ CONFIG = Pix2PixConfig(task="grey2colour", image_shape=(32, 32, 3), width=2, l1_
 
 def a_run(workdir, config):
     config = dataclasses.replace(config, workdir=str(workdir))
-    workdir.mkdir()
-    config.save(workdir)
-    state = training.on_host(jax.jit(lambda: game.init(config.gan(), jax.random.key(3)))())
-    held = checkpoints.Checkpoints(workdir / "checkpoints")
-    held.save(state, config.to_json())
-    held.close()
-    return workdir, state
+    return workdir, save_run(config, workdir)
 
 
 def test_the_table_the_file_and_the_picture(call_script, tmp_path):
@@ -40,7 +34,10 @@ def test_the_table_the_file_and_the_picture(call_script, tmp_path):
     values = json.loads((workdir / "pairs.json").read_text())
     held_out = CONFIG.load_dataset("test")
     made = translate(
-        state.ema_variables, held_out.inputs, jax.random.key(0), generator=CONFIG.generator()
+        state.averages["generator"],
+        held_out.inputs,
+        jax.random.key(0),
+        generator=CONFIG.generator(),
     )
     expected = similarity(np.asarray(made), held_out.images / np.float32(255))
     scores = values["runs"][str(workdir)]
@@ -78,7 +75,7 @@ def test_bad_flags(call_script, flags):
 
 def test_the_report_has_the_table_and_what_to_do_without(call_script, tmp_path):
     workdir, _ = a_run(tmp_path / "a run", CONFIG)
-    report.write(workdir)
+    report.write(workdir, CONFIG)
     page = (workdir / "report.html").read_text()
     assert f"evaluate_pairs.py --workdirs &#x27;{workdir}&#x27;" in page
     assert call_script("evaluate_pairs.py", "--workdirs", workdir).returncode == 0
@@ -86,5 +83,5 @@ def test_the_report_has_the_table_and_what_to_do_without(call_script, tmp_path):
     score = json.loads((workdir / "pairs.json").read_text())["runs"][str(workdir)]["psnr"]
     assert f"{score:.4g}" in page and "Rows: input, cGAN, truth." in page
     (workdir / "pairs.json").write_text("[1]")
-    report.write(workdir)
+    report.write(workdir, CONFIG)
     assert "pairs.json is no table" in (workdir / "report.html").read_text()

@@ -6,9 +6,9 @@ import chex
 import jax
 import numpy as np
 import pytest
+from small_run import save_run
 
-from jaxgan import game, training, weights
-from jaxgan.run.checkpoints import Checkpoints
+from jaxgan import weights
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 EVALUATION = {"scores": {"samples": {"fid": 1.5}}}
@@ -16,12 +16,7 @@ EVALUATION = {"scores": {"samples": {"fid": 1.5}}}
 
 def make_run(path, **settings):
     config = MLPGANConfig(workdir=str(path), seed=3, **settings)
-    path.mkdir()
-    config.save(path)
-    state = training.on_host(jax.jit(lambda key: game.init(config.gan(), key))(jax.random.key(3)))
-    checkpoints = Checkpoints(path / "checkpoints")
-    checkpoints.save(state, config.to_json())
-    checkpoints.close()
+    state = save_run(config, path)
     (path / "evaluation.json").write_text(json.dumps(EVALUATION))
     return state
 
@@ -33,8 +28,8 @@ def test_both_networks_and_their_scores(call_script, tmp_path):
     assert (tmp_path / "pair.npz").stat().st_size < 6e6
     pair = weights.read(tmp_path / "pair.npz")
     trained = {
-        "generator": {"params": state.ema_params},
-        "discriminator": {"params": state.discriminator.params},
+        "generator": state.averages["generator"],
+        "discriminator": state.variables("discriminator"),
     }
     rounded = jax.tree.map(lambda x: x.astype(np.float16).astype(np.float32), trained)
     chex.assert_trees_all_equal(pair, rounded)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_run import patience
 
 CHECKPOINT_EVERY = 50
 # Three steps an epoch, of networks and images so small that an epoch takes a tenth of a second.
@@ -70,7 +71,7 @@ def test_memory_and_open_files_stay_as_they_are(
 
     sampler = threading.Thread(target=sample)
     sampler.start()
-    _, stderr = process.communicate(timeout=1500)
+    _, stderr = process.communicate(timeout=patience(1500))
     sampler.join()
     assert process.returncode == 0, stderr
 

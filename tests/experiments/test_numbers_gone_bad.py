@@ -24,20 +24,21 @@ def spoilt(monkeypatch):
 
     def gan(self):
         gan = whole(self)
+        turn, *others = gan.turns
 
-        def discriminator_loss(params, state, batch, noise, axis_name):
-            value, (metrics, collections) = gan.discriminator_loss(
-                params, state, batch, noise, axis_name
-            )
+        def discriminator_loss(state, batch, noise, axis_name):
+            value, outcome = turn.loss(state, batch, noise, axis_name)
             value = jax.lax.cond(
                 state.step == BAD_STEP - 1,
                 lambda value: jnp.log(-1 - value),
                 lambda value: value,
                 value,
             )
-            return value, (metrics | {"discriminator_loss": value}, collections)
+            metrics = {**outcome.metrics, "discriminator_loss": value}
+            return value, outcome._replace(metrics=metrics)
 
-        return dataclasses.replace(gan, discriminator_loss=discriminator_loss)
+        turn = dataclasses.replace(turn, loss=discriminator_loss)
+        return dataclasses.replace(gan, turns=(turn, *others))
 
     monkeypatch.setattr(MLPGANConfig, "gan", gan)
 
@@ -67,8 +68,8 @@ def test_a_run_stops_says_what_went_bad_and_keeps_the_last_good_checkpoint(
     assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [STEPS_PER_EPOCH]
 
 
-def test_before_the_first_checkpoint_it_says_that_there_is_none(run_script, tmp_path):
-    done = run_script(
+def test_before_the_first_checkpoint_it_says_that_there_is_none(call_script, tmp_path):
+    done = call_script(
         "mnist_gan.py",
         *(*SMALL, "--epochs", 1, "--workdir", "run", "--loss", "wasserstein"),
         *("--gradient-penalty", 0, "--generator-learning-rate", "1e38"),

@@ -1,11 +1,9 @@
 """experiments/playground.py and experiments/report.py as a user runs them."""
 
-import jax
 import pytest
+from small_run import save_run
 
-from jaxgan import game, training
 from jaxgan.playground import page
-from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 
@@ -13,14 +11,8 @@ from jaxgan.systems.mlp_gan.config import MLPGANConfig
 def trained(tmp_path):
     """A work dir with a checkpoint of small networks, trained for no steps, without a history."""
     config = MLPGANConfig(workdir="run", generator_widths=(16,), discriminator_widths=(16,))
-    workdir = tmp_path / "run"
-    workdir.mkdir()
-    config.save(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    state = training.on_host(game.init(config.gan(), jax.random.key(3)))
-    checkpoints.save(state, config.to_json())
-    checkpoints.close()
-    return workdir
+    save_run(config, tmp_path / "run")
+    return tmp_path / "run"
 
 
 def test_the_page_of_a_run_in_its_work_dir_or_elsewhere(call_script, trained, monkeypatch):
@@ -67,7 +59,7 @@ def test_mistakes_end_in_one_line_and_write_nothing(call_script, trained, argume
 def test_a_report_of_a_run_and_of_none(call_script, trained):
     done = call_script("report.py", "--workdir", "run")
     assert (done.returncode, done.stdout) == (0, "run/report.html: open it in a browser\n")
-    assert "mnist_gan" in (trained / "report.html").read_text(encoding="utf-8")
+    assert "mlp_gan" in (trained / "report.html").read_text(encoding="utf-8")
     done = call_script("report.py", "--workdir", "elsewhere")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("report.py: error: there is no run in elsewhere")

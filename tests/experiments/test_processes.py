@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, slow, wait_for
+from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, patience, slow, wait_for
 
 from jaxgan.run.checkpoints import Checkpoints
 
@@ -36,7 +36,7 @@ def start_pair(start_script, tmp_path):
 
 def ended(process, seconds=TOO_LONG):
     """The exit code, and what it said on the two streams."""
-    stdout, stderr = process.communicate(timeout=seconds)
+    stdout, stderr = process.communicate(timeout=patience(seconds))
     return process.returncode, stdout, stderr
 
 

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from small_run import STEPS_PER_EPOCH, assert_same_run, flags, slow, wait_for
+from small_run import STEPS_PER_EPOCH, assert_same_run, flags, patience, slow, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxgan.files import PARTIAL
@@ -153,7 +153,7 @@ def test_a_second_signal_ends_it_at_once(undisturbed, start_script, run_script, 
     process.send_signal(signal.SIGTERM)
     read_until(process, "stopping: saving first; once more to leave at once\n")
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == -number
     assert "Traceback" not in stderr and "Stopped by" not in stdout
     done = run_script(*command, devices=2)
@@ -171,14 +171,14 @@ def test_a_signal_before_training_ends_it_without_a_traceback(
         process = start_script(*command, devices=2)
         time.sleep(seconds)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=patience(60))
         assert process.returncode in (-number, 128 + number)
         assert "Traceback" not in stderr
     # Once it is the run's to say what a signal does.
     process = start_script(*command, devices=2)
     read_until(process, "compiling")
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr and "goes on from here" in stdout
     done = run_script(*command, devices=2)
@@ -212,7 +212,7 @@ def fill(directory, free):
 
 def assert_one_line(process, message):
     """It has ended as a run does that cannot write; the line is not the progress bar's."""
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 1, stderr
     lines = [line for line in stderr.splitlines() if line and "images/s" not in line]
     lines = [line for line in lines if not line.startswith("compiling")]
@@ -271,7 +271,7 @@ def test_a_work_dir_that_is_taken_away_ends_it_in_one_line(
     process = start_script(*command, devices=2)
     wait_for(lambda: STEPS_PER_EPOCH in Checkpoints(workdir / "checkpoints").steps(), process)
     workdir.rename(elsewhere)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 1
     line = stderr.splitlines()[-1]
     assert "could not be written: No such file or directory; there is no checkpoint in" in line

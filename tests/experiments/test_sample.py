@@ -4,24 +4,14 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import save_run
 
 import jaxgan
-from jaxgan import game, training
-from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
 CLASSES = (("hair", ("black", "blond", "grey")), ("eyes", ("wide", "bow")))
-
-
-def save_run(config, workdir):
-    workdir.mkdir()
-    config.save(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    state = training.on_host(jax.jit(lambda key: game.init(config.gan(), key))(jax.random.key(3)))
-    checkpoints.save(state, config.to_json())
-    checkpoints.close()
 
 
 @pytest.fixture
@@ -101,7 +91,7 @@ def test_a_picture_of_the_same(call_script, trained, tmp_path):
         (("--out", "digits.jpg"), "--out must end in .png or .npz, not 'digits.jpg'"),
         (("--workdir", "elsewhere"), "there is no run in elsewhere"),
         (("--out", "run/config.json/digits.png"), "config.json"),
-        (("--labels", 7), "run is no conditional run: leave out --labels"),
+        (("--labels", 7), "this run is not conditional: there is nothing to ask for"),
     ],
 )
 def test_mistakes_end_in_one_line_and_write_nothing(
@@ -167,4 +157,7 @@ def test_a_run_that_makes_images_of_images(call_script, tmp_path):
     done = call_script("sample.py", "--workdir", "run")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert "run makes images of images: python experiments/translate.py" in done.stderr
+    assert (
+        "a run of pix2pix makes no images from noise alone: python experiments/translate.py"
+        in done.stderr
+    )

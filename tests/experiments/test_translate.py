@@ -9,10 +9,9 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import first_state, save_run
 
 import jaxgan
-from jaxgan import game, training
-from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.pix2pix.tasks import edges
@@ -30,24 +29,19 @@ def luminance(image):
     return np.asarray(image, float) @ (0.299, 0.587, 0.114)
 
 
-def save_run(config, workdir):
-    workdir.mkdir()
-    config.save(workdir)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    state = training.on_host(jax.jit(lambda key: game.init(config.gan(), key))(jax.random.key(3)))
-    # Larger weights than a new network's, whose images are all grey.
-    rng = np.random.default_rng(0)
-    average = jax.tree.map(
-        lambda x: rng.normal(scale=0.3, size=x.shape).astype(np.float32), state.ema_params
+def save_with_large_weights(config, workdir):
+    """A run that has learnt nothing, whose images are not all grey."""
+    state, rng = first_state(config), np.random.default_rng(0)
+    averages = jax.tree.map(
+        lambda x: rng.normal(scale=0.3, size=x.shape).astype(np.float32), state.averages
     )
-    checkpoints.save(state.replace(ema_params=average), config.to_json())
-    checkpoints.close()
+    save_run(config, workdir, state.replace(averages=averages))
 
 
 @pytest.fixture
 def trained(tmp_path):
     config = Pix2PixConfig(workdir=str(tmp_path / "run"), image_shape=COLOUR, width=2)
-    save_run(config, tmp_path / "run")
+    save_with_large_weights(config, tmp_path / "run")
     return config
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxgan.layers import convolutions
-from jaxgan.layers.convolutions import double, halve, keep
+from jaxgan.layers.convolutions import conv4x4_stride1, downsample, upsample
 
 BATCH, HEIGHT, WIDTH, CHANNELS, FEATURES = 3, 6, 8, 5, 7
 # Of the layer; of flax's own one; of NumPy's sum; and what comes out.
@@ -14,8 +14,8 @@ STRIDE_1 = {"padding": 1}, (1, 1, 1), (HEIGHT - 1, WIDTH - 1)
 TRANSPOSE = {"input_dilation": 2, "padding": 2}, (1, 2, 2), (2 * HEIGHT, 2 * WIDTH)
 LAYERS = pytest.mark.parametrize(
     ("layer", "options", "how", "size"),
-    [(halve, *STRIDE_2), (keep, *STRIDE_1), (double, *TRANSPOSE)],
-    ids=["halve", "keep", "double"],
+    [(downsample, *STRIDE_2), (conv4x4_stride1, *STRIDE_1), (upsample, *TRANSPOSE)],
+    ids=["downsample", "conv4x4_stride1", "upsample"],
 )
 # What TPUs and GPUs run, and what CPUs do.
 PLATFORMS = pytest.mark.parametrize("platform", ["cpu", "default"])
@@ -120,7 +120,7 @@ def test_gradients_of_a_gradients_norm_are_those_of_flaxs_own_layer(
 
 def test_forward_mode_of_float32():
     along = drawn(*X.shape, seed=3)
-    for layer, how in ((halve, (2, 1, 1)), (double, (1, 2, 2))):
+    for layer, how in ((downsample, (2, 1, 1)), (upsample, (1, 2, 2))):
         _, tangent = jax.jvp(
             lambda x, layer=layer: layer(FEATURES).apply(PARAMS, x), (X,), (along,)
         )
@@ -148,8 +148,8 @@ def test_parameters(layer, options, how, size):
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x, kernel: convolutions.convolved(x, kernel, 2, jnp.float32),
-        lambda x, kernel: convolutions.doubled(x, kernel, jnp.float32),
+        lambda x, kernel: convolutions.convolution(x, kernel, 2, jnp.float32),
+        lambda x, kernel: convolutions.transposed_convolution(x, kernel, jnp.float32),
     ],
 )
 def test_a_kernel_of_other_channels_is_refused(function):

@@ -1,6 +1,4 @@
-import asyncio
 import errno
-import gc
 import json
 import logging
 import shutil
@@ -11,12 +9,15 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from mutations import assert_one_line
 
 import jaxgan
 from jaxgan import game, training
 from jaxgan.run.checkpoints import Checkpoints, restore_newest
+from jaxgan.run.workdir import Workdir
 from jaxgan.systems.latent.losses import latent_gan
 from jaxgan.systems.mlp_gan import networks as mlp
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 CONFIG = {"seed": 7, "noise": "uniform"}
 
@@ -229,28 +230,6 @@ def test_what_cannot_be_written_is_an_oserror_and_the_last_checkpoint_stays(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20"]
 
 
-# As Orbax leaves the tasks of the other arrays when one has failed: which of them fail too by then
-# is a matter of threads.
-def test_only_of_the_arrays_of_a_checkpoint_nothing_is_said_that_nobody_waits_for(tmp_path, caplog):
-    save(tmp_path, 10)
-
-    async def fail(error):
-        raise error
-
-    async def leave(error):
-        asyncio.ensure_future(fail(error))
-        await asyncio.sleep(0)
-
-    for line in (
-        'RESOURCE_EXHAUSTED: Error writing "params.bias/0" in OCDBT database at local file "x"',
-        "somebody else's",
-    ):
-        asyncio.run(leave(ValueError(line)))
-    gc.collect()
-    (record,) = [record for record in caplog.records if record.name == "asyncio"]
-    assert "somebody else's" in record.getMessage()
-
-
 def test_why_tensorstore_could_not_write_is_found_in_what_it_says(tmp_path, monkeypatch):
     checkpoints = save(tmp_path, 10)
     checkpoints.save(a_state(20), CONFIG)
@@ -412,3 +391,56 @@ def test_load_params_passes_over_a_damaged_checkpoint_and_says_so(tmp_path, capl
 def test_load_params_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no checkpoint in"):
         jaxgan.load_params(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("file", ["_CHECKPOINT_METADATA", "metrics/metrics"])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"metrics": [1]}', "{"], ids=len)
+def test_what_lies_beside_the_items(tmp_path, file, content):
+    save(tmp_path, 10, 20)
+    path = tmp_path / "20" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    checkpoints = Checkpoints(tmp_path)
+    try:
+        checkpoints.save(a_state(30), CONFIG)
+    except ValueError as error:
+        assert_one_line(error, f"Orbax cannot open {tmp_path}", "take another --workdir")
+        assert content != "{" or file != "_CHECKPOINT_METADATA"
+    else:
+        checkpoints.close()
+        assert checkpoints.steps() == [10, 20, 30]
+
+
+@pytest.mark.parametrize("file", ["_CHECKPOINT_METADATA", "metrics/metrics"])
+def test_what_hinders_saving_is_refused_before_anything_is_changed(tmp_path, file):
+    config = MLPGANConfig(workdir=str(tmp_path))
+    save(tmp_path / "checkpoints", 10, 20)
+    (tmp_path / "metrics.csv").write_text("step,epoch\n20,2.0\n30,3.")
+    # In the older checkpoint, since restoring reads only the newest.
+    junk = tmp_path / "checkpoints" / "10" / file
+    junk.parent.mkdir(exist_ok=True)
+    junk.write_text("[" * 100_000)
+
+    def contents():
+        return {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+
+    before = contents()
+    with pytest.raises(ValueError) as error:
+        Workdir(tmp_path, 3).open(config, 20)
+    name = file.split("/")[0]
+    assert_one_line(error.value, f"Orbax cannot open {tmp_path / 'checkpoints'} (", name)
+    assert contents() == before
+    junk.unlink()
+    opened = Workdir(tmp_path, 3)
+    opened.open(config, 20)
+    opened.checkpoints.save(a_state(30), CONFIG)
+    opened.close()
+    assert opened.checkpoints.steps() == [10, 20, 30]
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,epoch", "20,2.0"]
+
+
+def test_a_checkpoint_under_two_names(tmp_path):
+    save(tmp_path, 10, 20)
+    for name in ("020", "٣"):
+        (tmp_path / name).mkdir()
+    assert Checkpoints(tmp_path).steps() == [10, 20]

@@ -1,11 +1,15 @@
 import dataclasses
+import inspect
 import re
 
 import pytest
 
 from jaxgan.run import flags
-from jaxgan.run.config import FILE_NAME
-from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.run.config import FILE_NAME, RunConfig
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
 
 def parse(line: str) -> MLPGANConfig:
@@ -92,10 +96,84 @@ def test_help_names_every_flag_and_exits_well(capsys):
     text = capsys.readouterr().out
     assert "what it does" in text
     for field in dataclasses.fields(MLPGANConfig):
-        assert re.search(rf"--{field.name.replace('_', '-')}\b", text)
+        # Which script trains the run is not for the user to say.
+        is_flag = re.search(rf"--{field.name.replace('_', '-')}\b", text) is not None
+        assert is_flag == (field.name != "script")
     assert "--no-resume" in text
     assert "--no-download" in text
     assert "--config PATH" in text
+
+
+def help_of(config_class, line, capsys):
+    """What --help says beside other flags, by flag, in one line each."""
+    with pytest.raises(SystemExit) as ended:
+        flags.parse(config_class, line.split(), description="what it does")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    entries = re.split(r"\n  (?=-)", text[text.index("\n  -h") :])[1:]
+    words = [" ".join(entry.split()) for entry in entries]
+    return {re.search(r"--[\w-]+", entry).group(): entry for entry in words}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", MLPGANConfig()),
+        ("--recipe textbook", MLPGANConfig(recipe="textbook")),
+        ("--loss wasserstein", MLPGANConfig(loss="wasserstein")),
+        (
+            "--recipe best --loss wasserstein --r1 0.25 --seed 7",
+            MLPGANConfig(recipe="best", loss="wasserstein", r1=0.25, seed=7),
+        ),
+    ],
+)
+@pytest.mark.parametrize("asked", ["--help {}", "{} -h"])
+def test_help_shows_the_numbers_that_will_be_used(line, expected, asked, capsys):
+    shown = help_of(MLPGANConfig, asked.format(line), capsys)
+    for name in (*RECIPES["default"], "gradient_penalty", "seed", "latent_size", "loss", "recipe"):
+        told = shown[f"--{name.replace('_', '-')}"]
+        assert told.endswith(f"(default: {getattr(expected, name)})"), told
+
+
+def test_help_shows_the_numbers_of_a_configuration_that_is_repeated(tmp_path, capsys):
+    HELD.save(tmp_path)
+    line = f"--help --config {tmp_path / FILE_NAME} --beta1 0.75"
+    shown = help_of(MLPGANConfig, line, capsys)
+    assert shown["--beta1"].endswith("(default: 0.75)")
+    assert shown["--batch-size"].endswith("(default: 96)")
+    assert shown["--loss"].endswith("(default: hinge)")
+
+
+def docstrings_below(config_class):
+    """The docstring below each field of a class's own source."""
+    lines = inspect.getsource(config_class)
+    found = re.findall(r'^    (\w+):[^\n]*\n    """(.*?)"""', lines, re.DOTALL | re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+@pytest.mark.parametrize(
+    ("config_class", "parents"),
+    [
+        (MLPGANConfig, (RunConfig, LatentGANConfig)),
+        (DCGANConfig, (RunConfig, LatentGANConfig)),
+        (Pix2PixConfig, (RunConfig,)),
+    ],
+)
+def test_help_says_of_each_flag_the_docstring_of_its_field(config_class, parents, capsys):
+    said = {}
+    for each in (*parents, config_class):
+        said |= docstrings_below(each)
+    shown = help_of(config_class, "--help", capsys)
+    of_fields = {field.name for field in dataclasses.fields(config_class)}
+    assert said.keys() == of_fields
+    of_flags = of_fields - {"script", "classes"}
+    assert shown.keys() == {"--help", "--config"} | {
+        f"--{name.replace('_', '-')}" for name in of_flags
+    }
+    for name in of_flags:
+        assert said[name] in shown[f"--{name.replace('_', '-')}"]
+    # These are arguments of methods too.
+    assert "'mnist'" in shown["--dataset"] and "folder" in shown["--workdir"]
 
 
 # None of its settings is the default one.
@@ -169,8 +247,8 @@ def test_another_recipe_than_the_configurations_is_refused(tmp_path):
         (None, "is not there"),
         ("", "cannot be used"),
         ('{"experiment": "mnist_gan", "epochs": "ten"}', "epochs cannot be 'ten'"),
-        ('{"experiment": "mnist_gan", "zoom": 1}', "unknown setting 'zoom'"),
-        ('{"experiment": "another"}', "a run of 'another', not of 'mnist_gan'"),
+        ('{"system": "mlp_gan", "zoom": 1}', "unknown setting 'zoom'"),
+        ('{"experiment": "another"}', "a run of 'another', not of 'mlp_gan'"),
     ],
 )
 def test_a_configuration_that_is_none_is_named(tmp_path, content, said):

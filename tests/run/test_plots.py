@@ -4,14 +4,17 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from jaxgan.run.plots import plot_evaluation, plot_losses
+from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
 
+# In which panel each curve is, from the top, and of what colour.
 CURVES = {
-    "generator_loss": "tab:blue",
-    "discriminator_loss": "tab:orange",
-    "d_real": "tab:green",
-    "d_fake": "tab:red",
-    "d_accuracy": "tab:grey",
+    "generator_loss": (0, "tab:blue"),
+    "discriminator_loss": (0, "tab:orange"),
+    "d_real": (1, "tab:blue"),
+    "d_fake": (1, "tab:orange"),
+    "d_accuracy": (1, "tab:grey"),
 }
+PANELS = [LOSSES, JUDGEMENT]
 
 
 def rows(**values):
@@ -24,16 +27,25 @@ def rows(**values):
     ]
 
 
-def pixels_of(path, name):
-    """Rows and columns of the pixels that have a curve's very colour."""
+def draw(path, rows, panels=PANELS):
+    """Draws, and reads the picture back, int [height, width, 3]."""
+    plot_losses(path, rows, "a title", panels)
     with Image.open(path) as picture:
-        canvas = np.asarray(picture.convert("RGB")).astype(int)
-    colour = np.rint(np.array(to_rgb(CURVES[name])) * 255)
-    return np.nonzero(np.abs(canvas - colour).max(axis=-1) <= 8)
+        return np.asarray(picture.convert("RGB")).astype(int)
 
 
-def height(path, name):
-    return np.median(pixels_of(path, name)[0])
+def has_colour(canvas, colour):
+    return np.abs(canvas - np.rint(np.array(to_rgb(colour)) * 255)).max(axis=-1) <= 8
+
+
+def pixels_of(canvas, name):
+    """Rows and columns of the pixels that have a curve's very colour, in the curve's panel."""
+    panel, colour = CURVES[name]
+    return np.nonzero(has_colour(np.split(canvas, len(PANELS))[panel], colour))
+
+
+def height(canvas, name):
+    return np.median(pixels_of(canvas, name)[0])
 
 
 @pytest.mark.parametrize(
@@ -48,16 +60,14 @@ def height(path, name):
     ],
 )
 def test_each_curve_is_drawn_at_its_own_height(tmp_path, low, high):
-    path = tmp_path / "losses.png"
-    plot_losses(path, rows(**{low: 0.2, high: 0.6}))
+    canvas = draw(tmp_path / "losses.png", rows(**{low: 0.2, high: 0.6}))
     # Rows of pixels are counted from the top.
-    assert height(path, high) + 30 < height(path, low)
+    assert height(canvas, high) + 30 < height(canvas, low)
 
 
 def test_a_curve_follows_the_epochs(tmp_path):
-    path = tmp_path / "losses.png"
-    plot_losses(path, rows(d_real=[0.1, 0.6]))
-    down, right = pixels_of(path, "d_real")
+    canvas = draw(tmp_path / "losses.png", rows(d_real=[0.1, 0.6]))
+    down, right = pixels_of(canvas, "d_real")
     # The legend, at the right, is not part of the curve.
     curve = right < 600
     assert curve.sum() > 500
@@ -65,31 +75,62 @@ def test_a_curve_follows_the_epochs(tmp_path):
 
 
 def test_the_curves_of_one_epoch_can_be_seen(tmp_path):
-    seen = []
-    for value in (0.2, 0.6):
-        path = tmp_path / f"{value}.png"
-        plot_losses(path, rows(d_real=value)[:1])
-        with Image.open(path) as picture:
-            seen.append(np.asarray(picture.convert("RGB")))
+    seen = [draw(tmp_path / "a.png", rows(d_real=value)[:1]) for value in (0.2, 0.6)]
     assert np.any(seen[0] != seen[1])
 
 
 def test_it_is_a_png_and_replaces_the_one_before(tmp_path):
     path = tmp_path / "losses.png"
     path.write_text("before")
-    plot_losses(path, rows())
+    plot_losses(path, rows(), panels=PANELS)
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.size == (960, 720)
     assert [file.name for file in tmp_path.iterdir()] == ["losses.png"]
 
 
-def test_rows_that_lack_a_curve_leave_the_picture_before(tmp_path):
+def test_what_is_no_row_leaves_the_picture_before(tmp_path):
     path = tmp_path / "losses.png"
     path.write_text("before")
     with pytest.raises(KeyError):
-        plot_losses(path, [{"epoch": 1, "generator_loss": 0.5}])
+        plot_losses(path, [{"step": 1, "generator_loss": 0.5}], panels=PANELS)
     assert path.read_text() == "before"
+
+
+def test_a_panel_of_which_nothing_was_measured_is_left_out(tmp_path):
+    measured = [{"epoch": epoch, "generator_loss": 0.5} for epoch in (1, 2)]
+    canvas = draw(tmp_path / "a.png", measured)
+    assert canvas.shape == (360, 960, 3)
+    assert has_colour(canvas, "tab:blue").sum() > 500
+    assert not has_colour(canvas, "tab:orange").any()
+
+
+def test_a_curve_of_what_is_measured_now_and_then(tmp_path):
+    """Epochs without the metric leave no hole, and do not count as 0."""
+    measured = [{"epoch": epoch, "loss": 1.0} for epoch in range(9)]
+    for row in measured[::4]:
+        row["fid"] = 5.0
+    canvas = draw(tmp_path / "a.png", measured, [Panel("FID", {"fid": "FID"})])
+    down, right = np.nonzero(has_colour(canvas, "tab:blue"))
+    line = down == np.bincount(down).argmax()
+    assert np.ptp(right[line]) > 700 and line.sum() > 700
+
+
+@pytest.mark.parametrize("panels", [(), PANELS])
+def test_metrics_of_any_names_have_a_panel_with_curves_of_their_own(tmp_path, panels):
+    """As of a system whose metrics are not those of the game."""
+    levels = {"red_square": 0.2, "beauty": 0.4, "truth": 0.6, "goodness": 0.8}
+    measured = [{"step": epoch, "epoch": epoch, **levels} for epoch in (1, 2)]
+    canvas = draw(tmp_path / "a.png", measured, panels)
+    assert canvas.shape == (360, 960, 3)
+    colours = ("tab:blue", "tab:orange", "tab:grey", "tab:green")
+    heights = [np.median(np.nonzero(has_colour(canvas, colour))[0]) for colour in colours]
+    assert heights == sorted(heights, reverse=True) and heights[0] > heights[-1] + 100
+
+
+def test_more_curves_than_colours(tmp_path):
+    measured = [{"epoch": epoch, **{f"m{i}": float(i) for i in range(9)}} for epoch in (1, 2)]
+    draw(tmp_path / "a.png", measured, ())
 
 
 def evaluation_picture(path, **changed):
@@ -151,8 +192,7 @@ def test_a_larger_share_has_a_taller_bar_beside_the_other_set(tmp_path):
     )
 
     def bars(colour):
-        has_colour = np.abs(picture - np.rint(np.array(to_rgb(colour)) * 255)).max(axis=2) <= 8
-        heights = has_colour[-330:].sum(axis=0)
+        heights = has_colour(picture, colour)[-330:].sum(axis=0)
         sides = heights[150:640], heights[640:]
         # The median: a bar is wider than the patch of its colour in the legend.
         return [np.median(side[side > 0]) for side in sides]

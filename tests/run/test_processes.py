@@ -5,6 +5,7 @@ import sys
 import threading
 
 import pytest
+from small_run import patience
 
 from jaxgan.run import processes
 
@@ -86,7 +87,7 @@ def free_port():
 def test_a_process_whose_others_do_not_come_says_so(join, process_id):
     port = free_port()
     process = join(port, process_id, 1)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=patience(60))
     assert (process.returncode, stdout) == (2, "")
     assert stderr.count("\n") == 1
     assert f"not all 2 processes at 127.0.0.1:{port} came within 1 seconds" in stderr
@@ -97,7 +98,7 @@ def test_a_process_that_computes_nothing_hears_of_the_loss_of_the_coordinator(jo
     pair = [join(port, i, 100) for i in range(2)]
     assert [process.stdout.readline() for process in pair] == ["joined\n"] * 2
     pair[0].kill()
-    stdout, stderr = pair[1].communicate(timeout=60)
+    stdout, stderr = pair[1].communicate(timeout=patience(60))
     assert pair[1].returncode == -signal.SIGABRT
     assert stderr.count("\n") == 1
     assert "error: lost another process of this run (UNAVAILABLE: " in stderr
@@ -111,7 +112,7 @@ def test_a_process_that_gives_no_sign_of_life_counts_as_lost(join, stopped):
     pair = [join(port, i, 100) for i in range(2)]
     assert [process.stdout.readline() for process in pair] == ["joined\n"] * 2
     pair[stopped].send_signal(signal.SIGSTOP)
-    stdout, stderr = pair[1 - stopped].communicate(timeout=100)
+    stdout, stderr = pair[1 - stopped].communicate(timeout=patience(100))
     assert pair[1 - stopped].returncode == -signal.SIGABRT
     assert stderr.count("\n") == 1
     assert "error: lost another process of this run (" in stderr

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import html.parser
 import json
 import re
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 
 from jaxgan.run import report
+from jaxgan.run.config import RunConfig
+from jaxgan.run.system import System
 from jaxgan.run.workdir import Workdir
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.registry import load_config
 
 CURVES = ("generator_loss", "discriminator_loss", "d_real", "d_fake", "d_accuracy")
 SCORES = {"fid": 0.5, "kid": 0.001, "precision": 0.7, "recall": 0.6, "modes": 10.0}
@@ -45,21 +49,21 @@ class Reader(html.parser.HTMLParser):
 
 
 def read(workdir):
-    return Reader(report.write(workdir).read_text(encoding="utf-8"))
+    return Reader(report.write(workdir, load_config(workdir)).read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A run's work dir, of a relative name, with everything that training leaves."""
     monkeypatch.chdir(tmp_path)
-    config = MLPGANConfig(workdir="runs/mine", seed=7, epochs=9)
+    config = MLPGANConfig(workdir="runs/mine", seed=7, epochs=9, script="experiments/mnist_gan.py")
     workdir = Workdir("runs/mine", 3)
     workdir.open(config, 0)
     for epoch in range(9):
         workdir.draw_samples(epoch, epoch, np.full((4, 6, 6, 1), epoch / 255))
         workdir.log(epoch, epoch, dict.fromkeys(CURVES, 0.5))
     workdir.flush()
-    workdir.draw_summary()
+    workdir.draw_summary(System(config, ()))
     workdir.close()
     return workdir.path
 
@@ -67,7 +71,7 @@ def run(tmp_path, monkeypatch):
 def test_a_run_leaves_the_report_that_can_be_written_again(run):
     left = (run / "report.html").read_bytes()
     (run / "report.html").unlink()
-    assert report.write(run) == run / "report.html"
+    assert report.write(run, load_config(run)) == run / "report.html"
     assert (run / "report.html").read_bytes() == left
 
 
@@ -81,15 +85,21 @@ def test_it_holds_the_curves_and_samples_from_the_first_to_the_last(run):
 
 def test_it_says_what_the_run_was_and_how_to_repeat_it(run):
     text = read(run).text
+    assert "A run of mlp_gan, 9 epochs, seed 7." in text
     command = "python experiments/mnist_gan.py --config runs/mine/config.json"
     assert f"{command} --workdir runs/mine_again" in text
     config = json.loads((run / "config.json").read_text())
     for name, value in config.items():
-        if name != "experiment":
+        if name not in ("system", "script"):
             shown = " ".join(map(str, value)) if isinstance(value, list) else value
             assert f"--{name.replace('_', '-')} {shown} " in text + " "
     for name, value in json.loads((run / "versions.json").read_text())[0].items():
         assert name == "from_step" or f"{name} {value}" in text
+
+
+def test_a_run_of_no_script_says_what_to_give_the_script(run):
+    dataclasses.replace(load_config(run), script=None).save(run)
+    assert "The script that trained it, with --config runs/mine/config.json." in read(run).text
 
 
 def test_scores_are_there_once_it_has_been_judged(run):
@@ -122,16 +132,22 @@ def test_several_versions_are_told_apart(run):
 def test_names_and_settings_are_escaped(tmp_path):
     workdir = tmp_path / "<script>alert(1)<"
     workdir.mkdir()
-    config = {"experiment": "<b>x</b>", "epochs": "</style><script>", "widths": ["&", '"']}
-    (workdir / "config.json").write_text(json.dumps(config))
-    page = read(workdir)
+
+    @dataclasses.dataclass(frozen=True)
+    class Own(RunConfig):
+        words: tuple[str, ...] = ("&", '"')
+
+    # The system's name has "<locals>" in it.
+    config = Own(dataset="<b>x</b>", data_dir="</style><script>", script="<script>&.py")
+    page = Reader(report.write(workdir, config).read_text(encoding="utf-8"))
+    assert "<locals>" in page.text and "<b>x</b>" in page.text and '& "' in page.text
     assert "script" not in page.tags and "b" not in page.tags
     assert "<script>alert(1)<" in page.text and "</style><script>" in page.text
 
 
 def test_there_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run in"):
-        report.write(tmp_path)
+        read(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -139,5 +155,5 @@ def test_there_is_no_run(tmp_path):
 def test_a_damaged_configuration(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ValueError, match="config.json cannot be used"):
-        report.write(tmp_path)
+        read(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

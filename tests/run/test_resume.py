@@ -69,7 +69,7 @@ def restored(tmp_path_factory):
     checkpoints.save(train(first_state(seed=0), SAVED_AT), {})
     checkpoints.close()
     # The state to be like is another run's at its beginning: it must lend nothing but its shape.
-    (state,) = restore_newest([Checkpoints(directory)], [first_state(seed=1)], print)
+    (state,) = restore_newest([Checkpoints(directory)], lambda step: first_state(seed=1), print)
     return state
 
 
@@ -124,7 +124,9 @@ LOST = {
     # The order of the images and all noise are keyed by it.
     "step": lambda state, new: state.replace(step=new.step),
     "key": lambda state, new: state.replace(key=new.key),
-    "ema": lambda state, new: state.replace(ema_params=state.generator.params),
+    "average": lambda state, new: state.replace(
+        averages={"generator": state.variables("generator")}
+    ),
 }
 
 
@@ -137,8 +139,8 @@ def assert_the_loss_shows(state, straight):
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 @pytest.mark.parametrize("part", LOST_OF_A_PLAYER)
 def test_a_part_of_a_player_that_is_lost_shows(straight, restored, player, part):
-    held, new = (getattr(state, player) for state in (restored, first_state(seed=0)))
-    lost = restored.replace(**{player: LOST_OF_A_PLAYER[part](held, new)})
+    held, new = (state.players[player] for state in (restored, first_state(seed=0)))
+    lost = restored.replace(players={**restored.players, player: LOST_OF_A_PLAYER[part](held, new)})
     assert differing(lost, restored)
     assert_the_loss_shows(lost, straight)
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxgan.run.images import CAPTION_HEIGHT
+from jaxgan.run.system import System
 from jaxgan.run.workdir import MOST_FRAMES, MOST_GRIDS, Workdir, check_holds_seeds, is_drawn
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
@@ -18,6 +20,11 @@ METRICS = ("generator_loss", "discriminator_loss", "d_real", "d_fake", "d_accura
 
 def config_for(path, **settings):
     return MLPGANConfig(workdir=str(path), **settings)
+
+
+def system_of(path):
+    """What `draw_summary` is told of a run of no stages."""
+    return System(config_for(path), ())
 
 
 def opened(path, step=0, **settings):
@@ -54,7 +61,7 @@ def test_rows_on_disk_are_the_logged_numbers_exactly(tmp_path):
 
 def test_what_is_measured_now_and_then_is_blank_between(tmp_path):
     workdir = opened(tmp_path)
-    for step, fid in ((5, None), (10, 2.5), (15, None)):
+    for step, fid in ((5, math.nan), (10, 2.5), (15, math.nan)):
         workdir.log(step, step / 10, {"d_real": 0.5, "fid": fid})
     workdir.close()
     assert [row["fid"] for row in rows_on_disk(tmp_path)] == ["", "2.5", ""]
@@ -65,6 +72,65 @@ def test_what_is_measured_now_and_then_is_blank_between(tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("fid")] == [(10, 2.5)]
+
+
+def test_what_a_later_stage_measures_is_a_new_column_that_is_blank_before(tmp_path):
+    workdir = opened(tmp_path)
+    workdir.log(5, 0.5, {"l1": 0.25})
+    workdir.log(10, 1.0, {"l1": 0.125})
+    workdir.flush()
+    workdir.log(15, 1.5, {"critic": 3.0, "fid": math.nan})
+    assert [row["critic"] for row in rows_on_disk(tmp_path)] == ["", "", "3.0"]
+    workdir.log(20, 2.0, {"l1": 1.5, "critic": 4.0})
+    workdir.log(25, 2.5, {"critic": 5.0, "fid": 9.0})
+    workdir.close()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "step,epoch,l1,critic,fid",
+        "5,0.5,0.25,,",
+        "10,1.0,0.125,,",
+        "15,1.5,,3.0,",
+        "20,2.0,1.5,4.0,",
+        "25,2.5,,5.0,9.0",
+    ]
+    last = {"step": 25, "epoch": 2.5, "critic": 5.0, "fid": 9.0}
+    assert Workdir(tmp_path, 3).rows()[-1] == last
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("critic")] == [15, 20, 25]
+
+
+@pytest.mark.parametrize("step", [10, 15])
+def test_going_on_in_any_stage_ends_with_the_columns_of_a_run_never_stopped(tmp_path, step):
+    measured = {
+        5: {"l1": 0.25},
+        10: {"l1": 0.5},
+        15: {"critic": 1.0},
+        20: {"critic": 2.0, "l1": 1.0},
+    }
+
+    def log_from(workdir, first, last):
+        for at, metrics in measured.items():
+            if first <= at <= last:
+                workdir.log(at, at / 10, metrics)
+        workdir.close()
+
+    log_from(opened(tmp_path / "straight"), 5, 20)
+    log_from(opened(tmp_path / "stopped"), 5, 15)
+    log_from(opened(tmp_path / "stopped", step=step), step + 5, 20)
+    files = [tmp_path / name / "metrics.csv" for name in ("straight", "stopped")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_new_column_that_cannot_be_written_leaves_the_rows_before(tmp_path, no_file_above):
+    workdir = opened(tmp_path)
+    for step in range(5, 100, 5):
+        workdir.log(step, step / 10, {"l1": 0.25})
+    before = (tmp_path / "metrics.csv").read_bytes()
+    with no_file_above(len(before)):
+        with pytest.raises(OSError, match="File too large: .*metrics.csv"):
+            workdir.log(100, 10.0, {"critic": 1.0})
+        workdir.abandon()
+    assert (tmp_path / "metrics.csv").read_bytes() == before
 
 
 def test_a_row_can_be_read_as_soon_as_it_is_logged(tmp_path):
@@ -135,7 +201,7 @@ def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
     workdir = opened(tmp_path)
     log(workdir, 5)
     workdir.draw_samples(5, 1, np.zeros((4, 2, 2, 1)))
-    workdir.draw_summary()
+    workdir.draw_summary(system_of(tmp_path))
     workdir.close()
     (tmp_path / "notes.txt").write_text("mine")
     made_of_it = ("evaluation.json", "evaluation.png", "pairs.json", "pairs.png", "playground.html")
@@ -203,7 +269,7 @@ def test_the_gif_of_a_long_run_is_bounded_and_ends_with_the_last_epoch(tmp_path)
     workdir = opened(tmp_path)
     for epoch in range(MOST_FRAMES + 50):
         workdir.draw_samples(epoch, epoch, np.full((1, 4, 4, 1), epoch / 255))
-    workdir.draw_summary()
+    workdir.draw_summary(system_of(tmp_path))
     workdir.close()
     with Image.open(tmp_path / "training.gif") as gif:
         assert gif.n_frames == MOST_FRAMES
@@ -227,10 +293,11 @@ def drawn(path):
     return {file.name: file.read_bytes() for file in (path / "samples").iterdir()}
 
 
-def test_the_grids_of_ten_thousand_epochs_are_bounded(tmp_path):
+def test_the_grids_of_ten_thousand_epochs_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda file: None)
     workdir = opened(tmp_path)
     assert draw_up_to(workdir, 10_000, last=10_000) <= MOST_GRIDS + 2
-    workdir.draw_summary()
+    workdir.draw_summary(system_of(tmp_path))
     workdir.close()
     # Every 64th: every 32nd would be 312.
     assert drawn(tmp_path).keys() == {f"epoch_{e:04d}.png" for e in (*range(0, 10_000, 64), 10_000)}
@@ -245,7 +312,9 @@ def test_the_grids_of_ten_thousand_epochs_are_bounded(tmp_path):
 
 
 @pytest.mark.parametrize("epochs", [199, 200, 201, 203, 400, 401, 410])
-def test_a_run_stopped_anywhere_has_the_grids_of_one_that_was_not(tmp_path, epochs):
+def test_a_run_stopped_anywhere_has_the_grids_of_one_that_was_not(tmp_path, monkeypatch, epochs):
+    # Hundreds of grids, of which only the names are compared.
+    monkeypatch.setattr(os, "fsync", lambda file: None)
     straight = opened(tmp_path / "straight")
     draw_up_to(straight, epochs, last=epochs)
     straight.close()

@@ -12,8 +12,10 @@ import numpy as np
 
 from jaxgan.data import LABEL, Dataset
 from jaxgan.latents import NOISES
+from jaxgan.layers.chain import Layer
 from jaxgan.run.settings import count, setting
 from jaxgan.systems.dcgan import networks
+from jaxgan.systems.dcgan.chain import discriminator_chain, generator_chain
 from jaxgan.systems.latent.config import LatentGANConfig
 from jaxgan.systems.latent.drawing import generate
 from jaxgan.training.stages import Picture
@@ -23,7 +25,7 @@ RecipeName = Literal["default", "textbook"]
 GRID_COLUMNS = 10
 
 # 'textbook' is how the paper trains (section 4), but for the number of epochs.
-RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             "epochs": 12,
@@ -70,7 +72,7 @@ class DCGANConfig(LatentGANConfig):
     """Sets what is not given: 'textbook' is the paper's plain training."""
     workdir: str = setting("runs/dcgan", may_change=True)
     """The folder that the run leaves everything in, and goes on from."""
-    image_shape: tuple[int, int, int] | None = setting(None)
+    image_shape: tuple[int, int, int] = setting(None)
     """Height, width and channels that images are brought to, height and width of 4 to 7 times a
     power of two; by default 28 28 1 for digits, 32 32 3 for other sets."""
     conditional: bool = setting(False)
@@ -181,7 +183,9 @@ class DCGANConfig(LatentGANConfig):
         # A row for each class of the first attribute; in a column all else is the same.
         rows = self.num_classes[0]
         latents = NOISES[self.noise](key, (GRID_COLUMNS, self.latent_size))
-        labels = jnp.tile(self.label_array(dataset, key, GRID_COLUMNS), (rows, 1))
+        labels = self.label_array(dataset, key, GRID_COLUMNS)
+        assert labels is not None  # There are classes.
+        labels = jnp.tile(labels, (rows, 1))
         labels = labels.at[:, 0].set(jnp.repeat(jnp.arange(rows), GRID_COLUMNS))
         latents = jnp.tile(latents, (rows, 1))
         images = generate(params, latents, labels=labels, generator=self.generator())
@@ -189,3 +193,13 @@ class DCGANConfig(LatentGANConfig):
 
     def _codes(self, dataset: Dataset) -> np.ndarray:
         return dataset.codes(self.attribute_names)
+
+    @property
+    def picture_shape(self) -> tuple[int, int]:
+        return (self.num_classes[0], GRID_COLUMNS) if self.classes else super().picture_shape
+
+    def generator_chain(self, variables: PyTree) -> list[Layer]:
+        return generator_chain(variables)
+
+    def discriminator_chain(self, variables: PyTree) -> list[Layer]:
+        return discriminator_chain(variables)

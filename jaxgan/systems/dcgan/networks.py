@@ -1,4 +1,4 @@
-"""The convolutional pair of DCGAN (Radford et al. 2015, arXiv 1511.06434)."""
+"""The two convolutional networks of DCGAN (Radford et al. 2015, arXiv 1511.06434)."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers.convolutions import INITIALIZER, double, halve
+from jaxgan.layers.convolutions import INITIALIZER, downsample, upsample
 from jaxgan.layers.products import dense
 
 LEAKY_RELU_SLOPE = 0.2
@@ -17,16 +17,17 @@ _MOMENTUM = 0.9
 
 
 class Generator(nn.Module):
-    """Latents, and labels if it is conditional, to images.
+    """Makes images from latents, and from labels if it is conditional.
 
-    [batch, latent_size] -> Dense -> the smallest map -> doubled until it is an image. Between
-    layers are batch normalisation and a ReLU, at the end a tanh. The smallest map has the odd part
-    of height and width, times as much as makes it 4 or more: 7x7 for 28x28, 4x4 for 32x32 and
-    64x64. Labels join the latents as one-hot vectors (Mirza and Osindero 2014, arXiv 1411.1784).
+    [batch, latent_size] -> Dense -> the smallest map -> doubled until it has the size of an image.
+    Between layers are batch normalisation and a ReLU; a tanh follows the last. The smallest map is
+    the image's height and width halved until the shorter one is 4 to 7: 7x7 for 28x28, 4x4 for
+    32x32 and 64x64. Labels join the latents as one-hot vectors (Mirza and Osindero 2014, arXiv
+    1411.1784).
 
     Attributes:
         latent_size: length of a latent vector.
-        width: channels of the largest map but the image; twice as many with each halving.
+        width: channels of the largest map before the image; twice as many with each halving.
         image_shape: (height, width, channels) of an image.
         num_classes: how many classes each label has; () for no labels.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
@@ -52,8 +53,9 @@ class Generator(nn.Module):
             latents: float32 [batch, latent_size].
             labels: int32 [batch, len(num_classes)], each from 0 to below its number of classes;
                 None if there are none.
-            train: normalise by this batch's statistics, and update the running ones.
-            axis_name: the pmap axis to average the batch's statistics over, if any.
+            train: whether to normalise by the statistics of this batch, and to update the running
+                ones.
+            axis_name: the pmap axis to average the statistics of the batch over, if any.
 
         Returns:
             float32 [batch, height, width, channels] in [-1, 1].
@@ -73,18 +75,18 @@ class Generator(nn.Module):
         x = nn.relu(_normalised(x, train, axis_name))
         for _ in range(halvings - 1):
             channels //= 2
-            x = double(channels, self.dtype, use_bias=False)(x)
+            x = upsample(channels, self.dtype, use_bias=False)(x)
             x = nn.relu(_normalised(x, train, axis_name))
-        return jnp.tanh(double(self.image_shape[-1], self.dtype)(x))
+        return jnp.tanh(upsample(self.image_shape[-1], self.dtype)(x))
 
 
 class Discriminator(nn.Module):
-    """Images, and labels if it is conditional, to logits.
+    """Judges images, given their labels if it is conditional.
 
-    Halved until the map is the generator's smallest -> Dense 1. Between layers are batch
-    normalisation (but not after the first) and a LeakyReLU(0.2). The logit of an image and its
-    labels is the image's own plus the inner product of the last map with what is learnt of each
-    label (Miyato and Koyama 2018, arXiv 1802.05637, equation 3).
+    [batch, H, W, C] -> halved to the size of the generator's smallest map -> Dense 1. Between
+    layers are batch normalisation, but not after the first, and a LeakyReLU(0.2). The logit of an
+    image with labels is that of the image alone plus the inner product of the last map with a
+    vector learnt for each label (Miyato and Koyama 2018, arXiv 1802.05637, equation 3).
 
     Attributes:
         width: channels of the first map; twice as many with each halving.
@@ -123,7 +125,7 @@ class Discriminator(nn.Module):
         chex.assert_shape(images, (None, *self.image_shape))
         x = images
         for i in range(num_halvings(self.image_shape)):
-            x = halve(self.width << i, self.dtype, use_bias=i == 0)(x)
+            x = downsample(self.width << i, self.dtype, use_bias=i == 0)(x)
             if i > 0:
                 x = _normalised(x, train, axis_name)
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
@@ -136,7 +138,7 @@ class Discriminator(nn.Module):
 
 
 def num_halvings(image_shape: tuple[int, int, int]) -> int:
-    """How often an image is halved to the smallest map.
+    """How many halvings make the shorter side of an image 4 to 7 pixels.
 
     Raises:
         ValueError: height and width cannot be halved to 4 to 7 pixels.
@@ -151,9 +153,10 @@ def num_halvings(image_shape: tuple[int, int, int]) -> int:
     return count
 
 
-def one_hot(labels: jax.Array, num_classes: tuple[int, ...], batch: int) -> jax.Array:
-    """int [batch, len(num_classes)] -> float32 [batch, sum(num_classes)]."""
+def one_hot(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) -> jax.Array:
+    """int [batch, len(num_classes)] -> float32 [batch, sum(num_classes)]; refuses None."""
     chex.assert_shape(labels, (batch, len(num_classes)))
+    assert labels is not None  # None has no such shape.
     return jnp.concatenate(
         [jax.nn.one_hot(labels[:, i], count) for i, count in enumerate(num_classes)], axis=1
     )

@@ -1,8 +1,10 @@
 """Settings of every GAN whose images come from latents: the game, the optimisers, recipes."""
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from jaxgan import schedules
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, TrainState
 from jaxgan.latents import NOISES
+from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, rate, setting, share, weight
@@ -26,6 +29,8 @@ from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
 GRID_IMAGES = 64
+# The images that the playground shows.
+PLAYABLE = (28, 28, 1)
 # Gulrajani et al. 2017 (arXiv 1704.00028), section 4.
 WGAN_GP_LAMBDA = 10.0
 
@@ -40,24 +45,24 @@ class LatentGANConfig(RunConfig):
 
     recipe: str = setting("default")
     """Sets what is not given."""
-    epochs: int | None = setting(None, count(1), may_change=True)
+    epochs: int = setting(None, count(1), may_change=True)
     """Passes over the data set, in all: a run that has been stopped goes on to this many."""
-    batch_size: int | None = setting(None, count(1))
+    batch_size: int = setting(None, count(1))
     """Images a step, over all devices together; a multiple of their number."""
-    generator_learning_rate: float | None = setting(None, rate)
+    generator_learning_rate: float = setting(None, rate)
     """Adam's learning rate, of the generator, at the start."""
-    discriminator_learning_rate: float | None = setting(None, rate)
+    discriminator_learning_rate: float = setting(None, rate)
     """Adam's learning rate, of the discriminator, at the start."""
-    decay_after_kimg: float | None = setting(None, weight)
+    decay_after_kimg: float = setting(None, weight)
     """Thousands of real images seen before the learning rates begin to fall."""
-    generator_half_life_kimg: float | None = setting(None, weight)
+    generator_half_life_kimg: float = setting(None, weight)
     """Thousands of real images in which the generator's learning rate then halves, again and
     again; 0: it does not fall."""
-    discriminator_half_life_kimg: float | None = setting(None, weight)
+    discriminator_half_life_kimg: float = setting(None, weight)
     """The same of the discriminator's learning rate."""
-    beta1: float | None = setting(None, share())
+    beta1: float = setting(None, share())
     """Adam's decay of the first moment."""
-    beta2: float | None = setting(None, share())
+    beta2: float = setting(None, share())
     """Adam's decay of the second moment."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The game's objective; 'minimax' is the original of 2014, 'wasserstein' comes with its
@@ -66,23 +71,23 @@ class LatentGANConfig(RunConfig):
     """What latents are drawn from: N(0, 1) or U(-1, 1)."""
     latent_size: int = setting(100, count(1))
     """Numbers in a latent vector."""
-    r1: float | None = setting(None, weight)
+    r1: float = setting(None, weight)
     """Gamma of the gradient penalty at real images; by default 0 with --loss wasserstein."""
     r2: float = setting(0.0, weight)
     """Gamma of the gradient penalty at fake images, 0 for none."""
-    gradient_penalty: float | None = setting(None, weight)
+    gradient_penalty: float = setting(None, weight)
     """Lambda of WGAN-GP's penalty; by default 10 with --loss wasserstein, else 0."""
-    penalty_interval: int | None = setting(None, count(1))
+    penalty_interval: int = setting(None, count(1))
     """The gradient penalties are taken every so many steps only, times this; by default 1 with
     --loss wasserstein."""
     label_smoothing: float = setting(0.0, share(0.5))
     """A real image's label is 1 minus this."""
-    translation: int | None = setting(None, count(0))
+    translation: int = setting(None, count(0))
     """Half of all images, real and generated, are shifted by up to this many pixels before the
     discriminator sees them; 0: none."""
     discriminator_steps: int = setting(1, count(1))
     """Updates of the discriminator before each update of the generator."""
-    ema_decay: float | None = setting(None, share())
+    ema_decay: float = setting(None, share())
     """Of the moving average of the generator's weights that samples are drawn from."""
     precision: Precision = setting("float32")
     """What matrix products are computed in. Parameters and optimiser stay float32."""
@@ -211,7 +216,7 @@ class LatentGANConfig(RunConfig):
             "Images": f"python experiments/sample.py {where} --num 100 --out samples.png",
             "Scores": f"python experiments/evaluate.py {where}",
         }
-        if self.image_shape == (28, 28, 1):
+        if self.image_shape == PLAYABLE:
             commands["Play"] = f"python experiments/playground.py {where}"
         return commands
 
@@ -224,3 +229,46 @@ class LatentGANConfig(RunConfig):
         return schedules.adam(
             learning_rate, self.beta1, self.beta2, images_per_update=images_per_update
         )
+
+    # No field: only a conditional system has such a setting, and it declares one of this name.
+    @property
+    def classes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The classes of each attribute that the networks are told; () for nothing."""
+        return ()
+
+    @property
+    def picture_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the images of a `picture`."""
+        side = math.isqrt(GRID_IMAGES)
+        return side, side
+
+    def check_playable(self, workdir: str | Path) -> None:
+        if self.image_shape != PLAYABLE:
+            shape = "x".join(map(str, self.image_shape))
+            raise ValueError(
+                f"the playground shows images of 28x28x1; {workdir} is a run on {shape}"
+            )
+
+    def generator_chain(self, variables: PyTree) -> list[Layer]:
+        """The trained generator as a chain of layers.
+
+        Args:
+            variables: what the generator's `apply` takes.
+
+        Returns:
+            float32 [n, latent_size + k] -> float32 [n, H * W * C] in [-1, 1]. k is the number of
+            all classes: each latent is followed by the one-hot vectors of its labels.
+        """
+        raise ValueError(self._instead("cannot be played with", "Images"))
+
+    def discriminator_chain(self, variables: PyTree) -> list[Layer]:
+        """The trained discriminator as a chain of layers.
+
+        Args:
+            variables: what the discriminator's `apply` takes.
+
+        Returns:
+            float32 [n, H, W, C] in [-1, 1] -> float32 [n, 1 + k]: the logit without labels, and
+            what each class adds to the logit of an image with it.
+        """
+        raise ValueError(self._instead("cannot be played with", "Images"))

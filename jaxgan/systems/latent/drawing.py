@@ -6,7 +6,7 @@
 import functools
 import math
 import numbers
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -110,7 +110,8 @@ def _generate(
     params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: nn.Module
 ) -> jax.Array:
     inputs = (latents,) if labels is None else (latents, labels)
-    return (generator.apply(params, *inputs) + 1) / 2
+    # `apply` gives a tuple only where it is given mutable=.
+    return (cast(jax.Array, generator.apply(params, *inputs)) + 1) / 2
 
 
 def _num_classes(generator: nn.Module) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import losses
-from jaxgan.augmentation import draw_shift, translate
+from jaxgan.augmentation import draw_shift, shift
 from jaxgan.game import GAN, Outcome, TrainState, Turn
 from jaxgan.latents import NOISES, check_noise
 from jaxgan.layers.training_call import call
@@ -55,7 +55,7 @@ class LatentGame:
         generator_key, discriminator_key = jax.random.split(key)
         latents = jnp.zeros((1, self.generator.latent_size))
         images = jnp.zeros((1, *self.generator.image_shape))
-        labels = ()
+        labels: tuple[jax.Array, ...] = ()
         if self.is_conditional:
             labels = (jnp.zeros((1, len(self.generator.num_classes)), jnp.int32),)
         return {
@@ -152,7 +152,7 @@ class LatentGame:
     def _shifted(self, images: jax.Array, noise: PyTree, which: int) -> jax.Array:
         if not self.translation:
             return images
-        return translate(images, noise["shifts"][:, which], self.translation)
+        return shift(images, noise["shifts"][:, which], self.translation)
 
 
 def latent_gan(

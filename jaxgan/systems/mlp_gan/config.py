@@ -7,15 +7,18 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from jaxgan.layers.chain import Layer
 from jaxgan.run.settings import counts, setting
 from jaxgan.systems.latent.config import LatentGANConfig
 from jaxgan.systems.mlp_gan import networks
+from jaxgan.systems.mlp_gan.chain import discriminator_chain, generator_chain
 
+PyTree = Any
 RecipeName = Literal["default", "textbook", "best"]
 
 # Ways to train the chapter's two networks: what the settings of these names are where they are not
 # given. What each reaches on MNIST is in the README beside.
-RECIPES: Mapping[RecipeName, Mapping[str, Any]] = MappingProxyType(
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             "epochs": 28,
@@ -92,3 +95,9 @@ class MLPGANConfig(LatentGANConfig):
         return networks.Discriminator(
             self.discriminator_widths, self.image_shape, jnp.dtype(self.precision)
         )
+
+    def generator_chain(self, variables: PyTree) -> list[Layer]:
+        return generator_chain(variables)
+
+    def discriminator_chain(self, variables: PyTree) -> list[Layer]:
+        return discriminator_chain(variables)

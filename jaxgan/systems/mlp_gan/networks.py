@@ -14,7 +14,7 @@ LEAKY_RELU_SLOPE = 0.2
 
 
 class Generator(nn.Module):
-    """The counterfeiter: noise in, images out.
+    """The counterfeiter: makes images from latents.
 
     latents [batch, latent_size] -> Dense 256 -> 512 -> 1024 -> H*W*C -> tanh -> [batch, H, W, C],
     LeakyReLU(0.2) between the layers.
@@ -51,7 +51,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The police: an image in, one logit out, whose sigmoid is the probability that it is real.
+    """The police: the sigmoid of its logit is the probability that an image is real.
 
     images [batch, H, W, C] -> Dense 1024 -> 512 -> 256 -> 1, LeakyReLU(0.2) between the layers.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class Pix2PixConfig(RunConfig):
     """Of 'pairs': the name in the data set of what goes in."""
     output_feature: str | None = setting(None)
     """Of 'pairs': the name in the data set of what comes out; None: what the set is about."""
-    input_channels: int | None = setting(None)
+    input_channels: int = setting(None)
     """Channels of what goes in: 1 or 3; by default the task's, of 'pairs' 3."""
     dataset: str = setting("toon_faces")
     """'toon_faces' and 'mnist' are built in; any other name is one of TensorFlow Datasets."""
@@ -159,18 +159,21 @@ class Pix2PixConfig(RunConfig):
         )
 
     def system(self, dataset: Dataset) -> System:
+        # `load_dataset` gives every set its inputs.
+        all_inputs = cast(np.ndarray, dataset.inputs)
+
         def draw(state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
             # As many as the data set has, if it has fewer.
-            inputs = dataset.inputs[:num_samples]
+            inputs = all_inputs[:num_samples]
             return self.translate(state.averages["generator"], inputs, key)
 
         def picture(state: TrainState, key: jax.Array) -> Picture:
             outputs = np.asarray(draw(state, key, PICTURED))
-            return beside(dataset.inputs[:PICTURED], outputs, dataset.images[:PICTURED]), 6
+            return beside(all_inputs[:PICTURED], outputs, dataset.images[:PICTURED]), 6
 
         stage = Stage(
             self.gan(),
-            {"images": dataset.images, "inputs": dataset.inputs},
+            {"images": dataset.images, "inputs": all_inputs},
             self.epochs,
             self.batch_size,
             draw=draw,

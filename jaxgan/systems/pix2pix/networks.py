@@ -1,4 +1,4 @@
-"""The pair of pix2pix (Isola et al. 2016, arXiv 1611.07004): a U-Net, and a judge of patches."""
+"""The two networks of pix2pix (Isola et al. 2016, arXiv 1611.07004): a U-Net, a PatchGAN."""
 
 from typing import Any
 
@@ -7,29 +7,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.layers.convolutions import double, halve, keep
+from jaxgan.layers.convolutions import conv4x4_stride1, downsample, upsample
 
 LEAKY_RELU_SLOPE = 0.2
-# The smallest map. Normalised by itself, one of a single pixel would be nothing.
+# Height or width of the smallest map. Instance normalisation would make a single pixel 0.
 _SMALLEST = 2
 _MOST_CHANNELS = 8  # times the width
 _DROPPED_OUT = 3  # layers of the decoder, the first ones
 
 
 class UNet(nn.Module):
-    """An image to an image of the same size, through ever smaller maps and back (section 6.1).
+    """Translates images to images of the same size, by smaller and smaller maps (section 6.1).
 
-    [batch, H, W, input_channels] -> halved to 2x2 -> doubled to [batch, H, W, C], tanh. A layer of
-    the decoder is given the map of its size of the encoder too. Between layers are instance
-    normalisation (what the paper's batch normalisation is, of its batches of one; not after the
-    first and the innermost layer) and LeakyReLU(0.2) on the way down, ReLU on the way up. The
-    noise is dropout of half of the first three layers of the decoder.
+    [batch, H, W, input_channels] -> halved to 2x2 -> doubled to [batch, H, W, C], tanh. Each layer
+    of the decoder takes the encoder's map of the same size as a further input. Between layers are
+    instance normalisation, but not after the first and the innermost layer, and LeakyReLU(0.2) in
+    the encoder, ReLU in the decoder. The paper has batch normalisation of batches of one image,
+    which is the same as instance normalisation. The noise is dropout of one half after the first
+    three layers of the decoder.
 
     Attributes:
         width: channels of the largest map; twice as many with each halving, up to 8 times.
-        image_shape: (height, width, channels) of what comes out; height and width a power of two,
+        image_shape: (height, width, channels) of the outputs; height and width a power of two,
             16 or more.
-        input_channels: channels of what goes in.
+        input_channels: channels of the inputs.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
     """
 
@@ -44,7 +45,7 @@ class UNet(nn.Module):
 
         Args:
             inputs: float32 [batch, height, width, input_channels] in [-1, 1].
-            keys: typed PRNG keys [batch], of each image's dropout; None for no dropout.
+            keys: typed PRNG keys [batch], one for the dropout of each image; None for no dropout.
 
         Returns:
             float32 [batch, height, width, channels] in [-1, 1].
@@ -60,32 +61,32 @@ class UNet(nn.Module):
         x, maps = inputs, []
         for i in range(halvings):
             is_normalised = 0 < i < halvings - 1
-            x = halve(channels[i], self.dtype, use_bias=not is_normalised)(x)
+            x = downsample(channels[i], self.dtype, use_bias=not is_normalised)(x)
             if is_normalised:
                 x = _normalised(x)
             maps.append(x)
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
         x = nn.relu(maps.pop())
         for i in range(halvings - 1):
-            x = _normalised(double(channels[-2 - i], self.dtype, use_bias=False)(x))
+            x = _normalised(upsample(channels[-2 - i], self.dtype, use_bias=False)(x))
             if keys is not None and i < _DROPPED_OUT:
                 x = _dropped_out(x, jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys))
             x = nn.relu(jnp.concatenate([x, maps.pop()], axis=-1))
-        return jnp.tanh(double(self.image_shape[-1], self.dtype)(x))
+        return jnp.tanh(upsample(self.image_shape[-1], self.dtype)(x))
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges whether patches of an image are real, given the image that it was made of.
+    """Judges whether patches of an image are real, given the input that the image belongs to.
 
-    Both are halved twice together and then convolved twice with stride 1, so that each logit is
-    about 34x34 pixels (section 6.1.2, for images of 64x64: about half of height and width, as the
-    paper's 70x70 are somewhat less of 256x256). Instance normalisation but after the first and the
-    last layer, LeakyReLU(0.2).
+    Input and image are halved twice together and then convolved twice with stride 1, so that each
+    logit depends on 34x34 pixels: about half of the height and width of images of 64x64. The
+    paper's 70x70 pixels (section 6.1.2) are a somewhat smaller part of its images of 256x256.
+    Between layers are instance normalisation, but not after the first layer, and LeakyReLU(0.2).
 
     Attributes:
         width: channels of the first map; twice as many with each layer.
         image_shape: (height, width, channels) of an image.
-        input_channels: channels of what it was made of.
+        input_channels: channels of an input.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
     """
 
@@ -106,22 +107,22 @@ class PatchDiscriminator(nn.Module):
             Logits, float32 [batch, height / 4 - 2, width / 4 - 2].
 
         Raises:
-            AssertionError: one of them has another shape (from chex).
+            AssertionError: images or inputs have another shape (from chex).
         """
         chex.assert_shape(images, (None, *self.image_shape))
         chex.assert_shape(inputs, (len(images), *self.image_shape[:2], self.input_channels))
-        x = halve(self.width, self.dtype)(jnp.concatenate([inputs, images], axis=-1))
-        for layer, width in ((halve, 2 * self.width), (keep, 4 * self.width)):
+        x = downsample(self.width, self.dtype)(jnp.concatenate([inputs, images], axis=-1))
+        for layer, width in ((downsample, 2 * self.width), (conv4x4_stride1, 4 * self.width)):
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
             x = _normalised(layer(width, self.dtype, use_bias=False)(x))
-        return keep(1, self.dtype)(nn.leaky_relu(x, LEAKY_RELU_SLOPE))[..., 0]
+        return conv4x4_stride1(1, self.dtype)(nn.leaky_relu(x, LEAKY_RELU_SLOPE))[..., 0]
 
 
 def num_halvings(image_shape: tuple[int, int, int]) -> int:
-    """How often an image is halved to 2x2 or, if it is no square, to 2 pixels on its short side.
+    """How many halvings make the shorter side of an image 2 pixels.
 
     Raises:
-        ValueError: height or width is no power of two of 16 or more.
+        ValueError: height or width is no power of two, or less than 16.
     """
     height, width, _ = image_shape
     if min(height, width) < 16 or height & (height - 1) or width & (width - 1):
@@ -137,8 +138,8 @@ def _normalised(x: jax.Array) -> jax.Array:
 
 
 def _dropped_out(x: jax.Array, keys: jax.Array) -> jax.Array:
-    """Sets half of the numbers of each example to 0, by its own key, and doubles the others."""
-    # A bit of a random number each is all that a half needs.
+    """Sets each number to 0 with probability 1/2, else doubles it; each example has its own key."""
+    # One random bit for each number is enough for a probability of 1/2.
     bits = jax.vmap(lambda key: jax.random.bits(key, (x[0].size // 8,), jnp.uint8))(keys)
     kept = jnp.unpackbits(bits, axis=1).reshape(x.shape)
     return 2 * x * kept

@@ -1,4 +1,4 @@
-"""Images to images with a trained generator. Pure: usable inside a caller's own jit and grad."""
+"""Translates images with a trained generator. Pure: usable inside a caller's own jit and grad."""
 
 import functools
 import math
@@ -14,28 +14,29 @@ from jaxgan.systems.pix2pix import networks as pix2pix
 
 PyTree = Any
 FACES = pix2pix.UNet()
-# Pixels translated at a time.
+# How many pixels are translated at a time.
 BLOCK = 784_000
 
 
 def translate(
     params: PyTree, images: ArrayLike, key: jax.Array, *, generator: nn.Module = FACES
 ) -> jax.Array:
-    """Makes an image of each image. The same key gives the same images.
+    """Translates images. The same key gives the same images.
 
     Args:
-        params: what `generator.apply` takes; from `load_params`, for one.
-        images: [n, height, width, channels] as the generator takes them, n at least 1: float in
-            [0, 1], or uint8.
-        key: a PRNG key, typed or old-style, of the noise, which is dropout as in training.
-        generator: the module that params belong to; by default that of 64x64 faces from edges or
-            grey (`Pix2PixConfig.generator()` of a run).
+        params: the variables that `generator.apply` takes.
+        images: [n, height, width, channels], n at least 1, of the generator's size and input
+            channels: float in [0, 1], or uint8.
+        key: a PRNG key, typed or old-style. It draws the noise, which is dropout as in training.
+        generator: the module that the params belong to. The default makes faces of 64x64 from edges
+            or grey images; that of a run is `Pix2PixConfig.generator()`.
 
     Returns:
-        float32 [n, height, width, channels] in [0, 1].
+        float32 [n, height, width, channels] in [0, 1], of the generator's output channels.
 
     Raises:
-        ValueError: params of another network, no key, or images of another shape or dtype.
+        ValueError: the params belong to another network, the key is none, or the images have
+            another shape or dtype.
     """
     images = jnp.asarray(images)
     shape = (*generator.image_shape[:2], generator.input_channels)

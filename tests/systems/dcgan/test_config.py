@@ -1,4 +1,4 @@
-"""The settings of the convolutional GAN: jaxgan/dcgan.py."""
+"""The settings of the convolutional GAN."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan import game
 from jaxgan.data import Attribute, Dataset
 from jaxgan.run.workdir import Workdir
 from jaxgan.sampling import sample
@@ -31,7 +32,7 @@ DIGITS = dataclasses.replace(
 )
 BARE = dataclasses.replace(FACES, attributes={})
 TINY = DCGANConfig(image_shape=(8, 8, 1), width=4, latent_size=3, conditional=True)
-OF_FACES = TINY.of_dataset(FACES)
+OF_FACES = TINY.for_dataset(FACES)
 
 
 def test_it_is_told_the_attributes_of_the_data_set():
@@ -45,26 +46,26 @@ def test_it_is_told_the_attributes_of_the_data_set():
 
 
 def test_the_label_alone_where_there_is_one():
-    assert TINY.of_dataset(DIGITS).classes == (("label", ("7", "8", "9")),)
-    both = dataclasses.replace(TINY, attributes=("stroke", "label")).of_dataset(DIGITS)
+    assert TINY.for_dataset(DIGITS).classes == (("label", ("7", "8", "9")),)
+    both = dataclasses.replace(TINY, attributes=("stroke", "label")).for_dataset(DIGITS)
     assert both.num_classes == (2, 3)
 
 
 def test_the_attributes_that_are_asked_for_in_their_order():
-    config = dataclasses.replace(TINY, attributes=("eyes", "hair")).of_dataset(FACES)
+    config = dataclasses.replace(TINY, attributes=("eyes", "hair")).for_dataset(FACES)
     assert config.num_classes == (2, 3)
     np.testing.assert_array_equal(config.examples(FACES)["labels"], np.stack([EYES, HAIR], axis=1))
 
 
 def test_an_unconditional_run_is_told_nothing():
     config = dataclasses.replace(TINY, conditional=False)
-    assert config.of_dataset(FACES) == config.of_dataset(BARE) == config
+    assert config.for_dataset(FACES) == config.for_dataset(BARE) == config
     assert config.generator().num_classes == ()
     # Whatever it was told before.
-    unlearnt = dataclasses.replace(OF_FACES, conditional=False).of_dataset(FACES)
+    unlearnt = dataclasses.replace(OF_FACES, conditional=False).for_dataset(FACES)
     assert unlearnt.num_classes == ()
     assert config.examples(FACES).keys() == {"images"}
-    assert config.labels(FACES, jax.random.key(0), 3) is None
+    assert config.label_array(FACES, jax.random.key(0), 3) is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_an_unconditional_run_is_told_nothing():
 def test_what_the_data_set_has_not(attributes, dataset, message):
     config = dataclasses.replace(TINY, attributes=attributes)
     with pytest.raises(ValueError, match=message):
-        config.of_dataset(dataset)
+        config.for_dataset(dataset)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_classes_that_are_none(classes):
 
 def test_a_conditional_run_is_gone_on_with(tmp_path):
     config = dataclasses.replace(TINY, workdir=str(tmp_path))
-    config.of_dataset(FACES).save(tmp_path)
+    config.for_dataset(FACES).save(tmp_path)
     # Its classes are known only once the data set is read.
     Workdir(tmp_path, 3).check(config)
     with pytest.raises(ValueError, match="--conditional True, not False"):
@@ -137,7 +138,7 @@ def test_a_conditional_run_is_gone_on_with(tmp_path):
 
 
 def test_labels_go_together_as_in_the_data_set():
-    labels = np.asarray(OF_FACES.labels(FACES, jax.random.key(0), 400))
+    labels = np.asarray(OF_FACES.label_array(FACES, jax.random.key(0), 400))
     assert labels.shape == (400, 2) and labels.dtype == np.int32
     kinds, counts = np.unique(labels, axis=0, return_counts=True)
     np.testing.assert_array_equal(kinds, [[0, 0], [1, 0], [1, 1], [2, 1]])
@@ -145,24 +146,45 @@ def test_labels_go_together_as_in_the_data_set():
     assert np.abs(counts - 100).max() < 5 * np.sqrt(400 * 3 / 16)
 
 
-def test_asked_for():
+WITH_HATS = dataclasses.replace(OF_FACES, classes=(*OF_FACES.classes, ("hat", ("none", "red"))))
+
+
+def asked_for(words, key, count, config=OF_FACES):
+    """The labels of some words, for which there is no grid of rows."""
+    labels, columns = config.labels_named(words, key, count)
+    assert columns is None
+    return np.asarray(labels)
+
+
+def test_what_is_asked_for_by_name():
     key = jax.random.key(0)
-    labels = np.asarray(OF_FACES.asked_for(["eyes=bow"], key, 600))
+    labels = asked_for(["eyes=bow"], key, 600)
     assert labels.shape == (600, 2) and labels.dtype == np.int32
     assert (labels[:, 1] == 1).all()
     # Of what is not asked for each class is as likely as the next.
     assert np.abs(np.bincount(labels[:, 0], minlength=3) - 200).max() < 5 * np.sqrt(600 * 2 / 9)
-    both = np.asarray(OF_FACES.asked_for(["eyes=wide", "hair=grey"], key, 2))
+    both = asked_for(["eyes=wide", "hair=grey"], key, 2)
     np.testing.assert_array_equal(both, [[2, 0], [2, 0]])
-    free = np.asarray(OF_FACES.asked_for([], key, 600))
-    np.testing.assert_array_equal(free[:, 0], labels[:, 0])
-    assert abs(np.corrcoef(free, rowvar=False)[0, 1]) < 5 / np.sqrt(600)
+    # What is drawn does not go together.
+    drawn = asked_for(["hat=none"], key, 600, WITH_HATS)
+    assert abs(np.corrcoef(drawn[:, :2], rowvar=False)[0, 1]) < 5 / np.sqrt(600)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(12, 4), (10, 4), (2, 1)])
+def test_without_words_each_class_of_the_first_attribute_has_a_row(count, columns):
+    labels, given = OF_FACES.labels_named([], jax.random.key(0), count)
+    assert given == columns and labels.shape == (count, 2) and labels.dtype == jnp.int32
+    np.testing.assert_array_equal(labels[:, 0], np.arange(count) // columns)
+    # The other attribute is as it was drawn where something is asked for.
+    np.testing.assert_array_equal(
+        labels[:, 1], asked_for(["hair=grey"], jax.random.key(0), count)[:, 1]
+    )
 
 
 def test_a_class_of_a_single_attribute_needs_no_name():
-    config = TINY.of_dataset(DIGITS)
+    config = TINY.for_dataset(DIGITS)
     for word in ("9", "label=9"):
-        assert config.asked_for([word], jax.random.key(0), 2).tolist() == [[2], [2]]
+        assert asked_for([word], jax.random.key(0), 2, config).tolist() == [[2], [2]]
 
 
 @pytest.mark.parametrize(
@@ -171,13 +193,13 @@ def test_a_class_of_a_single_attribute_needs_no_name():
         (OF_FACES, "bow", "'bow' names no attribute .* give ATTRIBUTE=CLASS, of hair, eyes"),
         (OF_FACES, "hat=red", "'hat=red' names no attribute"),
         (OF_FACES, "hair=red", "hair cannot be 'red': it is one of black, blond, grey"),
-        (TINY.of_dataset(DIGITS), "3", "label cannot be '3': it is one of 7, 8, 9"),
+        (TINY.for_dataset(DIGITS), "3", "label cannot be '3': it is one of 7, 8, 9"),
         (TINY, "hair=grey", "not conditional: there is nothing to ask for"),
     ],
 )
 def test_what_cannot_be_asked_for(config, word, message):
     with pytest.raises(ValueError, match=message):
-        config.asked_for([word], jax.random.key(0), 2)
+        config.labels_named([word], jax.random.key(0), 2)
 
 
 def variables_of(config, without=()):
@@ -221,9 +243,31 @@ def test_a_picture_has_a_row_for_each_class_and_a_column_for_each_of_all_else():
 
 def test_what_is_drawn_is_of_labels_as_in_the_data_set_and_the_latents_of_sample():
     variables, key = variables_of(OF_FACES), jax.random.key(2)
-    labels = OF_FACES.labels(FACES, key, 6)
+    labels = OF_FACES.label_array(FACES, key, 6)
     expected = sample(variables, key, labels=labels, generator=OF_FACES.generator())
-    np.testing.assert_array_equal(OF_FACES.draw(variables, key, 6, FACES), expected)
+    images, asked = OF_FACES.judged_samples(variables, key, 6, FACES)
+    np.testing.assert_array_equal(images, expected)
+    assert list(asked) == ["hair", "eyes"]
+    np.testing.assert_array_equal(np.stack([asked["hair"], asked["eyes"]], axis=1), labels)
+    np.testing.assert_array_equal(OF_FACES.sample(variables, key, 6, labels=labels), expected)
+
+
+def test_the_system_is_told_and_draws_what_the_data_set_has():
+    system = TINY.system(FACES)
+    assert system.config == OF_FACES
+    (stage,) = system.stages
+    assert stage.data.keys() == {"images", "labels"}
+    np.testing.assert_array_equal(stage.data["labels"], np.stack([HAIR, EYES], axis=1))
+    variables, key = variables_of(OF_FACES), jax.random.key(2)
+    state = jax.eval_shape(lambda: game.init(stage.gan, key)).replace(
+        averages={"generator": variables}
+    )
+    drawn, _ = OF_FACES.judged_samples(variables, key, 6, FACES)
+    np.testing.assert_array_equal(stage.draw(state, key, 6), drawn)
+    pictured, columns = OF_FACES.picture(variables, key, FACES)
+    given = stage.picture(state, key)
+    np.testing.assert_array_equal(given[0], pictured)
+    assert given[1] == columns
 
 
 def test_an_unconditional_picture_is_64_samples():

@@ -34,7 +34,7 @@ def together(run_once):
 def test_what_a_conditional_run_leaves(together):
     workdir = together / "seed_0"
     config = json.loads((workdir / "config.json").read_text())
-    assert config["experiment"] == "dcgan"
+    assert config["system"] == "dcgan"
     assert [name for name, _ in config["classes"]] == ["hair_colour", "beard"]
     assert config["classes"][0][1] == ["black", "brown", "auburn", "blond", "grey", "white"]
     assert Checkpoints(workdir / "checkpoints").steps() == [36, 54, 72]
@@ -53,8 +53,8 @@ def test_its_picture_has_a_row_for_each_colour_of_hair(together):
     workdir = together / "seed_0"
     run = jaxgan.load_run(workdir)
     dataset = load("toon_faces", image_shape=(16, 16, 3))
-    key = jax.random.fold_in(jax.random.key(run.seed), game.DRAWING)
-    images, _ = run.picture(jaxgan.load_params(workdir), key, dataset)
+    key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
+    images, _ = run.config.picture(run.params, key, dataset)
     images = np.rint(np.asarray(images).reshape(6, 10, 16, 16, 3) * 255)
     with Image.open(workdir / "samples" / "epoch_0004.png") as picture:
         drawn = np.asarray(picture, int)[::2, ::2]

@@ -11,7 +11,7 @@ import pytest
 
 from jaxgan import game
 from jaxgan.game import Player, TrainState
-from jaxgan.systems.latent.losses import latent_gan
+from jaxgan.systems.latent.losses import LatentGame, latent_gan
 from jaxgan.systems.mlp_gan import networks as mlp
 
 BATCH = 6
@@ -25,28 +25,34 @@ def make_gan(**settings):
     return latent_gan(GENERATOR, DISCRIMINATOR, optax.sgd(1.0), optax.sgd(1.0), **settings)
 
 
-def a_state(gan, step=0, labels=()):
+def a_state(gan, step=0, modules=(GENERATOR, DISCRIMINATOR), labels=()):
     """A state whose weights are larger than a new network's and whose biases are not 0."""
     rng = np.random.default_rng(0)
-
-    def player(module, inputs, optimizer):
-        inputs = np.zeros(inputs, np.float32), *labels
+    players = {}
+    for (name, shape), module in zip(
+        {"generator": (1, 3), "discriminator": (1, 2, 2, 1)}.items(), modules, strict=True
+    ):
+        inputs = np.zeros(shape, np.float32), *labels
         shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
         variables = jax.tree.map(
             lambda x: rng.normal(scale=0.8, size=x.shape).astype(np.float32), shapes
         )
         params = variables.pop("params")
-        return Player(params, variables, optimizer.init(params))
+        players[name] = Player(params, variables, gan.optimizers[name].init(params))
+    state = TrainState(np.int32(step), jax.random.key(0), players, averages={}, numbers={})
+    return state.replace(averages={"generator": state.variables("generator")})
 
-    generator = player(gan.generator, (1, 3), gan.generator_optimizer)
-    return TrainState(
-        step=np.int32(step),
-        key=jax.random.key(0),
-        generator=generator,
-        discriminator=player(gan.discriminator, (1, 2, 2, 1), gan.discriminator_optimizer),
-        ema_params=generator.params,
-        ema_collections=generator.collections,
-    )
+
+def params_of(state, player):
+    return state.players[player].params
+
+
+def collections_of(state, player):
+    return state.players[player].collections
+
+
+def average_of_collections(state):
+    return {name: x for name, x in state.averages["generator"].items() if name != "params"}
 
 
 def a_batch():
@@ -199,9 +205,9 @@ def test_discriminator_update(settings, step, weight):
         state, batch, noise
     )
 
-    params = in_float64(state.discriminator.params)
+    params = in_float64(params_of(state, "discriminator"))
     real = in_float64(batch["images"]).reshape(BATCH, 4)
-    fake = generated(in_float64(state.generator.params), in_float64(noise["latent"]))
+    fake = generated(in_float64(params_of(state, "generator")), in_float64(noise["latent"]))
     mix = in_float64(noise["mix"])
     if "translation" in settings:
         real = moved(real, noise["shifts"][:, 0])
@@ -211,7 +217,7 @@ def test_discriminator_update(settings, step, weight):
         return discriminator_loss(params, real, fake, mix, settings, weight)
 
     assert_trees_close(
-        difference(state.discriminator.params, after.discriminator.params),
+        difference(params_of(state, "discriminator"), params_of(after, "discriminator")),
         finite_differences(loss, params),
     )
 
@@ -233,8 +239,8 @@ def test_discriminator_update(settings, step, weight):
 
     jax.tree.map(
         np.testing.assert_array_equal,
-        (after.generator, after.ema_params, after.step),
-        (state.generator, state.ema_params, state.step),
+        (after.players["generator"], after.averages, after.step),
+        (state.players["generator"], state.averages, state.step),
     )
 
 
@@ -246,7 +252,7 @@ def test_generator_update(loss, translation):
     state, batch, noise = a_state(gan), a_batch(), a_noise()
     after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(state, batch, noise)
 
-    police = in_float64(state.discriminator.params)
+    police = in_float64(params_of(state, "discriminator"))
     latents = in_float64(noise["latent"])
 
     def value(params):
@@ -255,14 +261,18 @@ def test_generator_update(loss, translation):
             fake = moved(fake, noise["shifts"][:, 1])
         return adversarial_generator(loss, judged(police, fake))
 
-    params = in_float64(state.generator.params)
+    params = in_float64(params_of(state, "generator"))
     assert_trees_close(
-        difference(state.generator.params, after.generator.params),
+        difference(params_of(state, "generator"), params_of(after, "generator")),
         finite_differences(value, params),
     )
     assert metrics.keys() == {"generator_loss"}
     np.testing.assert_allclose(metrics["generator_loss"], value(params), rtol=1e-5)
-    jax.tree.map(np.testing.assert_array_equal, after.discriminator, state.discriminator)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        after.players["discriminator"],
+        state.players["discriminator"],
+    )
     assert after.step == 1
 
 
@@ -274,19 +284,31 @@ def test_minimax_points_as_non_saturating_does_but_scaled_by_the_odds():
         gan = make_gan(loss=loss)
         state = a_state(gan)
         noise = jax.tree.map(lambda x: x[:1], a_noise())
-        gradient = jax.jit(jax.grad(gan.generator_loss, has_aux=True))
-        gradients[loss], _ = gradient(state.generator.params, state, None, noise)
-    fake = generated(in_float64(state.generator.params), in_float64(noise["latent"]))
-    d = sigmoid(judged(in_float64(state.discriminator.params), fake))
+
+        def value(params, turn=gan.turns[1], state=state, noise=noise):
+            return turn.loss(state.with_player("generator", params=params), {}, noise, None)
+
+        gradient = jax.jit(jax.grad(value, has_aux=True))
+        gradients[loss], _ = gradient(params_of(state, "generator"))
+    fake = generated(in_float64(params_of(state, "generator")), in_float64(noise["latent"]))
+    d = sigmoid(judged(in_float64(params_of(state, "discriminator")), fake))
     scaled = jax.tree.map(lambda x: d / (1 - d) * x, gradients["non_saturating"])
     assert_trees_close(gradients["minimax"], scaled, atol=1e-7)
+
+
+def drawn_of(gan, keys):
+    """The noise of some examples, which both turns draw alike."""
+    draws = [jax.vmap(lambda key, turn=turn: turn.noise(key, {})) for turn in gan.turns]
+    drawn, other = (jax.jit(draw)(keys) for draw in draws)
+    jax.tree.map(np.testing.assert_array_equal, drawn, other)
+    return drawn
 
 
 @pytest.mark.parametrize("name", ["normal", "uniform"])
 def test_noise(name):
     plain, penalised = make_gan(noise=name), make_gan(noise=name, gradient_penalty=1.0)
     keys = jax.random.split(jax.random.key(0), 2000)
-    drawn = jax.jit(jax.vmap(penalised.noise))(keys)
+    drawn = drawn_of(penalised, keys)
     assert drawn["latent"].shape == (2000, 3)
     assert drawn["mix"].shape == (2000,)
     # 6000 numbers: of N(0, 1) some are surely beyond 3, of U(-1, 1) none beyond 1.
@@ -297,15 +319,15 @@ def test_noise(name):
     # Latents and mixes are drawn with keys of their own: uncorrelated, to 5 standard errors.
     correlations = np.corrcoef(np.column_stack([drawn["latent"], drawn["mix"]]), rowvar=False)
     assert np.abs(correlations - np.eye(4)).max() < 5 / np.sqrt(2000)
-    without = jax.jit(jax.vmap(plain.noise))(keys)
+    without = drawn_of(plain, keys)
     assert without.keys() == {"latent"}
     np.testing.assert_array_equal(without["latent"], drawn["latent"])
 
 
 def test_shifts_are_drawn_for_real_and_generated_images_apart():
     keys = jax.random.split(jax.random.key(0), 2000)
-    plain = jax.vmap(make_gan().noise)(keys)
-    drawn = jax.vmap(make_gan(translation=2).noise)(keys)
+    plain = drawn_of(make_gan(), keys)
+    drawn = drawn_of(make_gan(translation=2), keys)
     np.testing.assert_array_equal(drawn["latent"], plain["latent"])
     shifts = np.asarray(drawn["shifts"])
     assert shifts.shape == (2000, 2, 2) and np.abs(shifts).max() == 2
@@ -320,7 +342,8 @@ def test_shifts_are_drawn_for_real_and_generated_images_apart():
 def test_init_draws_each_network_with_a_key_of_its_own():
     twins = mlp.Generator(4, (4,), (2, 2, 1)), mlp.Discriminator((4,), (2, 2, 1))
     gan = latent_gan(*twins, optax.sgd(1.0), optax.sgd(1.0))
-    generator, discriminator = jax.jit(gan.init)(jax.random.key(0))
+    variables = jax.jit(gan.init)(jax.random.key(0))
+    generator, discriminator = variables["generator"], variables["discriminator"]
     assert not np.any(
         generator["params"]["Dense_0"]["kernel"] == discriminator["params"]["Dense_0"]["kernel"]
     )
@@ -335,11 +358,15 @@ def test_init_draws_each_network_with_a_key_of_its_own():
 def test_what_is_given_is_passed_on():
     optimizers = optax.sgd(1.0), optax.adam(1.0)
     gan = latent_gan(GENERATOR, DISCRIMINATOR, *optimizers, discriminator_steps=3, ema_decay=0.5)
-    assert (gan.generator, gan.discriminator) == (GENERATOR, DISCRIMINATOR)
-    assert (gan.generator_optimizer, gan.discriminator_optimizer) == optimizers
-    assert (gan.discriminator_steps, gan.ema_decay) == (3, 0.5)
+    assert [turn.loss.__self__ for turn in gan.turns] == [LatentGame(GENERATOR, DISCRIMINATOR)] * 2
+    losses = [turn.loss.__func__ for turn in gan.turns]
+    assert losses == [LatentGame.discriminator_loss, LatentGame.generator_loss]
+    assert gan.optimizers == dict(zip(("generator", "discriminator"), optimizers, strict=True))
+    turns = [(turn.player, turn.times, turn.every, turn.batch) for turn in gan.turns]
+    assert turns == [("discriminator", 3, 1, "next"), ("generator", 1, 1, "last")]
+    assert (gan.averages, gan.numbers, gan.images) == ({"generator": 0.5}, {}, ("images",))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        gan.ema_decay = 0.9
+        gan.averages = {"generator": 0.9}
 
 
 @pytest.mark.parametrize(
@@ -384,13 +411,10 @@ LABELS = np.array([[0], [1], [1], [0], [1], [1]], np.int32)
 
 def conditional_game(**settings):
     """(gan, a state, a batch of labelled images, a noise)."""
-    gan = latent_gan(
-        ConditionalGenerator(),
-        ConditionalDiscriminator(),
-        *(optax.sgd(1.0), optax.sgd(1.0)),
-        **settings,
-    )
-    return gan, a_state(gan, labels=[LABELS[:1]]), a_batch() | {"labels": LABELS}, a_noise()
+    modules = ConditionalGenerator(), ConditionalDiscriminator()
+    gan = latent_gan(*modules, optax.sgd(1.0), optax.sgd(1.0), **settings)
+    state = a_state(gan, modules=modules, labels=[LABELS[:1]])
+    return gan, state, a_batch() | {"labels": LABELS}, a_noise()
 
 
 def labelled(inputs):
@@ -407,15 +431,15 @@ def test_a_conditional_discriminator_judges_both_by_the_labels_of_the_real(setti
     )
     real = in_float64(batch["images"]).reshape(BATCH, 4)
     latents = labelled(in_float64(noise["latent"]))
-    fake = generated(in_float64(state.generator.params), latents)
+    fake = generated(in_float64(params_of(state, "generator")), latents)
 
     def loss(params):
         both = labelled(real), labelled(fake)
         return discriminator_loss(params, *both, in_float64(noise["mix"]), settings)
 
-    params = in_float64(state.discriminator.params)
+    params = in_float64(params_of(state, "discriminator"))
     assert_trees_close(
-        difference(state.discriminator.params, after.discriminator.params),
+        difference(params_of(state, "discriminator"), params_of(after, "discriminator")),
         finite_differences(loss, params),
     )
     np.testing.assert_allclose(metrics["discriminator_loss"], loss(params), rtol=1e-5)
@@ -426,15 +450,15 @@ def test_a_conditional_discriminator_judges_both_by_the_labels_of_the_real(setti
 def test_a_conditional_generator_is_judged_by_the_labels_that_it_was_given():
     gan, state, batch, noise = conditional_game()
     after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(state, batch, noise)
-    police = in_float64(state.discriminator.params)
+    police = in_float64(params_of(state, "discriminator"))
     latents = labelled(in_float64(noise["latent"]))
 
     def value(params):
         return -np.mean(np.log(sigmoid(judged(police, labelled(generated(params, latents))))))
 
-    params = in_float64(state.generator.params)
+    params = in_float64(params_of(state, "generator"))
     assert_trees_close(
-        difference(state.generator.params, after.generator.params),
+        difference(params_of(state, "generator"), params_of(after, "generator")),
         finite_differences(value, params),
     )
     np.testing.assert_allclose(metrics["generator_loss"], value(params), rtol=1e-5)
@@ -443,8 +467,8 @@ def test_a_conditional_generator_is_judged_by_the_labels_that_it_was_given():
 def test_init_of_conditional_networks():
     gan, _, batch, noise = conditional_game()
     state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(0))
-    assert state.generator.params["Dense_0"]["kernel"].shape == (3 + 2, 4)
-    assert state.discriminator.params["Dense_0"]["kernel"].shape == (4 + 2, 5)
+    assert params_of(state, "generator")["Dense_0"]["kernel"].shape == (3 + 2, 4)
+    assert params_of(state, "discriminator")["Dense_0"]["kernel"].shape == (4 + 2, 5)
 
 
 class Normalised(nn.Module):
@@ -496,15 +520,12 @@ def moved_by(running, *batches):
 
 
 def normalised_game(**settings):
-    gan = latent_gan(
-        NormalisedGenerator(),
-        NormalisedDiscriminator(),
-        *(optax.sgd(1.0), optax.sgd(1.0)),
-        **settings,
-    )
-    state = a_state(gan, step=5)
-    averaged = jax.tree.map(lambda x: x + 1, state.ema_collections)
-    return gan, state.replace(ema_collections=averaged), a_batch(), a_noise()
+    modules = NormalisedGenerator(), NormalisedDiscriminator()
+    gan = latent_gan(*modules, optax.sgd(1.0), optax.sgd(1.0), **settings)
+    state = a_state(gan, 5, modules)
+    collections = jax.tree.map(lambda x: x + 1, average_of_collections(state))
+    average = state.averages["generator"] | collections
+    return gan, state.replace(averages={"generator": average}), a_batch(), a_noise()
 
 
 @pytest.mark.parametrize(
@@ -518,7 +539,9 @@ def test_with_collections_real_and_generated_images_are_judged_apart(settings):
         after, _ = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
             *in_x64((state, batch, noise))
         )
-        params, of_generator = in_x64((state.discriminator.params, state.generator.params))
+        params, of_generator = in_x64(
+            (params_of(state, "discriminator"), params_of(state, "generator"))
+        )
         real = batch["images"].reshape(BATCH, 4).astype(np.float64)
         latents = noise["latent"].astype(np.float64)
         fake = jnp.tanh(by_hand(of_generator, latents)[0])
@@ -542,13 +565,13 @@ def test_with_collections_real_and_generated_images_are_judged_apart(settings):
         expected = jax.grad(value)(params)
         # First by the real images, then by the generated ones, and by no penalty.
         statistics = moved_by(
-            state.discriminator.collections,
+            collections_of(state, "discriminator"),
             *(by_hand(params, images)[1] for images in (real, fake)),
         )
-    assert_trees_close(difference(params, after.discriminator.params), in_float64(expected))
-    assert_trees_close(after.discriminator.collections, statistics)
-    jax.tree.map(np.testing.assert_allclose, after.generator, state.generator)
-    jax.tree.map(np.testing.assert_allclose, after.ema_collections, state.ema_collections)
+    assert_trees_close(difference(params, params_of(after, "discriminator")), in_float64(expected))
+    assert_trees_close(collections_of(after, "discriminator"), statistics)
+    jax.tree.map(np.testing.assert_allclose, after.players["generator"], state.players["generator"])
+    jax.tree.map(np.testing.assert_allclose, *map(average_of_collections, (after, state)))
 
 
 def in_x64(tree):
@@ -562,21 +585,27 @@ def in_x64(tree):
 def test_the_generators_own_collections_move_in_its_turn_and_their_average_follows():
     gan, state, batch, noise = normalised_game()
     after, metrics = jax.jit(lambda *args: game.update_generator(gan, *args))(state, batch, noise)
-    params, police = state.generator.params, state.discriminator.params
+    params, police = params_of(state, "generator"), params_of(state, "discriminator")
 
     def value(params):
         fake = jnp.tanh(by_hand(params, noise["latent"])[0])
         return jnp.mean(jax.nn.softplus(-by_hand(police, fake)[0]))
 
     assert_trees_close(
-        difference(params, after.generator.params), in_float64(jax.grad(value)(params)), rtol=1e-3
+        difference(params, params_of(after, "generator")),
+        in_float64(jax.grad(value)(params)),
+        rtol=1e-3,
     )
-    statistics = moved_by(state.generator.collections, by_hand(params, noise["latent"])[1])
-    assert_trees_close(after.generator.collections, statistics)
+    statistics = moved_by(collections_of(state, "generator"), by_hand(params, noise["latent"])[1])
+    assert_trees_close(collections_of(after, "generator"), statistics)
     # Warm-up: 6 / 15 after step 5.
     averaged = jax.tree.map(
-        lambda old, new: 0.4 * old + 0.6 * new, state.ema_collections, statistics
+        lambda old, new: 0.4 * old + 0.6 * new, average_of_collections(state), statistics
     )
-    assert_trees_close(after.ema_collections, averaged)
-    assert after.ema_variables.keys() == {"params", "batch_stats"}
-    jax.tree.map(np.testing.assert_array_equal, after.discriminator, state.discriminator)
+    assert_trees_close(average_of_collections(after), averaged)
+    assert after.averages["generator"].keys() == {"params", "batch_stats"}
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        after.players["discriminator"],
+        state.players["discriminator"],
+    )

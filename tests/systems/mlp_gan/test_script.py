@@ -1,4 +1,4 @@
-"""The experiment as a user runs it: a process with flags, and what it leaves in the work dir."""
+"""The experiment as a user runs it: a script with flags, and what it leaves in the work dir."""
 
 import csv
 import json
@@ -11,7 +11,16 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, contents, flags, slow, wait_for
+from small_run import (
+    SMALL,
+    STEPS_PER_EPOCH,
+    assert_same_run,
+    contents,
+    flags,
+    patience,
+    slow,
+    wait_for,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxgan
@@ -22,19 +31,21 @@ from jaxgan.metrics.scoring import embed
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.mlp_gan.networks import Generator
 
+SEVERAL = ("several", "mnist_gan.py", *SMALL, "--epochs", 3, "--seeds", 3)
+
 
 @pytest.fixture
-def together(run_once):
+def together(call_once):
     """The work dir of three epochs on two devices, of three seeds at once, undisturbed."""
-    workdir, printed = run_once("several", "mnist_gan.py", *SMALL, "--epochs", 3, "--seeds", 3)
+    workdir, printed = call_once(*SEVERAL)
     assert "a new run of 3 epochs for each of the 3 seeds 0 to 2" in printed
     assert "Done: 3 epochs; 540,000 images" in printed
     assert f"a folder each, {workdir / 'seed_0'} to {workdir / 'seed_2'}" in printed
     return workdir
 
 
-def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
-    done = run_script("mnist_gan.py", *SMALL, "--devices", "all", "--epochs", 2, devices=4)
+def test_what_a_run_leaves_in_its_work_dir(call_script, tmp_path):
+    done = call_script("mnist_gan.py", *SMALL, "--devices", 4, "--epochs", 2)
     assert done.returncode == 0, done.stderr
     play = "python experiments/playground.py --workdir runs/mnist_gan"
     assert f"\nPlay:      {play}\n" in done.stdout
@@ -52,7 +63,8 @@ def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
     ]
 
     config = json.loads((workdir / "config.json").read_text())
-    assert config["experiment"] == "mnist_gan" and config["noise"] == "normal"
+    assert config["system"] == "mlp_gan" and config["noise"] == "normal"
+    assert config["script"].endswith("experiments/mnist_gan.py")
     assert config["generator_widths"] == [32] and config["epochs"] == 2
 
     with open(workdir / "metrics.csv", newline="") as file:
@@ -89,13 +101,13 @@ def test_what_a_run_leaves_in_its_work_dir(run_script, tmp_path):
     assert re.search(r"<\d\d:\d\d", done.stderr), "the progress bar has no time left"
 
 
-def test_the_grid_of_an_epoch_is_drawn_from_fixed_latents_and_the_averaged_weights(undisturbed):
-    config = json.loads((undisturbed / "config.json").read_text())
-    params = jaxgan.load_params(undisturbed)
+def test_the_grid_of_an_epoch_is_drawn_from_fixed_latents_and_the_averaged_weights(straight):
+    config = json.loads((straight / "config.json").read_text())
+    params = jaxgan.load_params(straight)
     # The key is the documented one: the run's seed folded with the purpose.
     key = jax.random.fold_in(jax.random.key(config["seed"]), game.DRAWING)
     images = np.asarray(jaxgan.sample(params, key, generator=Generator(widths=(32,))))
-    with Image.open(undisturbed / "samples" / "epoch_0003.png") as picture:
+    with Image.open(straight / "samples" / "epoch_0003.png") as picture:
         drawn = np.asarray(picture)[::2, ::2]
     first = np.rint(images[0, :, :, 0] * 255).astype(np.uint8)
     last = np.rint(images[63, :, :, 0] * 255).astype(np.uint8)
@@ -103,9 +115,9 @@ def test_the_grid_of_an_epoch_is_drawn_from_fixed_latents_and_the_averaged_weigh
     assert np.abs(drawn[-28:, -28:].astype(int) - last).max() <= 1
 
 
-def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(run_script, tmp_path):
+def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(call_script, tmp_path):
     command = flags("run", "--epochs", 4, "--eval-every", 2, "--seeds", 2)
-    done = run_script("mnist_gan.py", *command)
+    done = call_script("mnist_gan.py", *command)
     assert done.returncode == 0, done.stderr
     evaluator = load_evaluator()
     reference = moments(embed(jaxgan.load().images, evaluator).features)
@@ -126,28 +138,28 @@ def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(run_script, tmp_pa
         np.testing.assert_allclose(float(fids[4]), by_hand, rtol=1e-4)
 
 
-def test_a_runs_configuration_repeats_it_bit_for_bit(undisturbed, run_script, tmp_path):
+def test_a_runs_configuration_repeats_it_bit_for_bit(straight, call_script, tmp_path):
     workdir = tmp_path / "again"
-    held = undisturbed / "config.json"
-    done = run_script("mnist_gan.py", "--config", held, "--workdir", workdir, devices=2)
+    held = straight / "config.json"
+    done = call_script("mnist_gan.py", "--config", held, "--workdir", workdir, "--devices", 2)
     assert done.returncode == 0, done.stderr
-    assert_same_run(workdir, undisturbed)
-    configs = [json.loads((path / "config.json").read_text()) for path in (workdir, undisturbed)]
+    assert_same_run(workdir, straight)
+    configs = [json.loads((path / "config.json").read_text()) for path in (workdir, straight)]
     assert configs[0] == configs[1] | {"workdir": str(workdir)}
 
 
-def test_a_runs_configuration_without_another_folder_goes_on_with_it(undisturbed, call_script):
-    before = contents(undisturbed)
-    config = undisturbed / "config.json"
+def test_a_runs_configuration_without_another_folder_goes_on_with_it(straight, call_script):
+    before = contents(straight)
+    config = straight / "config.json"
     done = call_script("mnist_gan.py", "--config", config, "--devices", 2, "--loss", "hinge")
     assert_one_line(done, "holds a run with --loss non_saturating, not hinge")
     assert_one_line(call_script("mnist_gan.py", "--config", config.parent), "a run's config.json")
-    assert contents(undisturbed) == before
+    assert contents(straight) == before
 
 
-def test_several_seeds_leave_what_each_leaves_alone(undisturbed, together, run_script, tmp_path):
-    alone = {0: undisturbed, 2: tmp_path / "run"}
-    done = run_script("mnist_gan.py", *flags(alone[2], "--epochs", 3, "--seed", 2), devices=2)
+def test_several_seeds_leave_what_each_leaves_alone(straight, together, call_script, tmp_path):
+    alone = {0: straight, 2: tmp_path / "run"}
+    done = call_script("mnist_gan.py", *flags(alone[2], "--epochs", 3, "--seed", 2), "--devices", 2)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in together.iterdir()) == ["seed_0", "seed_1", "seed_2"]
     for seed, workdir in alone.items():
@@ -167,14 +179,15 @@ def test_several_seeds_leave_what_each_leaves_alone(undisturbed, together, run_s
 
 @pytest.mark.slow
 def test_several_seeds_that_are_stopped_and_killed_go_on_and_end_bit_for_bit_the_same(
-    together, start_script, run_script, tmp_path
+    run_once, start_script, run_script, tmp_path
 ):
+    together, _ = run_once(*SEVERAL)
     workdir = tmp_path / "run"
     command = ("mnist_gan.py", *flags(workdir, "--epochs", 3, "--seeds", 2))
     process = start_script(*command, devices=2)
     wait_for(lambda: (workdir / "seed_1" / "metrics.csv").exists(), process)
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 128 + signal.SIGTERM, stderr
     checkpoints = [Checkpoints(workdir / f"seed_{seed}" / "checkpoints") for seed in range(2)]
     (step,) = checkpoints[0].steps()
@@ -192,13 +205,13 @@ def test_several_seeds_that_are_stopped_and_killed_go_on_and_end_bit_for_bit_the
 
 
 def test_several_seeds_go_on_from_the_newest_step_that_all_have_and_one_goes_on_alone(
-    together, run_script, tmp_path
+    together, call_script, tmp_path
 ):
     workdir = tmp_path / "run"
     shutil.copytree(together, workdir)
     newest = 3 * STEPS_PER_EPOCH
     shutil.rmtree(workdir / "seed_1" / "checkpoints" / str(newest))
-    done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3, "--seeds", 3), devices=2)
+    done = call_script("mnist_gan.py", *flags(workdir, "--epochs", 3, "--seeds", 3), "--devices", 2)
     assert done.returncode == 0, done.stderr
     assert "seed_0: going back from step 180 to 120" in done.stdout
     assert "going on after 2 epochs for each" in done.stdout
@@ -207,14 +220,14 @@ def test_several_seeds_go_on_from_the_newest_step_that_all_have_and_one_goes_on_
 
     shutil.rmtree(workdir / "seed_1" / "checkpoints" / str(newest))
     alone = flags(workdir / "seed_1", "--epochs", 3, "--seed", 1)
-    done = run_script("mnist_gan.py", *alone, devices=2)
+    done = call_script("mnist_gan.py", *alone, "--devices", 2)
     assert done.returncode == 0, done.stderr
     assert "going on after 2 epochs" in done.stdout
     assert_same_run(workdir / "seed_1", together / "seed_1")
 
 
 def test_several_seeds_begin_again_after_a_kill_between_their_first_saves(
-    together, run_script, tmp_path
+    together, call_script, tmp_path
 ):
     workdir = tmp_path / "run"
     shutil.copytree(together, workdir)
@@ -222,7 +235,7 @@ def test_several_seeds_begin_again_after_a_kill_between_their_first_saves(
     for checkpoint in workdir.glob("seed_*/checkpoints/*"):
         if checkpoint != first:
             shutil.rmtree(checkpoint)
-    done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 1, "--seeds", 3), devices=2)
+    done = call_script("mnist_gan.py", *flags(workdir, "--epochs", 1, "--seeds", 3), "--devices", 2)
     assert done.returncode == 0, done.stderr
     assert "going back to the beginning" in done.stdout
     for seed in range(3):
@@ -248,11 +261,11 @@ def test_a_folder_of_several_seeds_is_left_alone(together, call_script, more, me
 
 
 @pytest.mark.parametrize("more", [(), ("--no-resume",)])
-def test_a_single_run_is_not_gone_on_with_as_several_seeds(undisturbed, call_script, more):
-    before = contents(undisturbed)
-    done = call_script("mnist_gan.py", *flags(undisturbed, "--seeds", 2, *more))
+def test_a_single_run_is_not_gone_on_with_as_several_seeds(straight, call_script, more):
+    before = contents(straight)
+    done = call_script("mnist_gan.py", *flags(straight, "--seeds", 2, *more))
     assert_one_line(done, "holds a single run, so not those of several --seeds")
-    assert contents(undisturbed) == before
+    assert contents(straight) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT)])
@@ -264,7 +277,7 @@ def test_a_signal_saves_in_the_middle_of_an_epoch_and_leaves(
     process = start_script(*command, devices=2)
     wait_for(lambda: (workdir / "metrics.csv").exists(), process)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=patience(60))
     assert process.returncode == 128 + number, stderr
     assert f"Stopped by {number.name} after" in stdout and "goes on from here" in stdout
     (step,) = Checkpoints(workdir / "checkpoints").steps()
@@ -277,42 +290,42 @@ def test_a_signal_saves_in_the_middle_of_an_epoch_and_leaves(
     assert_same_run(workdir, undisturbed)
 
 
-def test_a_finished_run_says_so_and_goes_on_to_more_epochs(undisturbed, run_script, tmp_path):
+def test_a_finished_run_says_so_and_goes_on_to_more_epochs(straight, call_script, tmp_path):
     workdir = tmp_path / "run"
-    assert run_script("mnist_gan.py", *flags(workdir, "--epochs", 1), devices=2).returncode == 0
+    assert (
+        call_script("mnist_gan.py", *flags(workdir, "--epochs", 1), "--devices", 2).returncode == 0
+    )
     before = contents(workdir / "checkpoints")
-    again = run_script("mnist_gan.py", *flags(workdir, "--epochs", 1), devices=2)
+    again = call_script("mnist_gan.py", *flags(workdir, "--epochs", 1), "--devices", 2)
     assert again.returncode == 0 and "trained for 1 epochs already" in again.stdout
     assert contents(workdir / "checkpoints") == before
     assert "made with" not in again.stdout
     made_with = workdir / "versions.json"
     version = f'"jax": "{jax.__version__}"'
     made_with.write_text(made_with.read_text().replace(version, '"jax": "0.0.1"'))
-    more = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
+    more = call_script("mnist_gan.py", *flags(workdir, "--epochs", 3), "--devices", 2)
     assert more.returncode == 0, more.stderr
     assert f"made with jax 0.0.1, now {jax.__version__}: the same bits are not" in more.stdout
-    assert_same_run(workdir, undisturbed)
+    assert_same_run(workdir, straight)
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(
-    undisturbed, run_script, tmp_path
-):
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(straight, call_script, tmp_path):
     workdir = tmp_path / "run"
-    shutil.copytree(undisturbed, workdir)
+    shutil.copytree(straight, workdir)
     newest = workdir / "checkpoints" / str(3 * STEPS_PER_EPOCH)
     for path in newest.rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
+    done = call_script("mnist_gan.py", *flags(workdir, "--epochs", 3), "--devices", 2)
     assert done.returncode == 0, done.stderr
     assert "checkpoint 180 is damaged" in done.stdout
     assert "going on after 2 epochs" in done.stdout
     assert (workdir / "checkpoints" / "damaged_180").is_dir()
-    assert_same_run(workdir, undisturbed)
+    assert_same_run(workdir, straight)
 
 
 def test_no_resume_starts_anew_in_the_place_of_the_run_that_is_there(
-    undisturbed, together, call_script, run_script, tmp_path
+    straight, together, call_script, tmp_path
 ):
     workdir = tmp_path / "run"
     shutil.copytree(together / "seed_1", workdir)
@@ -322,9 +335,9 @@ def test_no_resume_starts_anew_in_the_place_of_the_run_that_is_there(
     command = flags(workdir, "--epochs", 3)
     refused = call_script("mnist_gan.py", *command, "--devices", 2)
     assert_one_line(refused, "a run with --seed 1, not 0")
-    done = run_script("mnist_gan.py", *command, "--no-resume", devices=2)
+    done = call_script("mnist_gan.py", *command, "--no-resume", "--devices", 2)
     assert done.returncode == 0, done.stderr
-    assert_same_run(workdir, undisturbed)
+    assert_same_run(workdir, straight)
     assert not (workdir / "samples" / "epoch_0004.png").exists()
 
 
@@ -332,7 +345,7 @@ def test_no_resume_starts_anew_in_the_place_of_the_run_that_is_there(
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_two_processes_train_what_one_with_two_devices_trains(
-    undisturbed, together, start_script, tmp_path, seeds
+    undisturbed, run_once, start_script, tmp_path, seeds
 ):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -347,11 +360,12 @@ def test_two_processes_train_what_one_with_two_devices_trains(
         for i in range(2)
     ]
     for process in processes:
-        stdout, stderr = process.communicate(timeout=300)
+        stdout, stderr = process.communicate(timeout=patience(300))
         assert process.returncode == 0, stdout + stderr
     if seeds == 1:
         assert_same_run(workdirs[0], undisturbed)
     else:
+        together, _ = run_once(*SEVERAL)
         for of_seed in ("seed_0", "seed_1"):
             assert_same_run(workdirs[0] / of_seed, together / of_seed)
     assert not workdirs[1].exists(), "only process 0 writes"
@@ -435,13 +449,13 @@ def test_a_work_dir_that_holds_something_else(call_script, tmp_path, more):
     assert contents(tmp_path) == before
 
 
-def test_a_run_of_other_settings_is_left_alone(undisturbed, call_script):
-    before = contents(undisturbed)
+def test_a_run_of_other_settings_is_left_alone(straight, call_script):
+    before = contents(straight)
     done = call_script(
-        "mnist_gan.py", *flags(undisturbed, "--epochs", 4, "--loss", "hinge", "--latent-size", 50)
+        "mnist_gan.py", *flags(straight, "--epochs", 4, "--loss", "hinge", "--latent-size", 50)
     )
     assert_one_line(done, "--loss non_saturating, not hinge; --latent-size 100, not 50")
-    assert contents(undisturbed) == before
+    assert contents(straight) == before
 
 
 def assert_one_line(done, message):

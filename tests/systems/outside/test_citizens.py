@@ -97,9 +97,9 @@ def rows_of(workdir):
 
 def trained(system, num_devices):
     """The states at the end of each stage, and the metrics of every step."""
-    cuts = stages.schedules(system.stages, "cpu")
+    schedules = stages.plan(system.stages, "cpu")
     state, ends, metrics = None, [], []
-    for stage, cut in zip(system.stages, cuts, strict=True):
+    for stage, schedule in zip(system.stages, schedules, strict=True):
         key = jax.random.key(0)
         state = stages.next_state(stage, state) if ends else stages.first_state(stage, key)
         rows = []
@@ -107,15 +107,15 @@ def trained(system, num_devices):
             stage.gan,
             training.on_host(state),
             stage.data,
-            cut,
+            schedule,
             devices=jax.devices()[:num_devices],
             batch_size=stage.batch_size,
-            last_step=cut.first_step + cut.steps_per_epoch,
+            last_step=schedule.first_step + schedule.steps_per_epoch,
         ):
             rows.append(measured)
             state = training.unreplicate(replicated)
         # The next stage begins where its schedule says.
-        state = state.replace(step=np.int32(stages.last_step(stage, cut)))
+        state = state.replace(step=np.int32(stages.last_step(stage, schedule)))
         ends.append(state)
         metrics.append(jax.tree.map(lambda *x: np.concatenate(x), *rows))
     return ends, metrics
@@ -164,12 +164,14 @@ def test_both_players_turns_move_the_norms_of_the_discriminator():
 
 def test_a_turn_is_due_at_every_so_many_steps_of_the_run_wherever_it_is_gone_on_with():
     (stage,) = system_of("lazy_gan").stages
-    cut = training.Schedule(22, 2, 2)
+    schedule = training.Schedule(22, 2, 2)
     state = training.on_host(stages.first_state(stage, jax.random.key(0)))
     options = {"devices": jax.devices()[:1], "batch_size": 32}
     due = []
     for last_step in (6, 10, 22):  # Each begins anew, from the state on the host.
-        calls = training.train(stage.gan, state, stage.data, cut, last_step=last_step, **options)
+        calls = training.train(
+            stage.gan, state, stage.data, schedule, last_step=last_step, **options
+        )
         for replicated, metrics in calls:
             due += list(~np.isnan(metrics["r1"]))
             state = training.unreplicate(replicated)
@@ -218,7 +220,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_an_epoch_goes_on_bit_for_bit(
     whole = Experiment._log
 
     def log(self, step, metrics, bar):
-        if step > begin and int(self._cut.epochs(step - 1)) == epoch and not sent:
+        if step > begin and int(self._schedule.epochs(step - 1)) == epoch and not sent:
             sent.append(step)
             os.kill(os.getpid(), signal.SIGTERM)
         whole(self, step, metrics, bar)

@@ -1,4 +1,4 @@
-"""The settings of a translation: jaxgan/pix2pix.py."""
+"""The settings of a translation."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import data
+from jaxgan import data, game
 from jaxgan.data import Dataset
 from jaxgan.systems.pix2pix.config import PICTURED, Pix2PixConfig, beside
 from jaxgan.systems.pix2pix.tasks import grey, masked
@@ -36,7 +36,11 @@ def test_what_goes_in_has_the_channels_of_its_task(settings, channels):
     config = Pix2PixConfig(**settings)
     assert config.input_channels == channels
     assert config.generator().input_channels == channels
-    assert config.gan().discriminator.input_channels == channels
+    assert config.input_shape() == (*config.image_shape[:2], channels)
+    # The discriminator sees the input beside the output.
+    variables = jax.eval_shape(config.gan().init, jax.random.key(0))
+    kernels = jax.tree.leaves(variables["discriminator"]["params"])
+    assert channels + config.image_shape[-1] in [x.shape[2] for x in kernels if x.ndim == 4]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_json_gives_the_same_configuration_back(config, tmp_path):
     assert Pix2PixConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     config.save(tmp_path)
     assert Pix2PixConfig.load(tmp_path) == config
-    assert config.to_json()["experiment"] == "pix2pix"
+    assert config.to_json()["system"] == "pix2pix"
 
 
 @pytest.mark.parametrize(("task", "make"), [("grey2colour", grey), ("mask2face", masked)])
@@ -92,9 +96,39 @@ def test_what_goes_in_is_made_of_the_images_of_the_size_asked_for(task, make):
     shown = data.load("mnist", split="test", image_shape=(16, 16, 3))
     np.testing.assert_array_equal(dataset.images, shown.images)
     np.testing.assert_array_equal(dataset.inputs, make(shown.images))
-    examples = config.examples(dataset)
-    assert examples.keys() == {"images", "inputs"}
-    assert examples["images"] is dataset.images and examples["inputs"] is dataset.inputs
+    (stage,) = config.system(dataset).stages
+    assert stage.data.keys() == {"images", "inputs"}
+    assert stage.data["images"] is dataset.images and stage.data["inputs"] is dataset.inputs
+    given, about = config.inputs_of(shown.images)
+    np.testing.assert_array_equal(given, make(shown.images))
+    assert about
+
+
+def test_the_inputs_of_pairs_cannot_be_made():
+    config = Pix2PixConfig(task="pairs", input_feature="map")
+    with pytest.raises(ValueError, match="the inputs of a run of pairs cannot be computed"):
+        config.inputs_of(images(1, 64, 64, 3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "L1 + cGAN"),
+        ({"adversarial_weight": 0.0}, "L1"),
+        ({"l1_weight": 0.0}, "cGAN"),
+    ],
+)
+def test_the_objective_is_named_as_in_the_paper(settings, name):
+    assert Pix2PixConfig(**settings).objective() == name
+
+
+def test_it_makes_no_images_of_noise():
+    config, key = dataclasses.replace(TINY, workdir="a run"), jax.random.key(0)
+    said = "makes no images from noise alone: python experiments/translate.py --workdir 'a run'"
+    with pytest.raises(ValueError, match=said):
+        config.sample({}, key, 3)
+    with pytest.raises(ValueError, match="not judged by its images alone: .*evaluate_pairs.py"):
+        config.judged_samples({}, key, 3, None)
 
 
 def test_pairs_are_both_images_of_an_example(monkeypatch):
@@ -146,11 +180,17 @@ def test_a_picture_is_input_output_and_truth_of_the_first_images(count):
     shapes = jax.eval_shape(generator.init, key, jnp.zeros((1, 16, 16, 1)))
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: rng.normal(scale=0.3, size=x.shape).astype("f4"), shapes)
-    shown, columns = TINY.picture(variables, key, dataset)
+    (stage,) = TINY.system(dataset).stages
+    state = jax.eval_shape(lambda: game.init(stage.gan, key)).replace(
+        averages={"generator": variables}
+    )
+    shown, columns = stage.picture(state, key)
     assert columns == 6
     shown = np.asarray(shown).reshape(-1, 3, 16, 16, 3)
     assert len(shown) == min(count, PICTURED)
     made = translate(variables, dataset.inputs[: len(shown)], key, generator=generator)
     np.testing.assert_allclose(shown[:, 1], made, atol=1e-6)
+    drawn = stage.draw(state, key, len(shown))
+    np.testing.assert_allclose(drawn, made, atol=1e-6)
     np.testing.assert_allclose(shown[:, 0, ..., :1], dataset.inputs[: len(shown)] / 255, atol=1e-6)
     np.testing.assert_allclose(shown[:, 2], dataset.images[: len(shown)] / 255, atol=1e-6)

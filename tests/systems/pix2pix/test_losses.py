@@ -9,7 +9,7 @@ import pytest
 
 from jaxgan import game
 from jaxgan.game import Player, TrainState
-from jaxgan.systems.pix2pix.losses import paired_gan
+from jaxgan.systems.pix2pix.losses import PairedGame, paired_gan
 
 BATCH = 4
 LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
@@ -49,14 +49,12 @@ def make_gan(**settings):
 
 
 def a_state(gan):
-    return TrainState(
-        step=np.int32(0),
-        key=jax.random.key(0),
-        generator=Player(PAINTER, {}, gan.generator_optimizer.init(PAINTER)),
-        discriminator=Player(JUDGE, {}, gan.discriminator_optimizer.init(JUDGE)),
-        ema_params=PAINTER,
-        ema_collections={},
-    )
+    params = {"generator": PAINTER, "discriminator": JUDGE}
+    players = {
+        name: Player(its, {}, gan.optimizers[name].init(its)) for name, its in params.items()
+    }
+    averages = {"generator": {"params": PAINTER}}
+    return TrainState(np.int32(0), jax.random.key(0), players, averages, numbers={})
 
 
 def a_batch():
@@ -136,7 +134,7 @@ def test_discriminator_update_is_half_of_the_loss_of_all_patches(loss):
         both = judged(params, real, inputs), judged(params, fake, inputs)
         return of_discriminator(loss, *both) / 2
 
-    assert_descended(JUDGE, after.discriminator.params, value)
+    assert_descended(JUDGE, after.players["discriminator"].params, value)
     assert_close(metrics["discriminator_loss"], value(JUDGE))
     if loss == "non_saturating":
         d_real, d_fake = (sigmoid(judged(JUDGE, images, inputs)) for images in (real, fake))
@@ -145,7 +143,7 @@ def test_discriminator_update_is_half_of_the_loss_of_all_patches(loss):
         assert_close(metrics["d_real"], d_real.mean())
         assert_close(metrics["d_fake"], d_fake.mean())
         assert_close(metrics["d_accuracy"], accuracy)
-    assert after.generator.params == state.generator.params
+    assert after.players["generator"].params == state.players["generator"].params
 
 
 @pytest.mark.parametrize(
@@ -175,22 +173,39 @@ def test_generator_update_is_equation_4(settings):
             "l1_weight", 100.0
         ) * np.mean(np.abs(fake - real))
 
-    assert_descended(PAINTER, after.generator.params, value)
+    assert_descended(PAINTER, after.players["generator"].params, value)
     assert metrics.keys() == {"generator_loss", "l1"}
     assert_close(metrics["generator_loss"], value(PAINTER))
     # Of pixels in [0, 1], so half of what it is in [-1, 1].
     assert_close(metrics["l1"], np.mean(np.abs(painted(PAINTER, inputs) - real)) / 2)
-    assert after.discriminator.params == state.discriminator.params
+    assert after.players["discriminator"].params == state.players["discriminator"].params
 
 
 def test_init_and_noise():
     gan = make_gan()
-    generator, discriminator = gan.init(jax.random.key(0))
+    variables = gan.init(jax.random.key(0))
+    generator, discriminator = variables["generator"], variables["discriminator"]
     assert generator["params"].keys() == {"w", "b"}
     assert discriminator["params"].keys() == {"a", "c", "e"}
     assert generator["params"]["w"] != discriminator["params"]["a"]
-    keys = jax.vmap(gan.noise)(KEYS)["key"]
-    assert (keys == KEYS).all()
+    for turn in gan.turns:
+        keys = jax.vmap(lambda key, turn=turn: turn.noise(key, {}))(KEYS)["key"]
+        assert (keys == KEYS).all()
+
+
+def test_what_is_given_is_passed_on():
+    optimizers = optax.sgd(1.0), optax.adam(1.0)
+    gan = paired_gan(Painter(), Judge(), *optimizers, ema_decay=0.5, l1_weight=3.0)
+    assert [turn.loss.__self__ for turn in gan.turns] == [
+        PairedGame(Painter(), Judge(), l1_weight=3.0)
+    ] * 2
+    losses = [turn.loss.__func__ for turn in gan.turns]
+    assert losses == [PairedGame.discriminator_loss, PairedGame.generator_loss]
+    assert gan.optimizers == dict(zip(("generator", "discriminator"), optimizers, strict=True))
+    turns = [(turn.player, turn.times, turn.every, turn.batch) for turn in gan.turns]
+    assert turns == [("discriminator", 1, 1, "next"), ("generator", 1, 1, "last")]
+    assert (gan.averages, gan.numbers) == ({"generator": 0.5}, {})
+    assert gan.images == ("images", "inputs")
 
 
 def test_an_unknown_loss():

@@ -1,0 +1,368 @@
+"""The three systems in PyTorch: the same networks and losses as jaxgan's, and ways to train them.
+
+python experiments/benchmarks/torch_gans.py --epochs 25 --out runs/torch_gan
+
+trains the chapter's GAN as tutorials do, and saves its generator after every epoch: arrays named
+such as "0.weight", float32 [units out, units in]. The module does not import JAX, so that it starts
+as a PyTorch program does. PyTorch's side does less than jaxgan's: no metrics, no moving average.
+"""
+
+import argparse
+import itertools
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jaxgan import data
+from jaxgan.files import written_whole
+
+LATENT_SIZE = 100
+WIDTHS = (256, 512, 1024)  # of the generator's hidden layers; the discriminator's go down
+L1_WEIGHT = 100.0
+# Adam's, of both players of all three systems.
+LEARNING_RATE, BETAS, EPSILON = 2e-4, (0.5, 0.999), 1e-6
+
+Arrays, Batch = Mapping[str, np.ndarray], Mapping[str, Tensor]
+Step = Callable[[Batch], None]
+
+# --- Networks ---
+
+halve = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
+keep = partial(nn.Conv2d, kernel_size=4, padding=1)
+double = partial(nn.ConvTranspose2d, kernel_size=4, stride=2, padding=1)
+instance_norm = partial(nn.InstanceNorm2d, affine=True)
+leaky_relu = partial(nn.LeakyReLU, 0.2)
+
+
+def perceptron(widths: Sequence[int], *last: nn.Module) -> nn.Sequential:
+    """Linear layers with LeakyReLU(0.2) between them, and something after the last."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise(widths):
+        layers += [nn.Linear(fan_in, fan_out), leaky_relu()]
+    return nn.Sequential(*layers[:-1], *last)
+
+
+def smallest_map(image_shape: Sequence[int]) -> tuple[int, tuple[int, int]]:
+    """How often the DCGAN halves an image to 4 to 7 pixels, and the size that leaves."""
+    height, width, _ = image_shape
+    halvings = 0
+    while min(height, width) >= 8:
+        halvings, height, width = halvings + 1, height // 2, width // 2
+    return halvings, (height, width)
+
+
+def dcgan_generator(width: int, image_shape: Sequence[int], labels: int) -> nn.Sequential:
+    """Latents beside one-hot labels [batch, 100 + labels] -> images NCHW in [-1, 1]."""
+    halvings, size = smallest_map(image_shape)
+    channels = [*(width << i for i in reversed(range(halvings))), image_shape[-1]]
+    units = channels[0] * size[0] * size[1]
+    layers = [nn.Linear(LATENT_SIZE + labels, units, bias=False)]
+    layers += [nn.Unflatten(1, (channels[0], *size))]
+    for i, pair in enumerate(itertools.pairwise(channels)):
+        layers += [nn.BatchNorm2d(pair[0]), nn.ReLU(inplace=True)]
+        layers += [double(*pair, bias=i == halvings - 1)]
+    return nn.Sequential(*layers, nn.Tanh())
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images NCHW and one-hot labels [batch, labels] -> logits [batch], by a projection."""
+
+    def __init__(self, width: int, image_shape: Sequence[int], labels: int):
+        super().__init__()
+        halvings, (height, map_width) = smallest_map(image_shape)
+        channels = [image_shape[-1], *(width << i for i in range(halvings))]
+        layers: list[nn.Module] = []
+        for i, pair in enumerate(itertools.pairwise(channels)):
+            norm = [nn.BatchNorm2d(pair[1])] if i else []
+            layers += [halve(*pair, bias=i == 0), *norm, leaky_relu(inplace=True)]
+        self.features = nn.Sequential(*layers, nn.Flatten())
+        size = channels[-1] * height * map_width
+        self.last, self.learnt = nn.Linear(size, 1), nn.Linear(labels, size, bias=False)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        x = self.features(images)
+        return self.last(x)[:, 0] + (x * self.learnt(labels)).sum(dim=1)
+
+
+class UNet(nn.Module):
+    """Images to images, NCHW: the U-Net of `jaxgan.systems.pix2pix`. eval() has no dropout."""
+
+    def __init__(self, width: int, image_shape: Sequence[int], input_channels: int):
+        super().__init__()
+        halvings = (min(image_shape[:2]) // 2).bit_length() - 1
+        channels = [width * min(1 << i, 8) for i in range(halvings)]
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for i, pair in enumerate(itertools.pairwise([input_channels, *channels])):
+            norm = [instance_norm(pair[1])] if 0 < i < halvings - 1 else []
+            # Not in place: the map goes to the decoder too.
+            activation = [leaky_relu()] if i else []
+            self.down.append(nn.Sequential(*activation, halve(*pair, bias=not norm), *norm))
+        fan_in = channels[-1]
+        for i, fan_out in enumerate(channels[-2::-1]):
+            layers = [double(fan_in, fan_out, bias=False), instance_norm(fan_out)]
+            layers += [nn.Dropout(0.5)] if i < 3 else []  # section 6.1.1
+            self.up.append(nn.Sequential(nn.ReLU(inplace=True), *layers))
+            fan_in = 2 * fan_out  # beside the encoder's map
+        last = double(fan_in, image_shape[-1])
+        self.up.append(nn.Sequential(nn.ReLU(inplace=True), last, nn.Tanh()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = []
+        for block in self.down:
+            x = block(x)
+            maps.append(x)
+        x = maps.pop()
+        for block in self.up[:-1]:
+            x = torch.cat([block(x), maps.pop()], dim=1)
+        return self.up[-1](x)
+
+
+def patch_discriminator(width: int, channels: int) -> nn.Sequential:
+    """Inputs and images beside each other, NCHW -> logits of patches [batch, 1, height, width]."""
+    layers = [halve(channels, width), leaky_relu(inplace=True)]
+    for layer, fan_in in ((halve, width), (keep, 2 * width)):
+        layers += [layer(fan_in, 2 * fan_in, bias=False), instance_norm(2 * fan_in)]
+        layers += [leaky_relu(inplace=True)]
+    return nn.Sequential(*layers, keep(4 * width, 1))
+
+
+# --- Games ---
+
+
+def softplus_mean(logits: Tensor) -> Tensor:
+    """The cross-entropy, in float32, of logits of images that are to be judged as fake."""
+    return functional.softplus(logits.float()).mean()
+
+
+class MLPGAN:
+    """The chapter's game (Goodfellow et al. 2014): batches have images and latents."""
+
+    def __init__(self, image_shape: Sequence[int] = (28, 28, 1)):
+        pixels = math.prod(image_shape)
+        self.generator = perceptron((LATENT_SIZE, *WIDTHS, pixels), nn.Tanh())
+        self.discriminator = perceptron((pixels, *WIDTHS[::-1], 1))
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            fake = self.generator(batch["latents"]).float()
+        both = torch.cat([batch["images"].flatten(1), fake])
+        real_logits, fake_logits = self.discriminator(both).chunk(2)
+        return softplus_mean(-real_logits) + softplus_mean(fake_logits)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        return softplus_mean(-self.discriminator(self.generator(batch["latents"])))
+
+
+class DCGAN:
+    """The conditional game: batches have images, latents, and labels int64 [batch, k]."""
+
+    def __init__(self, image_shape: Sequence[int], num_classes: Sequence[int], width: int = 64):
+        self._num_classes = num_classes
+        self.generator = dcgan_generator(width, image_shape, sum(num_classes))
+        self.discriminator = DCGANDiscriminator(width, image_shape, sum(num_classes))
+
+    def _fakes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        columns = zip(batch["labels"].T, self._num_classes, strict=True)
+        labels = torch.cat([functional.one_hot(*column) for column in columns], dim=1).float()
+        return self.generator(torch.cat([batch["latents"], labels], dim=1)), labels
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            fake, labels = self._fakes(batch)
+        # Real and fake images go in apart, each with batch statistics of their own.
+        real_loss = softplus_mean(-self.discriminator(batch["images"], labels))
+        return real_loss + softplus_mean(self.discriminator(fake, labels))
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        return softplus_mean(-self.discriminator(*self._fakes(batch)))
+
+
+class Pix2Pix:
+    """The game of pairs (Isola et al. 2016): batches have images and inputs."""
+
+    def __init__(self, image_shape: Sequence[int], input_channels: int = 1, width: int = 32):
+        self.generator = UNet(width, image_shape, input_channels)
+        self.discriminator = patch_discriminator(width, input_channels + image_shape[-1])
+
+    def _logits(self, images: Tensor, inputs: Tensor) -> Tensor:
+        return self.discriminator(torch.cat([inputs, images], dim=1))
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        real, inputs = batch["images"], batch["inputs"]
+        with torch.no_grad():
+            fake = self.generator(inputs).float()
+        both = self._logits(torch.cat([real, fake]), torch.cat([inputs, inputs]))
+        real_logits, fake_logits = both.chunk(2)
+        return (softplus_mean(-real_logits) + softplus_mean(fake_logits)) / 2
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        fake = self.generator(batch["inputs"])
+        l1 = functional.l1_loss(fake, batch["images"])
+        return softplus_mean(-self._logits(fake, batch["inputs"])) + L1_WEIGHT * l1
+
+
+GAMES = {"mlp": MLPGAN, "dcgan": DCGAN, "pix2pix": Pix2Pix}
+Game = MLPGAN | DCGAN | Pix2Pix
+
+# --- Training ---
+
+
+def batches_in_memory(
+    arrays: Arrays, batch_size: int, device: torch.device, layout: torch.memory_format
+) -> Iterator[Batch]:
+    """Batches of shuffled epochs, without end, from arrays that are kept on the device.
+
+    uint8 images NHWC become float32 NCHW in [-1, 1] in that memory format, other numbers int64.
+    """
+
+    def prepare(x: Tensor) -> Tensor:
+        if x.dtype != torch.uint8:
+            return x.long()
+        return x.permute(0, 3, 1, 2).contiguous(memory_format=layout).float() / 127.5 - 1
+
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    while True:
+        order = torch.randperm(len(arrays["images"]), device=device)
+        for rows in order.split(batch_size)[: len(order) // batch_size]:
+            yield {name: prepare(x[rows]) for name, x in tensors.items()}
+
+
+# Way of a best effort -> (memory format, whether torch.compile compiles both losses).
+WAYS = {
+    "best": (torch.contiguous_format, False),
+    "channels last": (torch.channels_last, False),
+    "compile": (torch.contiguous_format, True),
+}
+
+
+def make(
+    way: str, game: Game, arrays: Arrays, batch_size: int, *, gpu: bool, precision: str = "float32"
+) -> Callable[[int], None]:
+    """The training of a game: a function that does so many steps, and waits for the device.
+
+    Args:
+        way: one of `WAYS`, or for an MLPGAN "tutorial".
+        game: what to train; its networks are moved to the device.
+        arrays: by the names of a batch's: images uint8 NHWC, labels integers [N, k].
+        batch_size: of every step.
+        gpu: whether on the GPU.
+        precision: "float32", or "bfloat16" for autocast in one of `WAYS`.
+    """
+    device = torch.device("cuda" if gpu else "cpu")
+    if gpu:
+        torch.set_float32_matmul_precision("high")  # TensorFloat-32, as JAX does by default
+    layout, compiles = WAYS.get(way, WAYS["best"])
+    for network in (game.generator, game.discriminator):
+        network.to(device, memory_format=layout).train()
+    batches = batches_in_memory(arrays, batch_size, device, layout)
+    step = tutorial(game) if way == "tutorial" else best_effort(game, precision, compiles=compiles)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            step(next(batches))
+        if gpu:
+            torch.cuda.synchronize()
+
+    return run
+
+
+def tutorial(game: MLPGAN) -> Step:
+    """The step that most tutorials teach, without their DataLoader, which makes it slower.
+
+    The generator moves first; the discriminator is then shown the same fakes, detached. Sigmoid and
+    binary cross-entropy, noise from NumPy, and both losses fetched in every step, to be printed.
+    """
+    generator, discriminator = game.generator, nn.Sequential(game.discriminator, nn.Sigmoid())
+    generator_optimizer, discriminator_optimizer = (
+        torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS)
+        for network in (generator, discriminator)
+    )
+    criterion = nn.BCELoss()
+
+    def step(batch: Batch) -> None:
+        real_images = batch["images"].flatten(1)
+        valid = torch.ones(len(real_images), 1, device=real_images.device)
+        fake = torch.zeros(len(real_images), 1, device=real_images.device)
+
+        generator_optimizer.zero_grad()
+        noise = np.random.normal(0, 1, (len(real_images), LATENT_SIZE))
+        latents = torch.tensor(noise, dtype=torch.float32, device=real_images.device)
+        fake_images = generator(latents)
+        generator_loss = criterion(discriminator(fake_images), valid)
+        generator_loss.backward()
+        generator_optimizer.step()
+
+        discriminator_optimizer.zero_grad()
+        real_loss = criterion(discriminator(real_images), valid)
+        fake_loss = criterion(discriminator(fake_images.detach()), fake)
+        discriminator_loss = (real_loss + fake_loss) / 2
+        discriminator_loss.backward()
+        discriminator_optimizer.step()
+
+        generator_loss.item(), discriminator_loss.item()
+
+    return step
+
+
+def best_effort(game: Game, precision: str = "float32", *, compiles: bool = False) -> Step:
+    """A step of jaxgan's game with what PyTorch has to make it fast.
+
+    Fused Adam, the generator outside the graph of the discriminator's turn, the discriminator
+    frozen in the generator's turn, and nothing fetched.
+    """
+    discriminator_optimizer, generator_optimizer = (
+        torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, EPSILON, fused=True)
+        for network in (game.discriminator, game.generator)
+    )
+    discriminator_loss, generator_loss = (
+        torch.compile(loss) if compiles else loss
+        for loss in (game.discriminator_loss, game.generator_loss)
+    )
+
+    def turn(optimizer: torch.optim.Optimizer, loss: Callable, batch: Batch) -> None:
+        device = batch["images"].device
+        latents = torch.randn(len(batch["images"]), LATENT_SIZE, device=device)
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            value = loss({"latents": latents, **batch})
+        value.backward()
+        optimizer.step()
+
+    def step(batch: Batch) -> None:
+        game.discriminator.requires_grad_(True)
+        turn(discriminator_optimizer, discriminator_loss, batch)
+        game.discriminator.requires_grad_(False)
+        turn(generator_optimizer, generator_loss, batch)
+
+    return step
+
+
+def main() -> None:
+    # jaxgan.run.flags would import JAX.
+    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=__doc__)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/torch_gan"))
+    arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
+    np.random.seed(arguments.seed)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    game, arrays = MLPGAN(), {"images": data.load().images}
+    run = make("tutorial", game, arrays, 128, gpu=torch.cuda.is_available())
+    for epoch in range(1, arguments.epochs + 1):
+        run(len(arrays["images"]) // 128)
+        weights = game.generator.state_dict()
+        with written_whole(arguments.out / f"epoch_{epoch:04d}.npz") as beside:
+            np.savez(beside, **{name: x.cpu().numpy() for name, x in weights.items()})
+        print(f"epoch {epoch}/{arguments.epochs}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""PyTorch's games are jaxgan's: losses, gradients, steps, sizes and data are the same."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import benchmark  # noqa: E402
+import jaxgan_gans  # noqa: E402
+import torch_gans  # noqa: E402
+from torch import nn  # noqa: E402
+
+from jaxgan import game  # noqa: E402
+from jaxgan.systems.dcgan import networks as dcgan  # noqa: E402
+from jaxgan.systems.latent.config import ADAM_EPSILON  # noqa: E402
+from jaxgan.systems.latent.losses import latent_gan  # noqa: E402
+from jaxgan.systems.mlp_gan import networks as mlp  # noqa: E402
+from jaxgan.systems.mlp_gan.config import MLPGANConfig  # noqa: E402
+from jaxgan.systems.pix2pix import networks as pix2pix  # noqa: E402
+from jaxgan.systems.pix2pix.losses import paired_gan  # noqa: E402
+
+SGD = optax.sgd(1.0)
+BATCH, WIDTH = 3, 2
+
+# --- What these tests use of jaxgan's training ---
+
+
+def players_of(state):
+    return state.discriminator, state.generator
+
+
+def randomised(gan):
+    """A state of random parameters: scales of 1 and biases of 0 would hide one left out."""
+    state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(0))
+    rng = np.random.default_rng(0)
+
+    def random(player):
+        def move(x):
+            return x + rng.normal(scale=0.1, size=x.shape).astype(np.float32)
+
+        return player.replace(params=jax.tree.map(move, player.params))
+
+    return state.replace(
+        generator=random(state.generator), discriminator=random(state.discriminator)
+    )
+
+
+def losses_and_gradients(gan, state, batch, noise):
+    """(loss, gradients) of the discriminator, then of the generator."""
+    losses = gan.discriminator_loss, gan.generator_loss
+    found = []
+    for loss, player in zip(losses, players_of(state), strict=True):
+        value = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnames="axis_name")
+        (value, _), slopes = value(player.params, state, batch, noise, axis_name=None)
+        found.append((value, slopes))
+    return found
+
+
+# --- The same weights on both sides ---
+
+
+def pairs_of(params, network, smallest=()):
+    """(PyTorch's parameter, jaxgan's as PyTorch has it) of all.
+
+    Args:
+        params: of jaxgan's network, or gradients with respect to them.
+        network: PyTorch's.
+        smallest: channels, height and width of the DCGAN's smallest map, which jaxgan flattens with
+            the channels last.
+    """
+    size = int(np.prod(smallest)) if smallest else -1
+    order = (
+        np.moveaxis(np.arange(size).reshape(*smallest[1:], -1), -1, 0).ravel() if smallest else 0
+    )
+    counts, pairs = {}, []
+    for module in network.modules():
+        kind = next((its for its, classes in KINDS.items() if isinstance(module, classes)), None)
+        if kind is None:
+            continue
+        counts[kind] = counts.get(kind, -1) + 1
+        mine = {k: np.asarray(x) for k, x in params[f"{kind}_{counts[kind]}"].items()}
+        if kind == "Dense":
+            weight = mine["kernel"]
+            weight = weight[order] if weight.shape[0] == size else weight
+            weight = (weight[:, order] if weight.shape[1] == size else weight).T
+        elif isinstance(module, nn.ConvTranspose2d):
+            # PyTorch's transposed convolution goes over its kernel the other way.
+            weight = mine["kernel"][::-1, ::-1].transpose(2, 3, 0, 1)
+        elif kind == "Conv":
+            weight = mine["kernel"].transpose(3, 2, 0, 1)
+        else:
+            weight = mine["scale"]
+        pairs.append((module.weight, weight))
+        assert (module.bias is not None) == ("bias" in mine)
+        if "bias" in mine:
+            pairs.append((module.bias, mine["bias"]))
+    assert len(pairs) == len(list(network.parameters())) == len(jax.tree.leaves(params))
+    return pairs
+
+
+KINDS = {
+    "Dense": nn.Linear,
+    "Conv": (nn.Conv2d, nn.ConvTranspose2d),
+    "BatchNorm": nn.BatchNorm2d,
+    "InstanceNorm": nn.InstanceNorm2d,
+}
+
+
+def copy_weights(state, theirs, smallest=()):
+    networks = theirs.discriminator, theirs.generator
+    with torch.no_grad():
+        for player, network in zip(players_of(state), networks, strict=True):
+            for parameter, value in pairs_of(player.params, network, smallest):
+                parameter.copy_(torch.from_numpy(value.copy()))
+
+
+def as_theirs(batch, latents=None):
+    """A batch of jaxgan's as PyTorch's games take it: images NCHW, labels int64."""
+    found = {} if latents is None else {"latents": torch.from_numpy(latents)}
+    for name, x in batch.items():
+        x = torch.from_numpy(x.copy())
+        found[name] = x.permute(0, 3, 1, 2) if x.ndim == 4 else x.long()
+    return found
+
+
+def make_mlp():
+    shape = 28, 28, 1
+    gan = latent_gan(mlp.Generator(), mlp.Discriminator(), SGD, SGD)
+    return gan, torch_gans.MLPGAN(shape), shape, {}, ()
+
+
+def make_dcgan(*shape):
+    classes = 3, 2
+    networks = (
+        dcgan.Generator(torch_gans.LATENT_SIZE, WIDTH, shape, classes),
+        dcgan.Discriminator(WIDTH, shape, classes),
+    )
+    labels = np.array([[0, 1], [2, 0], [1, 1]], np.int32)
+    halvings, size = torch_gans.smallest_map(shape)
+    smallest = (WIDTH << (halvings - 1), *size)
+    theirs = torch_gans.DCGAN(shape, classes, WIDTH)
+    return latent_gan(*networks, SGD, SGD), theirs, shape, {"labels": labels}, smallest
+
+
+def make_pix2pix():
+    shape = 16, 16, 3
+    networks = pix2pix.UNet(WIDTH, shape), pix2pix.PatchDiscriminator(WIDTH, shape)
+    inputs = np.random.default_rng(2).uniform(-1, 1, (BATCH, 16, 16, 1)).astype(np.float32)
+    theirs = torch_gans.Pix2Pix(shape, 1, WIDTH)
+    theirs.generator.eval()
+    return paired_gan(*networks, SGD, SGD), theirs, shape, {"inputs": inputs}, ()
+
+
+@pytest.mark.parametrize(
+    "make, shape",
+    [(make_mlp, ()), (make_dcgan, (28, 28, 1)), (make_dcgan, (16, 16, 3)), (make_pix2pix, ())],
+)
+def test_losses_and_gradients_are_the_same(make, shape):
+    gan, theirs, shape, more, smallest = make(*shape)
+    state = randomised(gan)
+    rng = np.random.default_rng(1)
+    images = rng.uniform(-1, 1, (BATCH, *shape)).astype(np.float32)
+    latents = rng.normal(size=(BATCH, torch_gans.LATENT_SIZE)).astype(np.float32)
+    # Without keys pix2pix drops nothing out.
+    noise = {"key": None} if "inputs" in more else {"latent": latents}
+    batch = {"images": images, **more}
+    ours = losses_and_gradients(gan, state, batch, noise)
+    copy_weights(state, theirs, smallest)
+    for (value, slopes), loss, network in zip(
+        ours,
+        (theirs.discriminator_loss, theirs.generator_loss),
+        (theirs.discriminator, theirs.generator),
+        strict=True,
+    ):
+        network.zero_grad()
+        their_value = loss(as_theirs(batch, latents))
+        their_value.backward()
+        np.testing.assert_allclose(value, their_value.item(), rtol=1e-4)
+        for parameter, slope in pairs_of(slopes, network, smallest):
+            assert np.abs(slope).max() > 1e-5
+            bound = 1e-4 * max(1, np.abs(slope).max())
+            np.testing.assert_allclose(parameter.grad, slope, atol=bound)
+
+
+def test_the_best_effort_takes_the_same_steps():
+    gan = MLPGANConfig(recipe="textbook").gan()
+    state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(0))
+    theirs = torch_gans.MLPGAN()
+    copy_weights(state, theirs)
+    rng = np.random.default_rng(1)
+    batch = {"images": rng.uniform(-1, 1, (16, 28, 28, 1)).astype(np.float32)}
+    latents = rng.normal(size=(16, 100)).astype(np.float32)
+    before = players_of(state)
+    for turn in (game.update_discriminator, game.update_generator):
+        state, _ = jax.jit(turn, static_argnums=0)(gan, state, batch, {"latent": latents})
+    torch_gans.best_effort(theirs)(as_theirs(batch, latents))
+    networks = theirs.discriminator, theirs.generator
+    for player, old, network in zip(players_of(state), before, networks, strict=True):
+        kernel = player.params["Dense_0"]["kernel"]
+        # Gradients that are next to nothing differ: what Adam makes of those is in their rounding.
+        assert np.mean(np.abs(kernel - network[0].weight.detach().numpy().T)) < 1e-7
+        assert np.mean(np.abs(kernel - old.params["Dense_0"]["kernel"])) > 1e-4
+
+
+@pytest.mark.parametrize(
+    "way, precision",
+    [
+        ("tutorial", "float32"),
+        ("best", "float32"),
+        ("best", "bfloat16"),
+        ("channels last", "float32"),
+    ],
+)
+def test_each_way_trains_both_players(way, precision):
+    game = torch_gans.MLPGAN()
+    images = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), np.uint8)
+    networks = game.generator, game.discriminator
+    before = [network[0].weight.detach().clone() for network in networks]
+    run = torch_gans.make(way, game, {"images": images}, 32, gpu=False, precision=precision)
+    run(3)  # more than an epoch
+    for network, weight in zip(networks, before, strict=True):
+        assert 1e-4 < (network[0].weight - weight).abs().mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "case", [benchmark.MNIST, benchmark.DIGITS, benchmark.FACES, benchmark.PAIRS], ids=str
+)
+def test_networks_and_adam_are_those_of_the_scripts(case):
+    config = jaxgan_gans.config_of(case, 4)
+    rates = {config.generator_learning_rate, config.discriminator_learning_rate}
+    assert rates == {torch_gans.LEARNING_RATE}
+    assert (config.beta1, config.beta2) == torch_gans.BETAS
+    assert torch_gans.EPSILON == ADAM_EPSILON
+    plan = jaxgan_gans.plan_of(config, 8)
+    theirs = torch_gans.GAMES[case.system](*plan.sizes)
+    ours = players_of(jax.eval_shape(lambda key: game.init(plan.gan, key), jax.random.key(0)))
+    for player, network in zip(ours, (theirs.discriminator, theirs.generator), strict=True):
+        sizes = sorted(x.size for x in jax.tree.leaves(player.params))
+        assert sizes == sorted(x.numel() for x in network.parameters())
+    torch_gans.make("best", theirs, plan.arrays, 4, gpu=False)(1)
+
+
+def test_the_data_reach_pytorchs_networks_as_they_reach_jaxgans():
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), np.uint8)
+    arrays = {"images": images, "labels": np.arange(6, dtype=np.int32)[:, None]}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        batches = torch_gans.batches_in_memory(arrays, 2, torch.device("cpu"), layout)
+        seen = [next(batches) for _ in range(3)]
+        rows = torch.cat([each["labels"] for each in seen])[:, 0].numpy()
+        assert sorted(rows) == list(range(6))
+        found = torch.cat([each["images"] for each in seen]).numpy()
+        wanted = images[rows].astype(np.float32) / 127.5 - 1
+        np.testing.assert_allclose(found, wanted.transpose(0, 3, 1, 2), atol=1e-6)
+        assert seen[0]["images"].is_contiguous(memory_format=layout)

@@ -1,0 +1,165 @@
+"""A run of a system that is not the GAN game: other players, other metrics, stages."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import jaxgan
+from jaxgan.data import Dataset
+from jaxgan.game import GAN, Outcome, Turn
+from jaxgan.run.config import RunConfig
+from jaxgan.run.experiment import Experiment
+from jaxgan.run.settings import setting
+from jaxgan.run.system import System
+from jaxgan.training.stages import Stage
+
+IMAGES = np.random.default_rng(0).integers(128, 256, (24, 2, 2, 1), dtype=np.uint8)
+STEPS_PER_EPOCH = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanConfig(RunConfig):
+    """Learns the mean image of a data set; in a second stage, how far from it they are, too."""
+
+    image_shape: tuple[int, int, int] = setting((2, 2, 1))
+    """As the images are."""
+    batch_size: int = setting(8)
+    """Images a step."""
+    epochs: int = setting(2, may_change=True)
+    """Of each of both stages."""
+
+    def load_dataset(self, split="train"):
+        return Dataset("squares", IMAGES, {}, ())
+
+    def system(self, dataset):
+        def squares(state, batch):
+            mean = state.players["generator"].params["mean"]
+            return jnp.mean((batch["images"] - mean) ** 2)
+
+        def nothing(key, data):
+            return ()
+
+        def generator_loss(state, batch, noise, axis_name):
+            value = squares(state, batch)
+            return value, Outcome({"distance": value})
+
+        def spread_loss(state, batch, noise, axis_name):
+            spread = state.players["discriminator"].params["spread"]
+            value = (squares(state, batch) - spread) ** 2
+            return value, Outcome({"spread": spread})
+
+        def gan(*turns):
+            return GAN(
+                init=lambda key: {
+                    "generator": {"params": {"mean": jnp.zeros((2, 2, 1))}},
+                    "discriminator": {"params": {"spread": jnp.zeros(())}},
+                },
+                optimizers=dict.fromkeys(("generator", "discriminator"), optax.sgd(0.5)),
+                turns=turns,
+                averages={"generator": 0.0},
+                images=("images",),
+            )
+
+        first = Turn("generator", generator_loss, nothing)
+        second = Turn("discriminator", spread_loss, nothing, batch="last")
+        stages = [
+            Stage(gan(*turns), {"images": dataset.images}, self.epochs, self.batch_size)
+            for turns in ((first,), (first, second))
+        ]
+        return System(self, stages)
+
+
+def rows_of(workdir):
+    with open(workdir / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def train(workdir, **settings):
+    Experiment(MeanConfig(workdir=str(workdir), devices="2", **settings)).run()
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("mean") / "run"
+    train(workdir)
+    return workdir
+
+
+def test_it_is_measured_by_its_own_metrics_of_each_stage(straight):
+    rows = rows_of(straight)
+    assert list(rows[0]) == ["step", "epoch", "distance", "spread"]
+    assert float(rows[-1]["epoch"]) == 4 and int(rows[-1]["step"]) == 4 * STEPS_PER_EPOCH
+    for row in rows:
+        assert row["distance"] and bool(row["spread"]) == (float(row["epoch"]) > 2)
+    assert float(rows[-1]["distance"]) < float(rows[0]["distance"])
+    events = EventAccumulator(str(straight / "tensorboard"))
+    events.Reload()
+    assert {"distance", "spread"} <= set(events.Tags()["scalars"])
+
+
+def test_what_it_learns_goes_on_from_stage_to_stage(straight):
+    mean = jaxgan.load_params(straight)["params"]["mean"]
+    expected = (IMAGES / 127.5 - 1).mean(axis=0)
+    np.testing.assert_allclose(mean, expected, atol=0.2)
+    spread = jaxgan.load_params(straight, player="discriminator")["params"]["spread"]
+    assert spread > 0.02
+
+
+def test_it_is_plotted_and_reported(straight):
+    with Image.open(straight / "losses.png") as picture:
+        assert picture.format == "PNG" and picture.size == (960, 360)
+    page = (straight / "report.html").read_text()
+    assert "MeanConfig" in page and "data:image/png" in page
+    # It says nothing of the game of two networks.
+    assert "D(x)" not in page and "discriminator cannot" not in page
+    assert not (straight / "training.gif").exists()
+    config = json.loads((straight / "config.json").read_text())
+    assert config["system"] == f"{__name__}:MeanConfig"
+
+
+def test_the_progress_bar_shows_its_first_metrics(tmp_path, capfd):
+    train(tmp_path / "run")
+    out, err = capfd.readouterr()
+    assert "distance " in err and "spread " in err and "epoch 4/4" in err
+    assert "Done: 4 epochs; 96 images" in out
+    # It draws no images, so there are none to look at.
+    assert f"Pictures:  {tmp_path / 'run' / 'losses.png'}\n" in out
+
+
+def test_its_run_is_read_again_and_makes_no_images(straight):
+    run = jaxgan.load_run(straight)
+    assert type(run.config) is MeanConfig
+    with pytest.raises(ValueError, match="makes no images from noise alone"):
+        run.sample(jax.random.key(0))
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_a_run_stopped_in_any_stage_ends_bit_for_bit_as_one_that_was_not(straight, tmp_path, kept):
+    """Its later checkpoints are taken away."""
+    workdir = tmp_path / "run"
+    train(workdir, keep_checkpoints=9)
+    for epoch in range(kept + 1, 5):
+        shutil.rmtree(workdir / "checkpoints" / str(epoch * STEPS_PER_EPOCH))
+    train(workdir, keep_checkpoints=9)
+    assert (workdir / "metrics.csv").read_bytes() == (straight / "metrics.csv").read_bytes()
+    for player in ("generator", "discriminator"):
+        mine, theirs = (jaxgan.load_params(path, player=player) for path in (workdir, straight))
+        assert all(jax.tree.leaves(jax.tree.map(np.array_equal, mine, theirs)))
+
+
+def test_no_score_of_what_draws_nothing(tmp_path):
+    config = MeanConfig(
+        workdir=str(tmp_path / "run"), eval_every=1, image_shape=(28, 28, 1), devices="1"
+    )
+    with pytest.raises(ValueError, match="--eval-every wants images to judge"):
+        Experiment(config)
+    assert not (tmp_path / "run").exists()

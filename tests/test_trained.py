@@ -1,0 +1,141 @@
+"""A trained run: its settings and its weights together, whatever it was trained with."""
+
+import jax
+import numpy as np
+import pytest
+from small_run import first_state, save_run
+
+import jaxgan
+from jaxgan.run.checkpoints import load_params
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.pix2pix.config import Pix2PixConfig
+
+KEY = jax.random.key(4)
+CLASSES = (("hair", ("black", "blond", "grey")), ("eyes", ("wide", "bow")))
+CONFIGS = {
+    "normal": MLPGANConfig(generator_widths=(16,), discriminator_widths=(16,)),
+    "uniform": MLPGANConfig(
+        noise="uniform",
+        latent_size=5,
+        generator_widths=(16, 8),
+        discriminator_widths=(16,),
+        image_shape=(8, 10, 3),
+    ),
+    "conditional": DCGANConfig(
+        image_shape=(8, 8, 1), latent_size=3, width=2, conditional=True, classes=CLASSES
+    ),
+    "translation": Pix2PixConfig(image_shape=(16, 16, 3), width=2),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Work dirs of each of the configurations, whose averages are not their generators."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, config in CONFIGS.items():
+        state = first_state(config)
+        averages = {"generator": jax.tree.map(lambda x: x + 0.01, state.averages["generator"])}
+        save_run(config, folder / name, state.replace(step=np.int32(12), averages=averages))
+    return folder
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_run_is_its_settings_and_its_weights(folder, name):
+    run = jaxgan.load_run(str(folder / name))
+    assert isinstance(run, jaxgan.Run)
+    assert type(run.config) is type(CONFIGS[name]) and run.workdir == folder / name
+    # Not where it was trained, but where it is.
+    assert run.config.workdir == str(folder / name)
+    assert run.config.differences(CONFIGS[name]) == []
+    assert run.steps == [12]
+    for mine, theirs in zip(
+        jax.tree.leaves(run.params), jax.tree.leaves(load_params(folder / name)), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    expected = first_state(CONFIGS[name]).variables("discriminator")
+    for mine, theirs in zip(
+        jax.tree.leaves(run.player("discriminator")), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform"])
+def test_samples_are_of_the_runs_own_noise_and_networks(folder, name):
+    run, config = jaxgan.load_run(folder / name), CONFIGS[name]
+    images = run.sample(KEY, 7)
+    expected = jaxgan.sample(
+        load_params(folder / name),
+        KEY,
+        num_samples=7,
+        noise=config.noise,
+        generator=config.generator(),
+    )
+    assert images.shape == (7, *config.image_shape) and images.dtype == np.float32
+    np.testing.assert_array_equal(images, expected)
+    assert run.sample(KEY).shape == (64, *config.image_shape)
+    other = {"normal": "uniform", "uniform": "normal"}[config.noise]
+    wrong = jaxgan.sample(run.params, KEY, num_samples=7, noise=other, generator=config.generator())
+    assert np.abs(images - wrong).max() > 1e-4
+
+
+def test_samples_of_labels(folder):
+    run = jaxgan.load_run(folder / "conditional")
+    labels = np.array([[0, 1], [2, 0], [1, 1]])
+    images = run.sample(KEY, 3, labels=labels)
+    expected = jaxgan.sample(
+        run.params, KEY, labels=labels, generator=CONFIGS["conditional"].generator()
+    )
+    np.testing.assert_array_equal(images, expected)
+    assert images.shape == (3, 8, 8, 1)
+
+
+def test_translations(folder):
+    run = jaxgan.load_run(folder / "translation")
+    inputs = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), dtype=np.uint8)
+    expected = jaxgan.translate(
+        run.params, inputs, KEY, generator=CONFIGS["translation"].generator()
+    )
+    np.testing.assert_array_equal(run.translate(inputs, KEY), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "said"),
+    [
+        ("normal", lambda run: run.sample(KEY, 0), "num_samples must be a whole number of 1"),
+        ("normal", lambda run: run.sample(KEY, 2, labels=[[1], [2]]), "takes no labels"),
+        ("conditional", lambda run: run.sample(KEY, 2), "is conditional: give labels="),
+        ("conditional", lambda run: run.sample(KEY, 1, labels=[[3, 0]]), "from 0 to below 3"),
+        ("conditional", lambda run: run.sample(KEY, 2, labels=[[1, 0]]), "of the shape"),
+        ("normal", lambda run: run.translate(None, KEY), "makes no images of images: python "),
+        ("translation", lambda run: run.sample(KEY, 2), "no images from noise alone: python "),
+        ("normal", lambda run: run.player("critic"), "critic"),
+    ],
+)
+def test_what_a_run_cannot_do_is_refused_in_one_line(folder, name, ask, said):
+    with pytest.raises(ValueError, match=said) as error:
+        ask(jaxgan.load_run(folder / name))
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_without_a_checkpoint_is_read_but_has_no_weights(tmp_path):
+    CONFIGS["normal"].save(tmp_path)
+    run = jaxgan.load_run(tmp_path)
+    assert run.steps == []
+    for ask in (lambda: run.params, lambda: run.sample(KEY), lambda: run.player("generator")):
+        with pytest.raises(FileNotFoundError, match="there is no checkpoint in") as error:
+            ask()
+        assert "\n" not in str(error.value)
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no run in") as error:
+        jaxgan.load_run(tmp_path / "absent")
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_of_an_unknown_system(tmp_path):
+    (tmp_path / "config.json").write_text('{"system": "stylegan"}')
+    with pytest.raises(ValueError, match="config.json cannot be used: .*'stylegan'") as error:
+        jaxgan.load_run(tmp_path)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,61 @@
+"""The wheel holds all that the package needs."""
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+# Digits of the pair that ships, a data set that ships, and the types of the public names.
+CODE = """
+import sys; sys.path[:0] = sys.argv[1:]
+import jax, jaxgan
+from pathlib import Path
+folder = Path(jaxgan.__file__).parent
+images = jaxgan.sample(jaxgan.pretrained("mnist_gan"), jax.random.key(0))
+assert images.shape == (64, 28, 28, 1) and 0.05 < float(images.mean()) < 0.3
+assert jaxgan.load(split="test").images.shape == (10_000, 28, 28, 1)
+from jaxgan.systems import registry
+assert registry.names() == ["dcgan", "mlp_gan", "pix2pix"]
+assert (folder / "py.typed").is_file() and (folder / "__init__.pyi").is_file()
+assert (folder / "playground" / "page.html").is_file()
+print(folder)
+"""
+
+
+def run(*command):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder, source = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("source")
+    # setuptools leaves a folder `build` beside what it builds, and packs what it finds there again.
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    no_caches = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "jaxgan", source / "jaxgan", ignore=no_caches)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, source)
+    (path,) = folder.glob("jaxgan-*.whl")
+    return path
+
+
+def test_the_wheel_works_without_the_repository(wheel, tmp_path):
+    pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--target", tmp_path, wheel)
+    run(*pip)
+    folder = run(sys.executable, "-I", "-c", CODE, tmp_path).strip()
+    assert Path(folder) == tmp_path / "jaxgan"
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", wheel)
+    folder = run(python, "-I", "-c", CODE).strip()
+    assert Path(folder).is_relative_to(tmp_path / "venv")

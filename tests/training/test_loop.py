@@ -1,0 +1,215 @@
+"""Training: the same on any number of devices, in calls of any length, stopped or not."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small_gan import BATCH, STEPS, parameters, relative_distance, small_gan, states_of, train
+from small_run import slow
+
+from jaxgan import game, training
+from jaxgan.game import Outcome, Turn
+from jaxgan.systems.dcgan import networks as dcgan
+from jaxgan.systems.latent.losses import latent_gan
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.pix2pix import networks as pix2pix
+from jaxgan.systems.pix2pix.losses import paired_gan
+from jaxgan.training import seeds
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "wasserstein", "gradient_penalty": 10.0, "discriminator_steps": 3},
+        {"loss": "hinge", "noise": "uniform", "r1": 0.1, "r2": 0.1},
+    ],
+    ids=["wgan-gp", "hinge-r1-r2"],
+)
+def test_any_number_of_devices_trains_the_same_gan(settings):
+    gan = small_gan(**settings)
+    one, metrics_of_one = train(gan, num_devices=1)
+    many, metrics = train(gan, num_devices=8)
+    assert one.step == STEPS
+    assert relative_distance(many, one) < 1e-4
+    chex.assert_trees_all_close(metrics, metrics_of_one, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "last_step", "num_devices"),
+    [
+        *(slow("textbook", STEPS, 2), slow("textbook", STEPS, 4), ("textbook", STEPS, 8)),
+        # The gradient of a gradient penalty jumps where a unit crosses LeakyReLU's kink, and in so
+        # large a network rounding takes one across every few steps.
+        ("default", 1, 8),
+    ],
+)
+def test_the_chapters_networks_train_the_same_on_any_number_of_devices(
+    recipe, last_step, num_devices
+):
+    gan = MLPGANConfig(recipe=recipe).gan()
+    rng = np.random.default_rng(0)
+    data = {"images": rng.integers(0, 256, (BATCH * STEPS, 28, 28, 1), dtype=np.uint8)}
+    options = {"data": data, "last_step": last_step, "pieces": STEPS // last_step}
+    one, _ = train(gan, **options)
+    many, _ = train(gan, num_devices=num_devices, **options)
+    assert relative_distance(many, one) < 1e-4
+
+
+CONVOLUTIONAL_STEPS = 3
+CONVOLUTIONAL_IMAGES = BATCH * CONVOLUTIONAL_STEPS
+
+
+def conditional_dcgan():
+    """The GAN, and an epoch of a few steps of what it is trained on."""
+    gan = latent_gan(
+        dcgan.Generator(8, 4, (8, 8, 1), (3, 2)),
+        dcgan.Discriminator(4, (8, 8, 1), (3, 2)),
+        *(optax.sgd(0.1), optax.sgd(0.1)),
+    )
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (CONVOLUTIONAL_IMAGES, 8, 8, 1), dtype=np.uint8)
+    labels = rng.integers(0, (3, 2), (CONVOLUTIONAL_IMAGES, 2)).astype(np.int32)
+    return gan, {"images": images, "labels": labels}
+
+
+def small_pix2pix():
+    """The same of pairs of images."""
+    gan = paired_gan(
+        pix2pix.UNet(4, (16, 16, 1), 1),
+        pix2pix.PatchDiscriminator(4, (16, 16, 1), 1),
+        *(optax.sgd(1e-3), optax.sgd(0.1)),
+    )
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 256, (2, CONVOLUTIONAL_IMAGES, 16, 16, 1), dtype=np.uint8)
+    return gan, {"images": pairs[0], "inputs": pairs[1]}
+
+
+def train_convolutional(gan, data, num_devices):
+    steps = CONVOLUTIONAL_STEPS
+    state = training.on_host(jax.jit(lambda key: game.init(gan, key))(jax.random.key(0)))
+    ((replicated, metrics),) = training.train(
+        gan,
+        state,
+        data,
+        training.Schedule(steps, steps, steps),
+        devices=jax.devices()[:num_devices],
+        batch_size=BATCH,
+        last_step=steps,
+    )
+    return state, training.unreplicate(replicated), metrics
+
+
+@pytest.mark.parametrize("num_devices", [slow(2), 8])
+@pytest.mark.parametrize("make", [conditional_dcgan, small_pix2pix], ids=["dcgan", "pix2pix"])
+def test_convolutional_gans_train_the_same_on_any_number_of_devices(make, num_devices):
+    gan, data = make()
+    first, one, metrics_of_one = train_convolutional(gan, data, 1)
+    # Not because nothing has moved: weights are N(0, 0.02) at first.
+    assert relative_distance(one, first) > 1e-3
+    _, many, metrics = train_convolutional(gan, data, num_devices)
+    assert relative_distance(many, one) < 1e-4
+    chex.assert_trees_all_close(metrics, metrics_of_one, rtol=1e-3, atol=1e-4)
+    for name in ("generator", "discriminator"):
+        chex.assert_trees_all_close(
+            *(state.players[name].collections for state in (many, one)), rtol=1e-3, atol=1e-5
+        )
+    averages = [dict(state.averages["generator"]) for state in (many, one)]
+    for average in averages:
+        del average["params"]  # Compared above, all of them together.
+    chex.assert_trees_all_close(*averages, rtol=1e-3, atol=1e-5)
+
+
+def test_without_the_axis_batch_statistics_would_be_each_devices_own():
+    gan, data = conditional_dcgan()
+
+    def alone(turn):
+        return dataclasses.replace(turn, loss=lambda *args: turn.loss(*args[:-1], None))
+
+    apart = dataclasses.replace(gan, turns=tuple(map(alone, gan.turns)))
+    _, one, _ = train_convolutional(gan, data, 1)
+    _, many, _ = train_convolutional(apart, data, 8)
+    assert relative_distance(many, one) > 1e-3
+
+
+def test_another_seed_trains_another_gan():
+    gan = small_gan()
+    assert relative_distance(train(gan, seed=0)[0], train(gan, seed=1)[0]) > 0.1
+
+
+def test_the_same_seed_gives_the_same_bits():
+    gan = small_gan()
+    chex.assert_trees_all_equal(
+        parameters(train(gan, num_devices=2)[0]), parameters(train(gan, num_devices=2)[0])
+    )
+
+
+@pytest.mark.parametrize("num_devices", [slow(1), 4])
+def test_stopping_and_going_on_gives_the_same_bits(num_devices):
+    gan = small_gan(r1=0.1)
+    straight, metrics = train(gan, num_devices=num_devices, last_step=3 * STEPS, pieces=4)
+    half, first = train(gan, num_devices=num_devices, last_step=5 * STEPS // 4, pieces=4)
+    resumed, second = train(gan, num_devices=num_devices, last_step=3 * STEPS, pieces=4, state=half)
+    chex.assert_trees_all_equal(
+        straight.replace(key=jax.random.key_data(straight.key)),
+        resumed.replace(key=jax.random.key_data(resumed.key)),
+    )
+    joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), first, second)
+    chex.assert_trees_all_equal(metrics, joined)
+
+
+def test_the_length_of_a_call_changes_no_number():
+    gan = small_gan()
+    whole, metrics = train(gan, last_step=2 * STEPS, pieces=1)
+    schedule, metrics_in_pieces = train(gan, last_step=2 * STEPS, pieces=10)
+    chex.assert_trees_all_close(parameters(whole), parameters(schedule), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(metrics, metrics_in_pieces, rtol=1e-4, atol=1e-5)
+
+
+def seldom_gan():
+    """The small GAN and a third player, who moves at every fourth step and tells what it saw."""
+    gan = small_gan()
+
+    def loss(state, batch, noise, axis_name):
+        w = state.players["third"].params["w"]
+        seen = jnp.mean(noise * jnp.mean(batch["images"], axis=(1, 2, 3)))
+        return w * seen, Outcome({"seen": seen, "w": w})
+
+    def draw_noise(key, data):
+        return jax.random.normal(key)
+
+    return dataclasses.replace(
+        gan,
+        init=lambda key: gan.init(key) | {"third": {"params": {"w": jnp.zeros(())}}},
+        optimizers=gan.optimizers | {"third": optax.sgd(0.5)},
+        turns=(*gan.turns, Turn("third", loss, draw_noise, every=4, batch="drawn")),
+    )
+
+
+def test_metrics_of_a_turn_that_is_not_due_are_nan_and_stop_no_training():
+    one, metrics_of_one = train(seldom_gan(), pieces=2)
+    is_due = np.arange(STEPS) % 4 == 0
+    for name in ("seen", "w"):
+        assert metrics_of_one[name].shape == (STEPS,)
+        np.testing.assert_array_equal(np.isnan(metrics_of_one[name]), ~is_due)
+    # Plain descent of w times what is seen.
+    w = -0.5 * np.cumsum(metrics_of_one["seen"][is_due])
+    np.testing.assert_allclose(metrics_of_one["w"][is_due], [0, *w[:-1]], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(one.players["third"].params["w"], w[-1], rtol=1e-5)
+    # What is drawn is keyed by the index in the global batch, as all is.
+    many, metrics = train(seldom_gan(), num_devices=8, pieces=2)
+    assert relative_distance(many, one) < 1e-4
+    chex.assert_trees_all_close(metrics, metrics_of_one, rtol=1e-3, atol=1e-4)
+
+
+def test_metrics_of_a_turn_that_is_not_due_are_nan_of_each_seed_of_several():
+    gan = seldom_gan()
+    states = states_of(gan, (0, 1))
+    _, together = train(gan, state=seeds.stack(states))
+    for i, state in enumerate(states):
+        _, alone = train(gan, state=state)
+        assert together["seen"].shape == (2, STEPS)
+        chex.assert_trees_all_equal({name: x[i] for name, x in together.items()}, alone)

@@ -1,0 +1,118 @@
+"""Several seeds in one program: each is trained as it would be alone."""
+
+import functools
+
+import chex
+import jax
+import numpy as np
+import pytest
+from small_gan import (
+    BATCH,
+    STEPS,
+    assert_same_bits,
+    relative_distance,
+    small_gan,
+    small_images,
+    states_of,
+    train,
+)
+from small_run import slow
+
+from jaxgan import training
+from jaxgan.training import loop, seeds
+
+# Lazy penalties are a `cond` on the step, which all seeds share.
+LAZY = {"r1": 1.0, "penalty_interval": 4, "translation": 2}
+SEEDS = (0, 1, 5)
+
+
+def call_once(state, num_devices, **options):
+    """As `train` for one call, of a state or several seeds' together."""
+    return training.unreplicate(compiled(num_devices, **options)(state))
+
+
+@functools.cache
+def compiled(num_devices, **options):
+    devices = jax.devices()[:num_devices]
+    data = training.replicate({"images": small_images()}, devices)
+    program = compile_small(devices, **options)
+
+    def call(state):
+        state = training.replicate(state, devices)
+        return program.train(state, data, program.order(state))
+
+    return call
+
+
+def compile_small(devices, **options):
+    return loop.compile_epoch(
+        small_gan(**LAZY),
+        devices,
+        num_images=BATCH * STEPS,
+        batch_size=BATCH,
+        schedule=training.Schedule(STEPS, STEPS, STEPS),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("num_devices", [slow(1), 2])
+def test_seeds_in_turn_are_bit_for_bit_each_seed_alone(num_devices):
+    states = states_of(small_gan(**LAZY), SEEDS)
+    together, metrics = call_once(seeds.stack(states), num_devices, seeds_in_turn=True)
+    for i, (state, end) in enumerate(zip(states, seeds.unstack(together), strict=True)):
+        alone, metrics_of_one = call_once(state, num_devices)
+        assert end.step == STEPS
+        assert_same_bits(end, alone)
+        chex.assert_trees_all_equal({name: x[i] for name, x in metrics.items()}, metrics_of_one)
+
+
+@pytest.mark.parametrize("num_devices", [slow(1), 2])
+def test_seeds_in_the_same_operations_are_each_seed_alone(num_devices):
+    """As accelerators train them; in larger operations floats are summed in another order."""
+    states = states_of(small_gan(**LAZY), SEEDS)
+    together, metrics = call_once(seeds.stack(states), num_devices, seeds_in_turn=False)
+    for i, (state, end) in enumerate(zip(states, seeds.unstack(together), strict=True)):
+        alone, metrics_of_one = call_once(state, num_devices)
+        assert end.step == STEPS
+        assert relative_distance(end, alone) < 1e-4
+        for name, values in metrics_of_one.items():
+            np.testing.assert_allclose(metrics[name][i], values, rtol=1e-3, atol=1e-4)
+
+
+def test_training_several_seeds_is_calls_of_all_of_them_in_turn():
+    gan = small_gan(**LAZY)
+    stacked = seeds.stack(states_of(gan, SEEDS))
+    trained, metrics = train(gan, state=stacked, data={"images": small_images()})
+    expected, expected_metrics = call_once(stacked, 1, seeds_in_turn=True)
+    assert_same_bits(trained, expected)
+    assert metrics["d_real"].shape == (len(SEEDS), STEPS)
+    chex.assert_trees_all_equal(metrics, expected_metrics)
+
+
+def test_seeds_in_the_same_operations_take_lazy_penalties_as_seldom():
+    """A condition on a step for each seed would become a choice between both branches' results."""
+    gan = small_gan(**LAZY)
+    state = training.replicate(seeds.stack(states_of(gan, (0, 1))), jax.devices()[:1])
+    data = training.replicate({"images": small_images()}, jax.devices()[:1])
+    conditions = []
+    for in_turn in (True, False):
+        program = compile_small(jax.devices()[:1], seeds_in_turn=in_turn)
+        lowered = program.train.lower(state, data, program.order(state))
+        conditions.append(lowered.as_text().count("stablehlo.case"))
+    assert conditions[0] == conditions[1] > 0
+
+
+def test_stack_and_unstack_undo_each_other():
+    states = states_of(small_gan(), (3, 4))
+    stacked = seeds.stack(states)
+    assert stacked.step.shape == () and stacked.key.shape == (2,)
+    for state, back in zip(states, seeds.unstack(stacked), strict=True):
+        assert_same_bits(state, back)
+    assert seeds.stack(states[:1]) is states[0]
+    assert seeds.unstack(states[0]) == [states[0]]
+
+
+def test_states_at_different_steps_are_not_stacked():
+    state, other = states_of(small_gan(), (3, 4))
+    with pytest.raises(ValueError, match="at one step, not at 0, 20"):
+        seeds.stack([state, other.replace(step=np.int32(20))])
