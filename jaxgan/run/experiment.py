@@ -112,6 +112,11 @@ class Experiment:
         self._stages = self._system.stages
         for stage in self._stages:
             local_batch_size(stage.batch_size, len(self._devices))
+            if stage.epochs < 0:
+                raise ValueError(
+                    f"--epochs {config.epochs} is too few: a stage would have {stage.epochs} of "
+                    "them"
+                )
         if config.eval_every and all(stage.draw is None for stage in self._stages):
             raise ValueError("--eval-every wants images to judge, and this system draws none")
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
@@ -417,7 +422,7 @@ class Experiment:
         platform = self._devices[0].platform.upper()
         hosts = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
         self._say(
-            f"{self._dataset.name}: {len(self._dataset.images):,} images; batch "
+            f"{self._dataset.name}: {self._stage.num_images:,} images; batch "
             f"{self._stage.batch_size} over {len(self._devices)} {platform} device"
             f"{'s' if len(self._devices) > 1 else ''}{hosts}; "
             f"{self._schedule.steps_per_epoch} steps an epoch"

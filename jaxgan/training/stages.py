@@ -68,6 +68,11 @@ class Stage:
     progress: str | None = None
 
     @property
+    def num_images(self) -> int:
+        """Images of the data set that the stage is trained on."""
+        return len(next(iter(self.data.values())))
+
+    @property
     def images_per_step(self) -> int:
         """Images of the data set that a step takes."""
         return self.batch_size * max(1, examples.batches_per_step(self.gan))
@@ -82,9 +87,8 @@ def plan(stages: Sequence[Stage], platform: str) -> list[Schedule]:
     schedules: list[Schedule] = []
     first_step = first_epoch = 0
     for stage in stages:
-        num_images = len(next(iter(stage.data.values())))
         schedule = examples.schedule(
-            num_images,
+            stage.num_images,
             stage.batch_size,
             stage.gan,
             platform,

@@ -64,7 +64,8 @@ class EncoderGANConfig(RunConfig):
             Stage(gan, {"images": images.astype(np.uint8)}, self.gan_epochs, self.batch_size // 4),
             Stage(second, pairs, epochs, PAIRS_A_STEP, progress="error {encoder_loss:.3f}"),
         ]
-        return System(self, stages, "Three players", [LOSSES, Panel("error", {"encoder_loss": ""})])
+        panels = [LOSSES, Panel("error", {"encoder_loss": "encoder"})]
+        return System(self, stages, "Three players", panels)
 
     def sample(self, params, key, num_samples, *, labels=None):
         return jaxgan.sample(params, key, num_samples=num_samples, generator=GENERATOR)

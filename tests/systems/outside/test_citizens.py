@@ -144,9 +144,14 @@ def test_both_players_turns_move_the_norms_of_the_discriminator():
     (stage,) = system_of("lazy_gan").stages
     gan = stage.gan
     state = stages.first_state(stage, jax.random.key(0))
-    batch = {"images": jnp.zeros((4, 4, 4, 1))}
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def taken(turn, state):
+        batch = {"images": jnp.zeros((4, 4, 4, 1))}
+        return game.take_turn(gan, turn, state, batch, jnp.ones((4, 3)))[0]
+
     for turn in (gan.turns[0], gan.turns[2]):
-        after, _ = game.take_turn(gan, turn, state, batch, jnp.ones((4, 3)))
+        after = taken(turn, state)
         before, now = (each.players["discriminator"].collections for each in (state, after))
         assert any(
             np.any(x != y) for x, y in zip(*map(jax.tree.leaves, (before, now)), strict=True)
@@ -243,11 +248,15 @@ def test_a_process_that_is_killed_goes_on_bit_for_bit(
 
 
 @pytest.mark.parametrize("name", ["encoder_gan", "growing_gan"])
-def test_more_epochs_are_more_of_the_last_stage(name, straight, tmp_path):
-    config = settings(SYSTEMS[name], workdir=str(tmp_path / "run"), epochs=3)
-    run(config)
-    run(dataclasses.replace(config, epochs=EPOCHS))
+def test_more_epochs_are_more_of_the_last_stage(name, straight, tmp_path, capsys):
+    config = settings(SYSTEMS[name], workdir=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="--epochs 1 is too few: a stage would have -1 of them"):
+        run(dataclasses.replace(config, epochs=1))
+    # At first the last stage has none, and the run ends at the seam.
+    for epochs in (2, 2, 3, EPOCHS):
+        run(dataclasses.replace(config, epochs=epochs))
     assert_same_run(tmp_path / "run", straight(name))
+    assert capsys.readouterr().out.count("Nothing to do") == 1
 
 
 @NAMES
