@@ -60,6 +60,7 @@ def test_plain_jit_trains_what_training_trains():
         assert np.abs(b - start).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_turn_of_the_script_is_an_epoch(monkeypatch, tmp_path):
     monkeypatch.setattr(training, "train", training.train)
     config = MLPGANConfig(batch_size=5000, generator_widths=(8,), discriminator_widths=(8,))
