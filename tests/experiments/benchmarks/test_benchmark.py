@@ -49,11 +49,12 @@ def test_plain_jit_trains_what_training_trains():
     plan = jaxgan_gans.plan_of(config, 100)
     assert plan.schedule().steps_per_epoch == 12
     ours, plain = jaxgan_gans.train(plan), jaxgan_gans.train_plainly(plan)
-    first = jax.tree.map(np.asarray, plan.first_state().generator.params)
+    first = jax.tree.map(np.asarray, plan.first_state().players["generator"].params)
     for _ in range(14):  # into the second epoch
         (state, _), (plain_state, _) = next(ours), next(plain)
+    trained = [each.players["generator"].params for each in (state, plain_state)]
     for a, b, start in zip(
-        *map(jax.tree.leaves, (state.generator.params, plain_state.generator.params, first)),
+        *map(jax.tree.leaves, (*trained, first)),
         strict=True,
     ):
         np.testing.assert_allclose(a[0], b, atol=1e-5)
