@@ -33,10 +33,10 @@ from jaxgan_gans import Case
 
 import jaxgan
 from jaxgan.run import flags
+from jaxgan.run.config import Precision
 
 NUM_IMAGES, NUM_SAMPLES = 60_000, 10_000
-# Of convolutional systems: few, so that a call on CPUs, a twelfth of an epoch, is short; the
-# smallest data set has images for an epoch of the largest batch.
+# Of convolutional systems: few, for short calls, which are twelfths of an epoch on CPUs.
 STEPS_PER_EPOCH, LARGEST_BATCH = 60, 300
 # Of the square matrices of the wall; a GPU is full with larger ones.
 SIDE, GPU_SIDE = 2048, 8192
@@ -164,9 +164,11 @@ class BenchmarkConfig:
     system: Literal["mlp", "dcgan", "pix2pix"] = "mlp"
     """Which GAN: the chapter's, or one of the convolutional ones."""
     quick: bool = False
-    """A few minutes: one batch size, few and short rounds. Sets what is None."""
+    """Minutes: one batch size, few and short rounds. Sets what is None."""
     batch_sizes: tuple[int, ...] | None = None
     """Of training: 64 128 256 512 of mlp, 64 of dcgan, 16 64 of pix2pix; with --quick the first."""
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    """Of mlp's rows; bfloat16 takes very long in PyTorch on CPUs without instructions for it."""
     compile: bool = True
     """Have PyTorch's rows under torch.compile, which take minutes to compile; not with --quick."""
     rounds: int | None = None
@@ -188,6 +190,8 @@ class BenchmarkConfig:
         most = NUM_IMAGES if self.system == "mlp" else LARGEST_BATCH
         if not self.batch_sizes or not all(1 <= size <= most for size in self.batch_sizes):
             raise ValueError(f"--batch-sizes must be from 1 to {most} each")
+        if not set(self.precisions) & {row.precision for row in ROWS[self.system]}:
+            raise ValueError(f"--precisions of {self.system} must be float32")
         for name, least in (("rounds", 1), ("starts", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be {least} or more, not {getattr(self, name)}")
@@ -214,7 +218,8 @@ def measure(config: BenchmarkConfig, scratch: Path, *, gpu: bool, torch: bool) -
     rows = [
         row
         for row in ROWS[config.system]
-        if (torch or not (row.work == work_torch or row.way == "torch"))
+        if row.precision in config.precisions
+        and (torch or not (row.work == work_torch or row.way == "torch"))
         and ((config.compile and not config.quick) or row.way != "compile")
     ]
     cases = [case for case in (MNIST, DIGITS, FACES, PAIRS) if case.system == config.system]
@@ -239,11 +244,7 @@ def measure(config: BenchmarkConfig, scratch: Path, *, gpu: bool, torch: bool) -
 
 
 def first_step_seconds(workdir: Path, cache: Path) -> float:
-    """From the start of a `mnist_gan.py` of default settings to the end of its first step, about.
-
-    It is the time to the first row of metrics.csv, which a compiled call ends with, less the time
-    of such a call, from there to the next row. (On a GPU a call's rows come together.)
-    """
+    """From the start of a `mnist_gan.py` of default settings to the end of its first step."""
 
     def rows() -> list[str]:
         metrics = workdir / "metrics.csv"
@@ -252,6 +253,7 @@ def first_step_seconds(workdir: Path, cache: Path) -> float:
     script = Path(__file__).parents[1] / "mnist_gan.py"
     command = [sys.executable, str(script), "--epochs", "2", "--workdir", str(workdir)]
     first, second, *_ = interleaving.watch(command, rows, cache, most=2).values()
+    # A call ends with a row, and takes the time to the next. (On a GPU they come together.)
     return 2 * first - second
 
 

@@ -21,8 +21,7 @@ from typing import Any
 
 from jaxgan.files import written_whole
 
-# PyTorch's threads wait for each other, so that even a small other load makes its rows slower.
-MOST_FOR_OTHERS = 0.03
+MOST_FOR_OTHERS = 0.03  # PyTorch's threads wait for each other: a small load makes it slower
 
 # Hands the parent a result, and returns when the next turn is given.
 Report = Callable[[Any], None]

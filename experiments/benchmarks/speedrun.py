@@ -124,8 +124,8 @@ def race(config: SpeedrunConfig, scratch: Path) -> tuple[float, float, float | N
 def record(change: str, machine: str, fid: float, theirs: float, ours: float | None) -> list[str]:
     """A line of the table of records, as `HEADER` has it; without a ratio if it was not reached."""
     found = ["not reached", ""] if ours is None else [f"{ours:.1f}", f"{theirs / ours:.2f}"]
-    date = time.strftime("%Y-%m-%d")
-    return [date, commit(), change, machine, f"{fid:.2f}", f"{theirs:.1f}", *found]
+    found = [f"{fid:.2f}", f"{theirs:.1f}", *found]
+    return [time.strftime("%Y-%m-%d"), commit(), change, machine, *found]
 
 
 def main() -> None:

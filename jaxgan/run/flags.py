@@ -77,7 +77,11 @@ def _document(config_class: type) -> None:
     """
     help_of: dict[str, str] = {}
     for each in config_class.__mro__[:-1]:
-        (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        try:
+            source = inspect.getsource(each)
+        except (OSError, TypeError):
+            continue  # A class that was typed in, or whose module was run from elsewhere.
+        (body,) = ast.parse(textwrap.dedent(source)).body
         assert isinstance(body, ast.ClassDef)  # The source is a class's.
         for statement, below in itertools.pairwise(body.body):
             match statement, below:

@@ -37,8 +37,8 @@ def spoilt(monkeypatch):
             metrics = {**outcome.metrics, "discriminator_loss": value}
             return value, outcome._replace(metrics=metrics)
 
-        turn = dataclasses.replace(turn, loss=discriminator_loss)
-        return dataclasses.replace(gan, turns=(turn, *others))
+        spoilt = dataclasses.replace(turn, loss=discriminator_loss)
+        return dataclasses.replace(gan, turns=(spoilt, *others))
 
     monkeypatch.setattr(MLPGANConfig, "gan", gan)
 

@@ -42,7 +42,10 @@ def test_without_a_run_it_is_the_pair_of_the_package(call_script, tmp_path):
         (("--workdir", "elsewhere"), "there is no run in elsewhere"),
         (("--workdir", "run", "--out", "page.txt"), "--out must end in .html, not 'page.txt'"),
         (("--workdir", "run", "--out", "run/config.json/page.html"), "config.json"),
-        (("--workdir", "other"), "and experiments/dcgan.py alone; other is a run"),
+        (
+            ("--workdir", "other"),
+            "from noise and its discriminator; other is a run of pix2pix",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line_and_write_nothing(call_script, trained, arguments, message):

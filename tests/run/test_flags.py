@@ -176,6 +176,13 @@ def test_help_says_of_each_flag_the_docstring_of_its_field(config_class, parents
     assert "'mnist'" in shown["--dataset"] and "folder" in shown["--workdir"]
 
 
+def test_a_class_without_source_has_flags_all_the_same():
+    names = {}
+    code = "import dataclasses\n@dataclasses.dataclass\nclass Typed:\n    num: int = 1\n"
+    exec(code, names)
+    assert flags.parse(names["Typed"], ["--num", "3"], description="").num == 3
+
+
 # None of its settings is the default one.
 HELD = MLPGANConfig(
     recipe="textbook",

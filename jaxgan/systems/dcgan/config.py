@@ -72,7 +72,8 @@ class DCGANConfig(LatentGANConfig):
     """Sets what is not given: 'textbook' is the paper's plain training."""
     workdir: str = setting("runs/dcgan", may_change=True)
     """The folder that the run leaves everything in, and goes on from."""
-    image_shape: tuple[int, int, int] = setting(None)
+    # simple-parsing makes a tuple of this default, so it cannot be None.
+    image_shape: tuple[int, int, int] = setting(())
     """Height, width and channels that images are brought to, height and width of 4 to 7 times a
     power of two; by default 28 28 1 for digits, 32 32 3 for other sets."""
     conditional: bool = setting(False)
@@ -88,7 +89,7 @@ class DCGANConfig(LatentGANConfig):
     recipes = RECIPES
 
     def __post_init__(self):
-        if self.image_shape is None:
+        if not self.image_shape:
             object.__setattr__(self, "image_shape", _SHAPES.get(self.dataset, _OTHER_SHAPE))
         if self.attributes and not self.conditional:
             raise ValueError("--attributes wants --conditional too")

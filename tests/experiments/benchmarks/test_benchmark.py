@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from benchmark import BEST, COMPILE, JIT, MNIST, PRODUCTS_ALONE, SAMPLE, SCRIPT, TRAIN, TUTORIAL
 
+from jaxgan import training
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 WALL = benchmark.WALLS[0]
@@ -48,15 +49,38 @@ def test_plain_jit_trains_what_training_trains():
     plan = jaxgan_gans.plan_of(config, 100)
     assert plan.schedule().steps_per_epoch == 12
     ours, plain = jaxgan_gans.train(plan), jaxgan_gans.train_plainly(plan)
-    first = jax.tree.map(np.asarray, plan.first_state().generator.params)
+    first = jax.tree.map(np.asarray, plan.first_state().players["generator"].params)
     for _ in range(14):  # into the second epoch
         (state, _), (plain_state, _) = next(ours), next(plain)
+    trained = [each.players["generator"].params for each in (state, plain_state)]
     for a, b, start in zip(
-        *map(jax.tree.leaves, (state.generator.params, plain_state.generator.params, first)),
+        *map(jax.tree.leaves, (*trained, first)),
         strict=True,
     ):
         np.testing.assert_allclose(a[0], b, atol=1e-5)
         assert np.abs(b - start).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_a_turn_of_the_script_is_an_epoch(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "train", training.train)
+    config = MLPGANConfig(batch_size=5000, generator_widths=(8,), discriminator_widths=(8,))
+    reported = []
+
+    def report(result):
+        metrics = tmp_path / "metrics.csv"
+        lines = metrics.read_text().count("\n") if metrics.exists() else 1
+        reported.append((result, lines - 1))
+        if len(reported) == 4:
+            raise InterruptedError
+
+    with pytest.raises(Exception) as error:
+        jaxgan_gans.run_script(report, config, str(tmp_path))
+    assert InterruptedError in (type(error.value), type(error.value.__cause__))
+    results, rows = zip(*reported, strict=True)
+    # Set up, warm after a call of the twelve, and then after a whole epoch each.
+    assert rows == (0, 1, 13, 25)
+    assert results[:2] == (None, None) and min(results[2:]) > 0
 
 
 # --- The table ---
@@ -138,6 +162,11 @@ def test_the_notes_have_the_time_to_the_first_step():
         (("--system", "dcgan", "--batch-sizes", 301), "--batch-sizes must be from 1 to 300 each"),
         (("--rounds", 0), "--rounds must be 1 or more, not 0"),
         (("--seconds", "nan"), "--seconds must be above 0"),
+        (
+            ("--system", "dcgan", "--precisions", "bfloat16"),
+            "--precisions of dcgan must be float32",
+        ),
+        (("--precisions", "float8"), "--precisions"),
         (("--starts", -1), "--starts must be 0 or more, not -1"),
         (("--system", "gans"), "gans"),
         (("--fast",), "unrecognized arguments: --fast"),

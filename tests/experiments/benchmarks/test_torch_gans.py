@@ -13,8 +13,8 @@ import torch_gans  # noqa: E402
 from torch import nn  # noqa: E402
 
 from jaxgan import game  # noqa: E402
+from jaxgan.schedules import ADAM_EPSILON  # noqa: E402
 from jaxgan.systems.dcgan import networks as dcgan  # noqa: E402
-from jaxgan.systems.latent.config import ADAM_EPSILON  # noqa: E402
 from jaxgan.systems.latent.losses import latent_gan  # noqa: E402
 from jaxgan.systems.mlp_gan import networks as mlp  # noqa: E402
 from jaxgan.systems.mlp_gan.config import MLPGANConfig  # noqa: E402
@@ -28,7 +28,7 @@ BATCH, WIDTH = 3, 2
 
 
 def players_of(state):
-    return state.discriminator, state.generator
+    return [state.players[name] for name in ("discriminator", "generator")]
 
 
 def randomised(gan):
@@ -42,18 +42,19 @@ def randomised(gan):
 
         return player.replace(params=jax.tree.map(move, player.params))
 
-    return state.replace(
-        generator=random(state.generator), discriminator=random(state.discriminator)
-    )
+    return state.replace(players={name: random(each) for name, each in state.players.items()})
 
 
 def losses_and_gradients(gan, state, batch, noise):
     """(loss, gradients) of the discriminator, then of the generator."""
-    losses = gan.discriminator_loss, gan.generator_loss
     found = []
-    for loss, player in zip(losses, players_of(state), strict=True):
-        value = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnames="axis_name")
-        (value, _), slopes = value(player.params, state, batch, noise, axis_name=None)
+    for turn in gan.turns:
+
+        def loss(params, turn=turn):
+            return turn.loss(state.with_player(turn.player, params=params), batch, noise, None)
+
+        differentiated = jax.jit(jax.value_and_grad(loss, has_aux=True))
+        (value, _), slopes = differentiated(state.players[turn.player].params)
         found.append((value, slopes))
     return found
 
