@@ -335,7 +335,7 @@ class Workdir:
     def _drop_rows_after(self, last_step: int) -> None:
         if not self.metrics_csv.exists():
             return
-        # A process that is killed while it writes leaves an incomplete row. Such a row is later than
+        # A process that is killed while it writes leaves an incomplete row. The row is later than
         # `last_step`, because `flush` puts the rows on disk before a checkpoint is saved.
         with (
             open(self.metrics_csv, newline="") as file,
