@@ -29,8 +29,8 @@ class TrainState(flax.struct.PyTreeNode):
 
     Attributes:
         step: int32 scalar, steps done.
-        key: the run's typed PRNG key, which never changes: what is random in a step is keyed by
-            (key, step, turn, index of the example in the global batch).
+        key: the run's typed PRNG key, which never changes. The noise of a step is keyed by (key,
+            step, turn, index of the example in the global batch), an epoch's order by (key, epoch).
         players: the networks by name.
         averages: of some players, the moving average of their variables.
         numbers: float32 scalars that no network owns, by name, such as a loss's running mean.
@@ -75,8 +75,8 @@ class Turn:
             that the mean over devices is that over the global batch; what is no mean over examples,
             such as batch statistics, is averaged over `axis_name` unless that is None.
         noise: (key, data) -> the random numbers of one example, a pytree; it may pick rows of the
-            data set, arrays [N, ...].
-        times: how often the turn is taken in a step, each time with a noise and a batch of its own.
+            data set, arrays [N, ...], such as target labels.
+        times: how often a step takes the turn, each time with noise (and "next" batch) of its own.
         every: the turn is taken at every so many steps only, from step 0 on.
         batch: the epoch's "next", the "last" that the turn before was given, or one "drawn" from
             the data set with replacement.
@@ -95,7 +95,7 @@ class GAN:
     """All that the core knows of a system.
 
     Attributes:
-        init: key -> the variables of each player by name, as `Module.init` returns them.
+        init: key -> each player's variables, as `Module.init` gives them, by the player's name.
         optimizers: each player's optax transformation.
         turns: the moves of a step, in their order.
         averages: the players whose moving average is kept, with its decay: a number in [0, 1),

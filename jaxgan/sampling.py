@@ -35,7 +35,7 @@ def sample(
         labels: what each image is to show, if the generator is conditional: int
             [num_samples, k], for each of its k labels the number of a class, from 0 to below
             generator.num_classes; of a single label [num_samples] will do.
-        noise: "normal" or "uniform", what the generator was trained with (`Config.noise`).
+        noise: "normal" or "uniform", what the generator was trained with (`config.noise` of a run).
         generator: the module that params belong to; by default the 2014 GAN's on MNIST.
 
     Returns:

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,7 @@ class Checkpoints:
             ValueError: Orbax cannot read a file beside the items of a checkpoint in the directory,
                 or a player has a name that checkpoints use themselves (`RESERVED`).
         """
-        if reserved := RESERVED & state.players.keys():
-            raise ValueError(f"no player can be called {min(reserved)!r}: checkpoints use the name")
+        check_player_names(state.players)
         tree, averages = _as_trees(state)
         trees = {STATE: _as_numpy(tree), **{name: _as_numpy(x) for name, x in averages.items()}}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
@@ -339,6 +338,16 @@ def _as_trees(state: TrainState) -> tuple[PyTree, dict[str, PyTree]]:
     tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
     numbers = {NUMBERS: tree[NUMBERS]} if tree[NUMBERS] else {}
     return {STEP: tree[STEP], KEY: tree[KEY], **tree["players"], **numbers}, tree["averages"]
+
+
+def check_player_names(players: Iterable[str]) -> None:
+    """Makes sure that no player has a name that checkpoints use themselves.
+
+    Raises:
+        ValueError: a player has one of the `RESERVED` names.
+    """
+    if reserved := RESERVED.intersection(players):
+        raise ValueError(f"no player can be called {min(reserved)!r}: checkpoints use the name")
 
 
 def _of(runs: Sequence[Checkpoints], i: int) -> str:

@@ -24,6 +24,7 @@ from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
 from jaxgan.metrics.scoring import embed
 from jaxgan.run import checkpoints, processes, report
+from jaxgan.run.checkpoints import check_player_names
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
 from jaxgan.training import on_host, seeds, select_devices, stages, train, unreplicate
@@ -118,6 +119,7 @@ class Experiment:
                     f"--epochs {config.epochs} is too few: a stage would have {stage.epochs} of "
                     "them"
                 )
+            check_player_names(stage.gan.optimizers)
         if config.eval_every and all(stage.draw is None for stage in self._stages):
             raise ValueError("--eval-every wants images to judge, and this system draws none")
         self._schedules = stages.plan(self._stages, self._devices[0].platform)

@@ -52,8 +52,8 @@ class Stage:
             stage; both have the same `step` and `key`. Not called for the first stage.
         draw: (state, key, num_samples) -> images [num_samples, H, W, C] in [0, 1], for scores;
             None for a system whose images are not judged in training.
-        picture: (state, key) -> what is looked at of every epoch, of always the same noise; None
-            for nothing.
+        picture: (state, key) -> (images, how many a row has), drawn after every epoch, always with
+            the same key; None for no pictures.
         progress: the words of the progress bar, with {metric:.2f} for numbers; None for the first
             metrics by their names.
     """
