@@ -41,14 +41,6 @@ def compilation_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def optimized():
-    """Programs are compiled as a user's are: where they run for longer than that takes."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
-@pytest.fixture
 def start_script(compilation_cache, tmp_path):
     """(script, *arguments, devices=1) -> the process of an experiment, started as a user would.
 
