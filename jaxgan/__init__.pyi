@@ -2,9 +2,12 @@ from .data import Attribute as Attribute
 from .data import Dataset as Dataset
 from .data import load as load
 from .game import GAN as GAN
+from .game import Outcome as Outcome
 from .game import Player as Player
 from .game import TrainState as TrainState
+from .game import Turn as Turn
 from .game import init as init
+from .game import take_turn as take_turn
 from .game import train_step as train_step
 from .game import update_discriminator as update_discriminator
 from .game import update_generator as update_generator

@@ -11,7 +11,7 @@ from jaxgan.systems import registry
 REPOSITORY = Path(__file__).parent.parent
 # The parts of the package, lowest first. A part imports those of the lines below it.
 LAYERS = (
-    {"checks", "files", "weights", "latents", "augmentation", "schedules"},
+    {"checks", "files", "weight_guards", "weights", "latents", "augmentation", "schedules"},
     {"game", "losses", "layers", "data"},
     {"training", "metrics"},
     {"run"},
@@ -164,6 +164,15 @@ def test_no_file_is_named_for_nothing(path):
     assert not FORBIDDEN & {word for name in names for word in name.split("_")}
 
 
+def is_for(skipped, used, node):
+    """Whether some code is an import whose names only the skipped code uses."""
+    if not isinstance(node, ast.ImportFrom):
+        return False
+    names = {alias.asname or alias.name for alias in node.names}
+    in_skipped = {each.id for each in skipped if isinstance(each, ast.Name)}
+    return names <= in_skipped - used
+
+
 def names_of_system(tree, system, settings):
     """Where some code names a system or its settings: as a name, in an import, in a string."""
     skipped = {
@@ -178,9 +187,12 @@ def names_of_system(tree, system, settings):
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
+    used = {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in skipped
+    }
     words = {system, settings}
     for node in ast.walk(tree):
-        if node in skipped:
+        if node in skipped or is_for(skipped, used, node):
             continue
         match node:
             case ast.ImportFrom(module=str(module)):

@@ -32,13 +32,17 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 class Checkpoints:
     """The checkpoints of one run: a directory with one subdirectory for each saved step.
 
-    The subdirectory of a step holds these items: `state` (the `TrainState` without the moving
-    averages); for each player with a moving average, an item of the player's name (the average, as
-    the player's `apply` takes it); `config` (the run's configuration, JSON); and `digests` (JSON:
-    the SHA-256 of the arrays of each item, since Orbax alone reads some damaged files as other
-    numbers without an error). Orbax writes into a temporary directory and renames it at the end, so
-    a subdirectory with the number of a step as its name is complete. The arrays are the copy of one
-    device, so a run can go on from them on any number of devices.
+    The subdirectory of a step holds these items:
+    - `state`: the `TrainState` without the moving averages.
+    - For each player with a moving average, an item of the player's name: the average, as the
+      player's `apply` takes it.
+    - `config`: the run's configuration, JSON.
+    - `digests`: the SHA-256 of the arrays of each item, JSON. Orbax reads some damaged files as
+      other numbers without an error; the digests reveal them.
+
+    Orbax writes into a temporary directory and renames it at the end, so a subdirectory with the
+    number of a step as its name is complete. The arrays are the copy of one device, so a run can
+    resume from them on any number of devices.
     """
 
     def __init__(self, directory: Path, keep: int = 3):
@@ -69,22 +73,23 @@ class Checkpoints:
             OSError: the directory cannot be made or read.
             ValueError: Orbax cannot read a file beside the items of a checkpoint there.
         """
-        # Orbax removes them too, in the background, and fails if another removes them meanwhile.
+        # Orbax removes unfinished checkpoints too, but in the background, and fails if another
+        # process removes them at the same time.
         self.remove_unfinished()
         with self._writing():
             self._manager()
 
     def save(self, state: TrainState, config: Mapping[str, Any]) -> None:
-        """Saves a state. Returns when it has been copied; the writing goes on in the background.
+        """Saves a state. Returns once the arrays are copied; they are written in the background.
 
         Args:
-            state: one copy, on the host (`training.unreplicate`).
-            config: the run's configuration, what JSON can hold.
+            state: one device's copy, on the host (`training.unreplicate`).
+            config: the run's configuration, as values that JSON can hold.
 
         Raises:
-            OSError: this or the last save could not be written.
-            ValueError: Orbax cannot read what else is in the directory, or a player's name is one
-                that checkpoints use themselves.
+            OSError: this save or the one before could not be written.
+            ValueError: Orbax cannot read a file beside the items of a checkpoint in the directory,
+                or a player has a name that checkpoints use themselves (`RESERVED`).
         """
         if reserved := RESERVED & state.players.keys():
             raise ValueError(f"no player can be called {min(reserved)!r}: checkpoints use the name")
@@ -97,14 +102,18 @@ class Checkpoints:
             self._manager().save(int(state.step), args=ocp.args.Composite(**items))
 
     def load(self, player: str) -> PyTree:
-        """One network's variables from the newest checkpoint that can be read.
+        """One player's variables from the newest checkpoint that can be read.
 
         Args:
-            player: its name; of a player that is averaged, the average is given.
+            player: the player's name. A player with a moving average gives the average.
+
+        Returns:
+            What the player's `apply` takes, {"params": ..., other collections}: NumPy arrays; the
+            params are float32.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
-            ValueError: there are checkpoints, but none can be read; or they have no such player.
+            ValueError: no checkpoint can be read, or the run has no such player.
         """
         steps = self.steps()
         if not steps:
@@ -153,8 +162,8 @@ class Checkpoints:
     def remove_unfinished(self) -> None:
         """Removes the incomplete checkpoints that a killed process or a full disk has left.
 
-        A file that cannot be removed stays. After an error Orbax may still write for a moment, and
-        that too may stay.
+        A file that cannot be removed stays. After an error Orbax may keep writing for a moment, and
+        files that it writes then may stay too.
         """
         for leftover in self.directory.glob(f"*{UNFINISHED}*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -183,7 +192,7 @@ class Checkpoints:
                         create=False,
                         max_to_keep=self._keep,
                         cleanup_tmp_directories=True,
-                        # Otherwise threads wait ten minutes for a directory that cannot be made.
+                        # Else threads wait ten minutes for a directory that cannot be made.
                         async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
                         # All processes hold the same state. Process 0 alone writes it, so the
                         # others do not need its disk.
@@ -192,8 +201,8 @@ class Checkpoints:
                         ),
                     ),
                 )
-            # Orbax reads the files beside the items of every checkpoint, and anybody may have
-            # written them.
+            # Orbax reads the files beside the items of every checkpoint. They may be damaged, or
+            # written by an attacker.
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 raise ValueError(
                     f"Orbax cannot open {self.directory} ({_first_line(error)}): remove a damaged "
@@ -238,19 +247,20 @@ def restore_newest(
 ) -> list[TrainState] | None:
     """Restores runs that train together, all at the newest step that can be read for every run.
 
-    Damaged checkpoints after that step are renamed to `damaged_STEP`, and undamaged ones after it
-    are removed, so that every run can save those steps again. `report` is told of both. If no step
-    can be read for every run, all checkpoints stay as they are.
+    Damaged checkpoints after that step are renamed to `damaged_STEP`. Undamaged ones after it are
+    removed. So every run can save those steps again. If no step can be read for every run, all
+    checkpoints stay as they are.
 
     Args:
-        runs: the checkpoints of each.
-        like: step -> a state of the structure, shapes and dtypes that all have at that step.
-        report: is given a line about each damaged checkpoint, and each run that goes back.
+        runs: the checkpoints of each run.
+        like: step -> a state with the structure, shapes and dtypes of every run at that step.
+        report: called with one line for each damaged checkpoint, and for each run whose later
+            checkpoints are removed.
 
     Returns:
         The state of each run, on the host. None if the runs are to start at step 0: no run has a
-        checkpoint, or a kill between their first saves left some runs one checkpoint and the others
-        none.
+        checkpoint, or the process was killed between their first saves, so that some runs have one
+        checkpoint and the others none.
 
     Raises:
         ValueError: there are checkpoints, but no step can be read for every run.
@@ -280,9 +290,9 @@ def restore_newest(
         return states
     if not any(held):
         return None
-    # Runs that train together save at the same steps, so a kill leaves a run at most one save
-    # ahead of another. A run that never started has no directory; the checkpoints of the others
-    # are kept then.
+    # Runs that train together save at the same steps. If the process is killed, a run is at most
+    # one save ahead of another. A run that never started has no directory; then the runs did not
+    # start together, and the checkpoints of the others must be kept.
     if not all(held) and max(map(len, held)) == 1 and all(run.directory.is_dir() for run in runs):
         report("going back to the beginning, as not all have a checkpoint")
         return None
@@ -306,51 +316,51 @@ def restore_newest(
 
 
 def load_params(workdir: str | Path, *, player: str = "generator") -> PyTree:
-    """A trained network of a run, from its newest checkpoint.
+    """Loads the variables of a trained network from the newest checkpoint of a run.
 
     Args:
-        workdir: the run's folder, written on any number of devices.
-        player: its name. The weights of "generator", as of every player that is averaged, are the
-            moving average.
+        workdir: the run's folder. The run may have been trained on any number of devices.
+        player: the network's name, "generator" or "discriminator" in the systems of this package.
+            A player with a moving average, such as the generator, gives the average.
 
     Returns:
-        What the network's `apply` (and, of a generator, `jaxgan.sample`) takes, {"params": ...}:
-        NumPy arrays, float32.
+        The variables that the network's `apply` takes, {"params": ..., other collections}: NumPy
+        arrays; the params are float32. `jaxgan.sample` takes those of a generator.
 
     Raises:
         FileNotFoundError: there is no run, or no checkpoint yet.
-        ValueError: none of its checkpoints can be read, or there is no such player.
+        ValueError: none of the run's checkpoints can be read, or the run has no such player.
     """
     return Checkpoints(Path(workdir) / "checkpoints").load(player)
 
 
 def _as_trees(state: TrainState) -> tuple[PyTree, dict[str, PyTree]]:
-    """A state as a checkpoint has it: nested dicts of arrays, and those of each average."""
+    """A state as nested dicts of arrays: (the item `state`, the moving average of each player)."""
     tree = flax.serialization.to_state_dict(state.replace(key=jax.random.key_data(state.key)))
     numbers = {NUMBERS: tree[NUMBERS]} if tree[NUMBERS] else {}
     return {STEP: tree[STEP], KEY: tree[KEY], **tree["players"], **numbers}, tree["averages"]
 
 
 def _of(runs: Sequence[Checkpoints], i: int) -> str:
-    """The beginning of a line about one of several runs: its name. Empty if there is one run."""
+    """The name of a run, to begin a line about it; "" if there is only one run."""
     return f"{runs[i].directory.parent.name}: " if len(runs) > 1 else ""
 
 
 def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
-    """Reads an item of a checkpoint that may come from anybody (see `checkpoint_guards`).
+    """Reads an item of a checkpoint that is not trusted (see `checkpoint_guards`).
 
     Args:
         directory: the directory of the checkpoint.
         item: the item's name.
-        like: nested dict of arrays of the names, shapes and dtypes that the item must have; None
+        like: nested dict of arrays with the names, shapes and dtypes that the item must have; None
             if any are allowed.
 
     Returns:
         Nested dict of NumPy arrays.
 
     Raises:
-        ValueError: the item is not as `save` writes it, or not like `like`.
-        Exception: Orbax and TensorStore raise many other types for damaged files.
+        ValueError: the item is not as `save` writes it, or differs from `like`.
+        Exception: Orbax and TensorStore raise many other types of errors for damaged files.
     """
     orbax_messages.quieten()
     checkpoint_guards.check_list(directory / item)

@@ -1,21 +1,21 @@
-"""A script that trains a system: flags in, a run out."""
+"""The main program of a script that trains a system: it reads the flags and trains the run."""
 
 import signal
 import sys
 
 
 def train(config_class: str, description: str) -> None:
-    """Trains what the command line asks for, from the first import to the last line.
+    """Trains the run that the command line asks for.
 
-    A user's mistake ends in one line and exit code 2, a run that cannot go on in one line and exit
-    code 1.
+    A user's mistake ends the program with one line and exit code 2. A run that cannot continue
+    ends it with one line and exit code 1.
 
     Args:
         config_class: "module:Class" of the system's settings, a `RunConfig`.
         description: what the script does, for --help.
     """
-    # Before training begins there is nothing to save: Ctrl-C ends it as SIGTERM does, at once and
-    # without a traceback, from the first import on.
+    # Before training there is nothing to save, so Ctrl-C ends the program at once and without a
+    # traceback, as SIGTERM does. The slow imports come after this line for the same reason.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     import dataclasses
     import pkgutil

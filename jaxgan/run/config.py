@@ -1,4 +1,4 @@
-"""What a run was asked to be: a typed, frozen configuration, its flags and its JSON."""
+"""The settings of a run: a typed, frozen dataclass whose fields are flags, and its JSON."""
 
 import dataclasses
 import json
@@ -23,9 +23,9 @@ from jaxgan.run.system import System
 
 PyTree = Any
 FILE_NAME = "config.json"
-# A config.json has a kilobyte or two.
+# The largest config.json that is read; one has a kilobyte or two.
 _MOST_BYTES = 1 << 20
-# Where the systems of the package are, a folder each.
+# The package whose subpackages are the systems.
 _SYSTEMS = "jaxgan.systems."
 
 Precision = Literal["float32", "bfloat16"]
@@ -33,62 +33,65 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What every experiment can be told, whatever it trains.
+    """The settings that every run has, whatever system it trains.
 
-    A system is a subclass with a `system` method. A subclass may name settings that only choose
-    what others are by default, in `presets`.
+    The settings of a system are a subclass, which defines `system`. A subclass names in `presets`
+    the settings that only choose the defaults of others, such as the recipe.
 
     Raises:
-        ValueError: a value is out of range; the message names its flag.
+        ValueError: a value is out of range. The message names the flag.
     """
 
     devices: str = setting("all", may_change=True)
-    """How many devices to train on: 'all' of them, or a count (the first ones)."""
+    """Devices to train on: 'all', or a number N for the first N devices."""
     epochs: int = setting(25, count(1), may_change=True)
-    """Passes over the data set, in all: a run that has been stopped goes on to this many."""
+    """Total number of passes over the data set. A stopped run continues up to this number."""
     batch_size: int = setting(128, count(1))
-    """Images a step, over all devices together; a multiple of their number."""
+    """Images in a step, over all devices together; a multiple of the number of devices."""
     seed: int = setting(0, count(0))
-    """Of everything random: the same seed trains the same GAN, on any number of devices."""
+    """Seed of all randomness, below 2**32. The same seed trains the same GAN on any number of
+    devices."""
     seeds: int = setting(1, count(1), may_change=True)
-    """How many GANs to train at once, from the seeds --seed, --seed + 1 ...: if several, each in a
-    folder of its own in the work dir, seed_K."""
+    """Number of GANs to train at once, with the seeds --seed, --seed + 1 and so on. If there are
+    several, the run of seed K is in the folder seed_K of the work dir."""
     workdir: str = setting("runs/run", may_change=True)
-    """The folder that the run leaves everything in, and goes on from."""
+    """The folder that the run writes to, and resumes from."""
     dataset: str = setting("mnist")
-    """'mnist' and 'toon_faces' are built in; any other name is one of TensorFlow Datasets
-    (fashion_mnist ...)."""
+    """Name of the data set: 'mnist' or 'toon_faces', which are built in, or a name of TensorFlow
+    Datasets, such as fashion_mnist."""
     data_dir: str | None = setting(None, may_change=True)
-    """Where TensorFlow Datasets keeps its data; None: where it does by itself."""
+    """The folder where TensorFlow Datasets keeps its data; None: its default folder."""
     download: bool = setting(False, may_change=True)
-    """Download and prepare the data set if it is not there yet (those built in always are)."""
+    """Download and prepare the data set if it is missing. Built-in data sets need no download."""
     image_shape: tuple[int, int, int] = setting((28, 28, 1))
-    """Height, width and channels that images are brought to."""
+    """Height, width and channels that images are resized to."""
     eval_every: int = setting(0, count(0))
-    """Log the FID of the averaged generator every so many epochs (some seconds each); 0: never."""
+    """Log the FID of the averaged generator each time this many epochs have passed, which takes
+    some seconds; 0: never."""
     checkpoint_every: int = setting(1, count(1), may_change=True)
-    """Save all of the training state every so many epochs."""
+    """Save a checkpoint of the whole training state each time this many epochs have passed."""
     keep_checkpoints: int = setting(3, count(1), may_change=True)
     """How many of the newest checkpoints to keep."""
     resume: bool = setting(True, of_command=True)
-    """Go on from the newest checkpoint in the work dir, if there is one. --no-resume: start anew,
-    in the place of the run that is there."""
+    """Continue from the newest checkpoint in the work dir, if there is one. --no-resume: start a
+    new run, which replaces the run in the work dir."""
     debug_nans: bool = setting(False, may_change=True)
-    """When a number is NaN or infinite, which stops a run, find the operation that made it: that
-    call is gone through again, an operation at a time."""
+    """If training stops because a number is NaN or infinite, repeat the last steps one operation at
+    a time to find the operation that made the number."""
     coordinator: str | None = setting(None, of_command=True)
-    """Several hosts: HOST:PORT of process 0, 'auto' on a TPU pod; None: one host only."""
+    """For several processes: HOST:PORT of process 0, or 'auto' on a TPU pod; None: a single
+    process."""
     num_processes: int | None = setting(None, of_command=True)
-    """Several hosts: how many processes there are."""
+    """For several processes: how many there are."""
     process_id: int | None = setting(None, of_command=True)
-    """Several hosts: the number of this process, from 0."""
+    """For several processes: the number of this process, from 0."""
     script: str | None = setting(None, is_flag=False, of_command=True)
     """The script that trains the run, as it was called; None in a notebook."""
 
     presets: ClassVar[frozenset[str]] = frozenset()
-    # What the report says below the curves.
+    # The report's caption of the curves.
     about_curves: ClassVar[str] = "What was measured, over the epochs."
-    # What `config.json` called the system before it had its name.
+    # Names that the system has in the `config.json` of old runs.
     former_names: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
@@ -128,8 +131,11 @@ class RunConfig:
 
     @classmethod
     def system_name(cls) -> str:
-        """What `config.json` calls the system: its folder in `jaxgan/systems`, or else
-        "module:Class" of wherever the user has put it."""
+        """The name of the system in `config.json`.
+
+        Returns:
+            The name of its folder in `jaxgan/systems`; of a class elsewhere, "module:Class".
+        """
         if cls.__module__.startswith(_SYSTEMS):
             return cls.__module__.removeprefix(_SYSTEMS).partition(".")[0]
         module = cls.__module__
@@ -138,10 +144,16 @@ class RunConfig:
         return f"{module}:{cls.__qualname__}"
 
     def load_dataset(self, split: str = "train") -> Dataset:
-        """The data set, or another split of it than what the system is trained on.
+        """Loads the data set of these settings.
+
+        Args:
+            split: "train", which the system is trained on, or another split, such as "test".
+
+        Returns:
+            The data set; its images are uint8 [N, *image_shape].
 
         Raises:
-            As `data.load`.
+            ValueError, OSError, ImportError: as `data.load`.
         """
         return load(
             self.dataset,
@@ -152,124 +164,143 @@ class RunConfig:
         )
 
     def system(self, dataset: Dataset) -> System:
-        """What these settings train on a data set.
+        """The system that these settings train on a data set.
+
+        Args:
+            dataset: from `load_dataset`.
 
         Raises:
-            ValueError: the data set has not what the settings want of it.
+            ValueError: the data set lacks something that the settings need, such as attributes.
         """
         raise NotImplementedError
 
     def commands(self, workdir: str) -> dict[str, str]:
-        """What somebody types to have something of a run, by what it is."""
+        """Commands that make something of a trained run, by the name of what they make.
+
+        Args:
+            workdir: the run's folder, as the command names it.
+
+        Returns:
+            Shell commands under names such as "Images", "Scores" and "Play"; {} by default.
+        """
         return {}
 
     def sample(
         self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
     ) -> jax.Array:
-        """Images of a trained generator of this system.
+        """Draws images from a trained generator of this system.
 
         Args:
-            params: what the generator's `apply` takes.
+            params: the generator's variables, {"params": ...}.
             key: a PRNG key.
-            num_samples: how many.
-            labels: what each image is to show, int [num_samples, k], of a conditional run.
+            num_samples: how many images to draw, 1 or more.
+            labels: for a conditional run the classes of each image, int [num_samples, k].
 
         Returns:
             float32 [num_samples, H, W, C] in [0, 1].
 
         Raises:
-            ValueError: the system makes no images from noise alone; or as `jaxgan.sample`.
+            ValueError: the system cannot make images from noise alone; or as `jaxgan.sample`.
         """
         raise ValueError(self._instead("makes no images from noise alone", "Images"))
 
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
-        """Images of images, by a trained generator of this system; as `jaxgan.translate`.
+        """Translates each image into another one, by a trained generator of this system.
+
+        Args:
+            params: the generator's variables, {"params": ...}.
+            images: [n, *input_shape()], float in [0, 1] or uint8.
+            key: a PRNG key, for the generator's noise.
+
+        Returns:
+            float32 [n, *image_shape] in [0, 1].
 
         Raises:
-            ValueError: the system makes no images of images; or as `jaxgan.translate`.
+            ValueError: the system does not translate images; or as `jaxgan.translate`.
         """
         raise ValueError(self._instead("makes no images of images", "Images"))
 
     def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of what `translate` takes.
+        """Height, width and channels of the images that `translate` takes.
 
         Raises:
-            ValueError: as `translate`.
+            ValueError: the system does not translate images.
         """
         raise ValueError(self._instead("makes no images of images", "Images"))
 
     def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
-        """What `translate` would be given to make these images, and what that is in words.
+        """Computes the inputs of `translate` from the images that it should make.
 
         Args:
             images: uint8 [n, *image_shape].
 
         Returns:
-            (uint8 [n, *input_shape()], such as "black lines on white").
+            (the inputs, uint8 [n, *input_shape()]; their description, such as "black lines on
+            white").
 
         Raises:
-            ValueError: the inputs cannot be computed from images; or as `translate`.
+            ValueError: the system does not translate images, or its inputs cannot be computed.
         """
         raise ValueError(self._instead("makes no images of images", "Images"))
 
     def objective(self) -> str:
-        """What the generator minimises, in a table of runs that are judged by pairs.
+        """The name of the generator's objective, for the table of evaluate_pairs.py.
 
         Raises:
-            ValueError: a run of this system is not judged by pairs.
+            ValueError: runs of this system are not judged on pairs of an input and its true image.
         """
         raise ValueError(self._instead("is not judged by pairs", "Scores"))
 
     def judged_samples(
         self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Images to be judged by themselves, and the classes that they were drawn for.
+        """Draws the images that evaluate.py scores, and the classes that they were drawn for.
 
         Args:
-            params: what the generator's `apply` takes.
-            key: of everything random.
-            num_samples: how many.
-            dataset: what classes are asked for comes as often as in it.
+            params: the generator's variables, {"params": ...}.
+            key: a PRNG key, for latents and classes.
+            num_samples: how many images to draw, 1 or more.
+            dataset: the data set; each class is drawn as often as it occurs there.
 
         Returns:
-            (float32 [num_samples, H, W, C] in [0, 1]; by attribute, int32 [num_samples]: {} of a
-            system that takes no labels).
+            (images, float32 [num_samples, H, W, C] in [0, 1]; the classes by attribute, int32
+            [num_samples] each, {} if the system takes no labels).
 
         Raises:
-            ValueError: a run of this system is not judged so.
+            ValueError: a run of this system cannot be judged by its images alone.
         """
         raise ValueError(self._instead("is not judged by its images alone", "Scores"))
 
     def labels_named(
         self, words: Sequence[str], key: jax.Array, num_images: int
     ) -> tuple[jax.Array | None, int | None]:
-        """The labels that somebody asks for by the names of classes.
+        """Turns the names of classes into the labels of images.
 
         Args:
-            words: "ATTRIBUTE=CLASS" each, or "CLASS" alone if there is a single attribute; () for
+            words: each "ATTRIBUTE=CLASS", or "CLASS" alone if there is a single attribute; () for
                 each class of the first attribute in turn.
-            key: of the attributes that are not asked for, whose classes are drawn evenly.
-            num_images: how many images there are to be.
+            key: a PRNG key. The classes of attributes that no word names are drawn uniformly.
+            num_images: how many images the labels are for, 1 or more.
 
         Returns:
-            (int32 [num_images, k], None of a system that takes no labels; images in a row of a
-            grid that shows the classes, None for as near to a square as can be).
+            (the labels, int32 [num_images, k], None if the system takes no labels; the number of
+            images in a row of the grid that shows them, None for a grid that is nearly square).
 
         Raises:
-            ValueError: the run takes no labels, or no such attribute or class is there.
+            ValueError: the run takes no labels, or has no such attribute or class.
         """
         if words:
             raise ValueError("this run is not conditional: there is nothing to ask for")
         return None, None
 
     def check_playable(self, workdir: str | Path) -> None:
-        """Makes sure that the playground can show the run of these settings.
+        """Makes sure that the playground can show a run of these settings.
 
         Args:
-            workdir: the run's folder, for the message.
+            workdir: the run's folder, for the error message.
 
         Raises:
-            ValueError: the playground cannot show it.
+            ValueError: the playground cannot show such a run.
         """
         raise ValueError(
             f"the playground plays with a generator of images from noise and its discriminator; "
@@ -281,7 +312,10 @@ class RunConfig:
         return f"a run of {self.system_name()} {what}" + (f": {instead}" if instead else "")
 
     def of_each_seed(self) -> list[Self]:
-        """The runs that this one is made of: itself, or for several seeds a single one of each."""
+        """The settings of the single runs: these ones, or for several seeds one run for each.
+
+        The run of seed K has the folder seed_K of the work dir.
+        """
         if self.seeds == 1:
             return [self]
         return [
@@ -292,15 +326,20 @@ class RunConfig:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as JSON can hold it, with the system's name."""
+        """The settings by name, as values that JSON can hold, and the name of the "system"."""
         return {"system": self.system_name(), **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The other way round.
+        """The settings of the values that `to_json` gave.
+
+        Args:
+            values: settings by name. Settings that are missing get their defaults. The name of the
+                system is under "system", or in old runs "experiment".
 
         Raises:
-            ValueError: another system's configuration, or not a configuration at all.
+            ValueError: the system is another one, a setting is unknown, or a value is not of its
+                setting's type or out of range.
         """
         values = dict(values)
         name = name_in(values)
@@ -320,7 +359,7 @@ class RunConfig:
                     types[key],
                     collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS,
                 )
-                # To Python, True is a number too.
+                # In Python a bool is an int, so the type check lets True pass for a number.
                 if types[key] is not bool and any(isinstance(item, bool) for item in items):
                     raise typeguard.TypeCheckError("is true or false")
             except typeguard.TypeCheckError as error:
@@ -329,17 +368,21 @@ class RunConfig:
         return cls(**values)
 
     def save(self, workdir: Path) -> None:
-        """Writes `config.json`."""
+        """Writes `config.json` into a work dir.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         with written_whole(workdir / FILE_NAME) as beside:
             beside.write_text(json.dumps(self.to_json(), indent=2) + "\n")
 
     @classmethod
     def load(cls, workdir: str | Path) -> Self:
-        """Reads a work dir's `config.json`.
+        """Reads the `config.json` of a work dir.
 
         Raises:
-            FileNotFoundError: there is none: no run was made there.
-            ValueError: it is not the configuration of such a run.
+            FileNotFoundError: the folder has no config.json, so it holds no run.
+            ValueError: the file is not a configuration of this class.
         """
         path = Path(workdir) / FILE_NAME
         if not path.is_file():
@@ -348,11 +391,11 @@ class RunConfig:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads what `save` wrote.
+        """Reads a file that `save` wrote.
 
         Raises:
-            OSError: the file is not there, or cannot be read.
-            ValueError: it is not the configuration of such a run.
+            OSError: the file does not exist or cannot be read.
+            ValueError: the file is not a configuration of this class. The message is one line.
         """
         with open(path, "rb") as file:
             content = file.read(_MOST_BYTES + 1)
@@ -369,7 +412,7 @@ class RunConfig:
             raise ValueError(f"{path} cannot be used: {why}") from error
 
     def again(self) -> Self:
-        """The same run, as a new command for it begins: without the settings of the command."""
+        """These settings for another command: those of the command have their defaults."""
         defaults: dict[str, Any] = {
             field.name: field.default
             for field in dataclasses.fields(self)
@@ -378,7 +421,13 @@ class RunConfig:
         return dataclasses.replace(self, **defaults)
 
     def differences(self, other: Self) -> list[str]:
-        """What keeps a run of `self` from going on as `other`: lines like '--seed 0, not 1'."""
+        """The settings that differ, and that a run may not change.
+
+        A run of `self` can be resumed with the settings `other` if there are none.
+
+        Returns:
+            A text such as '--seed 0, not 1' for each setting.
+        """
         may_change = settings.may_change(type(self))
         return [
             f"{flag(field.name)} {_shown(mine)}, not {_shown(theirs)}"
@@ -389,10 +438,10 @@ class RunConfig:
 
 
 def name_in(values: Mapping[str, Any]) -> str:
-    """The system's name in what a config.json holds; it used to be called the experiment's.
+    """The name of the system in the values of a config.json: "system", in old runs "experiment".
 
     Raises:
-        ValueError: there is none.
+        ValueError: the values have no such name.
     """
     name = values.get("system", values.get("experiment"))
     if not isinstance(name, str):

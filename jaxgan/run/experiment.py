@@ -31,24 +31,25 @@ from jaxgan.training.devices import local_batch_size
 from jaxgan.training.examples import Schedule
 from jaxgan.training.stages import Stage
 
+# Images that the FID of --eval-every is computed from.
 EVALUATED_IMAGES = 10_000
 STDERR = 2
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
-# What the processes of a run need not be given alike.
+# Settings that may differ between the processes of a run.
 OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download", "script"})
-# Metrics in the progress bar of a system that does not say which.
+# Metrics in the progress bar of a stage that has no `progress` text.
 MOST_SHOWN = 4
-# How long a run that lost a process waits for its last save.
+# How long a run that has failed waits for the saves it began.
 LAST_SAVE_SECONDS = 30
 
 
 class RunFailed(Exception):
-    """A run that could not go on. Its message is one line: what happened, and what to do."""
+    """The run cannot continue. The message is one line: what happened, and what to do."""
 
 
 @contextlib.contextmanager
 def _needing_all_processes() -> Iterator[None]:
-    """Makes a `RunFailed` of the error that is JAX's at the loss of another process."""
+    """Raises `RunFailed` in place of the error that JAX raises when another process is lost."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
@@ -59,7 +60,7 @@ def _needing_all_processes() -> Iterator[None]:
 
 @dataclasses.dataclass
 class _Run:
-    """One of the GANs that are trained at once."""
+    """One of the GANs that are trained together, one for each seed."""
 
     config: RunConfig
     workdir: Workdir
@@ -67,16 +68,16 @@ class _Run:
 
 
 class Experiment:
-    """A run, or one of each of several seeds, made ready by the constructor, carried out by `run`.
+    """A run, or one run for each of several seeds. The constructor prepares it, `run` trains it.
 
-    The constructor does all that can fail for a user's mistake.
+    Every error that a user's mistake can cause is raised by the constructor.
 
     Raises:
-        ValueError: from the constructor: something is wrong with the configuration, the data or
-            what the work dir holds, in one line.
+        ValueError: from the constructor: the configuration, the data or the content of the work
+            dir is wrong. The message is one line.
         OSError: from the constructor: the data or the work dir cannot be read or written, or the
-            other processes did not come.
-        RunFailed: from both: another process of the run was lost.
+            other processes did not connect.
+        RunFailed: from the constructor and from `run`: another process of the run was lost.
     """
 
     _stage_index: int
@@ -94,7 +95,7 @@ class Experiment:
             )
             self._check_same_settings()
         _use_compilation_cache()
-        # Of several processes all train, and the first alone speaks and writes.
+        # All processes train. Only the first one prints, and writes to the work dir.
         self._is_first = jax.process_index() == 0
         self._devices = select_devices(config.devices)
         local_batch_size(config.batch_size, len(self._devices))
@@ -129,14 +130,16 @@ class Experiment:
                 self._say(f"made with {change}: the same bits are not promised")
 
     def run(self) -> None:
-        """Trains up to `config.epochs`, and leaves in each work dir what `Workdir` lists.
+        """Trains up to `config.epochs`, and writes the files that `Workdir` lists.
 
-        The first Ctrl-C or SIGTERM saves and ends the program with 128 plus the signal's number;
-        the second ends it at once.
+        The first Ctrl-C or SIGTERM saves the run and ends the program with 128 plus the signal's
+        number. The second one ends the program at once.
 
         Raises:
-            RunFailed: a work dir could not be written to, whose last whole checkpoint is as it was;
-                or a number was NaN or infinite, and nothing of that call is saved.
+            RunFailed: a work dir could not be written to (its last complete checkpoint is
+                unchanged); a metric or a number of the state was NaN or infinite (the compiled
+                call that made it is not saved); or another process of the run was lost.
+            SystemExit: a signal stopped the run, here or in another process.
         """
         with _StopSignals() as signals:
             try:
@@ -154,7 +157,8 @@ class Experiment:
         if begun_at >= self._last_step:
             self._say(f"Nothing to do: it is trained for {self._epochs(begun_at)} epochs already.")
             self._say("Go on with a larger --epochs.")
-            self._close()  # A process that was killed after its last save has left that to do.
+            # A process that was killed after its last save has not written the summary.
+            self._close()
             return
         if begun_at == 0:
             self._draw()
@@ -168,7 +172,10 @@ class Experiment:
         self._finish(begun_at, seconds, signals.received)
 
     def _enter(self, index: int) -> None:
-        """Brings the states to a stage: at a seam, from the last of the stage before."""
+        """Makes the first states of a stage from the last states of the stage before.
+
+        Does nothing if the states are of this stage already, as those of a resumed run are.
+        """
         if index == self._stage_index:
             return
         self._stage_index = index
@@ -176,7 +183,7 @@ class Experiment:
             run.state = on_host(stages.next_state(self._stages[index], run.state))
 
     def _train_stage(self, bar: tqdm, signals: "_StopSignals") -> bool:
-        """Trains to the end of the stage, or until a signal comes: whether one has come."""
+        """Trains to the end of the stage or until a signal arrives; whether one has arrived."""
         stage, schedule = self._stage, self._schedule
         last_step = stages.last_step(stage, schedule)
         calls = train(
@@ -228,7 +235,7 @@ class Experiment:
                 run.workdir.close()
             steps = self._runs[0].workdir.checkpoints.steps()
             kept = f"of epoch {self._epochs(steps[-1])}" if steps else "none yet"
-            # The same command would come to the same number again.
+            # Training is deterministic, so the same command would fail at the same step again.
             seek = "" if self._config.debug_nans else "; --debug-nans finds the operation"
             raise RunFailed(
                 f"{error}: training stopped before it was saved (newest checkpoint: {kept}). Start "
@@ -251,7 +258,7 @@ class Experiment:
             held = [workdir.checkpoints for workdir in workdirs]
             states = checkpoints.restore_newest(held, self._like, self._say) or states
         if jax.process_count() > 1:
-            # Only the first process needs to see the disk that the checkpoints are on.
+            # Only the first process reads the checkpoints, so the others need not see its disk.
             step = multihost_utils.broadcast_one_to_all(states[0].step)
             if not self._is_first:
                 like = self._like(int(step))
@@ -324,7 +331,8 @@ class Experiment:
         if self._schedule.is_at_end_of_epoch(self._step):
             self._draw()
         if save or int(self._schedule.epochs(self._step)) % self._config.checkpoint_every == 0:
-            # None may be two saves ahead of another: that drops the step that both have.
+            # No run may be two saves ahead of another run: with --keep-checkpoints 2 it would
+            # have removed the last step that both have saved.
             self._wait_for_saves()
             for run in self._runs:
                 run.workdir.flush()
@@ -372,7 +380,7 @@ class Experiment:
         step = self._step
         if step < self._last_step:
             name = received.name if received else "a signal to another process"
-            # Each process says why it ends.
+            # Every process says why it ends, not only the first.
             print(
                 f"\nStopped by {name} after {self._epochs(step)} of {self._all_epochs} epochs; "
                 "all is saved.\nThe same command goes on from here.",
@@ -409,7 +417,7 @@ class Experiment:
             initial=self._images(first_step),
             desc="compiling",
             unit=" images",
-            # So short that all of it can be read in a terminal of 80 columns.
+            # The bar fits a terminal of 80 columns.
             bar_format="{desc} {bar} {rate_fmt} <{remaining}{postfix}",
             unit_scale=True,
             dynamic_ncols=True,
@@ -445,7 +453,7 @@ class Experiment:
         return sum(stage.epochs for stage in self._stages)
 
     def _images(self, step: int) -> int:
-        """Images of the data sets that all GANs together have taken up to a step."""
+        """The number of training images that all GANs together have seen up to a step."""
         taken = 0
         for stage, schedule in zip(self._stages, self._schedules, strict=True):
             steps = min(step, stages.last_step(stage, schedule)) - schedule.first_step
@@ -457,13 +465,16 @@ class Experiment:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of what was measured; NaN if nothing was."""
+    """The mean of the values that are not NaN; NaN if all are."""
     measured = values[~np.isnan(values)]
     return float(measured.mean()) if measured.size else math.nan
 
 
 class _StopSignals:
-    """While entered, remembers the first Ctrl-C or SIGTERM; the next one acts as it always does."""
+    """Within its `with` block the first Ctrl-C or SIGTERM is only recorded, in `received`.
+
+    The next signal has its default effect: it ends the process.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -483,7 +494,7 @@ class _StopSignals:
         self.received = signal.Signals(number)
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)
-        # Not by print, which fails if it is the progress bar's that was interrupted.
+        # `print` raises an error if the signal has interrupted a print of the progress bar.
         with contextlib.suppress(OSError):
             os.write(STDERR, b"\nstopping: saving first; once more to leave at once\n")
 
@@ -491,18 +502,22 @@ class _StopSignals:
 def use_multi_output_fusion() -> None:
     """Has XLA write several arrays in one pass over memory on CPUs, unless the user sets XLA_FLAGS.
 
-    Adam's moments are read and written together then: a twentieth of a step's time. It must come
-    before JAX's first computation in the process, and is no option of a single program.
+    Adam's moments are then read and written together, which saves a twentieth of a step's time.
+    XLA reads the option at JAX's first computation in the process, so call this before it. No
+    option of a single compiled program does the same.
     """
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_extra_options=" + MULTI_OUTPUT_FUSION)
 
 
 def _use_compilation_cache() -> None:
-    """Lets JAX keep compiled programs between runs, unless the user has said where or not to."""
+    """Lets JAX keep compiled programs on disk between runs, in the user's cache folder.
+
+    What the user has set (JAX's cache directory, or its least compile time) is left as it is.
+    """
     # JAX adds its options to this object at run time, so its annotations do not name them.
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
         jax.config.update("jax_compilation_cache_dir", str(cache))
-    # The many small programs too, which take a second together.
+    # JAX keeps no program that compiles fast. The many small ones take a second together.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -1,4 +1,4 @@
-"""The command line of an experiment: flags in, a configuration or one clear line out."""
+"""The command line of a script: from flags to a configuration, or to one line of error."""
 
 import ast
 import contextlib
@@ -32,24 +32,29 @@ class _Parser(simple_parsing.ArgumentParser):
 
 
 def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str) -> ConfigT:
-    """Reads a configuration off the command line; --help prints and exits.
+    """Reads a configuration from the command line; --help prints the flags and exits.
 
-    A `RunConfig` has the flag `--config PATH` too: all settings of the run whose config.json that
-    is, but those of the command. Flags beside it set single ones to something else.
+    A `RunConfig` also has the flag `--config PATH`. The configuration then starts from the
+    config.json of a run, except for the settings that `settings.of_command` names. Other flags on
+    the command line replace single settings.
 
     Args:
         config_class: a dataclass with a docstring under each field.
         argv: the arguments, without the program's name.
-        description: what the experiment does, for --help.
+        description: what the script does, for --help.
+
+    Returns:
+        A `config_class` of the settings asked for.
 
     Raises:
-        ValueError: an unknown flag, a value that is no value of it, a file that is no such
-            configuration, or another preset than the file's.
-        OSError: the file is not there, or cannot be read.
+        ValueError: a flag is unknown, a value is not allowed, the file of --config holds no
+            configuration of this class, or a flag sets a preset to another value than the file's.
+        OSError: the file of --config does not exist or cannot be read.
+        SystemExit: --help was given.
     """
     _check_values_given(config_class, argv)
     if asked := _HELP.intersection(argv):
-        # So that it shows the numbers that would be used.
+        # --help shows as defaults the values that the other flags would give.
         shown = parse(config_class, [word for word in argv if word not in _HELP], description="")
         argv = [*asked]
     held = _read_config(config_class, argv) if issubclass(config_class, RunConfig) else None
@@ -70,10 +75,10 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
 
 
 def _document(config_class: type) -> None:
-    """Gives each field the docstring below it as its help.
+    """Makes the docstring below each field the field's help text.
 
-    simple-parsing looks for docstrings by itself, but takes an argument of a method for the field
-    of the same name.
+    simple-parsing finds docstrings by itself, but takes an argument of a method for the field of
+    the same name.
     """
     help_of: dict[str, str] = {}
     for each in config_class.__mro__[:-1]:
@@ -124,7 +129,7 @@ def _check_presets(held: RunConfig, config: RunConfig) -> None:
 
 
 def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
-    # simple-parsing takes a flag that may be None for None where no value follows it.
+    # Without this check, simple-parsing sets an optional field to None if its flag has no value.
     types = typing.get_type_hints(config_class)
     wants_value = {
         flag(field.name)
@@ -139,9 +144,10 @@ def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Ends the program with one line and exit code 2 if the block raises for a user's mistake.
+    """Ends the program with one line and exit code 2 if the block raises a user's mistake.
 
-    Ctrl-C ends it too, with no word and exit code 130.
+    Mistakes are ValueError, OSError and ImportError. Ctrl-C ends the program without a line, with
+    exit code 130.
     """
     try:
         yield
@@ -154,7 +160,7 @@ def user_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def failures(kind: type[Exception]) -> Iterator[None]:
-    """Ends the program with one line and exit code 1 if the block raises an error of this kind."""
+    """Ends the program with one line and exit code 1 if the block raises an error of this class."""
     try:
         yield
     except kind as error:

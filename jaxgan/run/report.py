@@ -1,4 +1,4 @@
-"""A run on one page: report.html, from what is in its work dir and nothing else."""
+"""report.html: one page about a run, made from the files of its work dir alone."""
 
 import base64
 import dataclasses
@@ -17,8 +17,9 @@ from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE
 FILE_NAME = "report.html"
 EVALUATION_FILE = "evaluation.json"
 PAIRS_FILE = "pairs.json"
+# Grids of samples on the page.
 _GRIDS = 4
-# As evaluate.py prints them.
+# The names that evaluate.py prints for the scores of evaluation.json.
 _SCORES = {
     "fid": "FID, lower is better",
     "kid": "KID, lower is better",
@@ -48,23 +49,23 @@ pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; white-space: 
 
 
 def write(workdir: Path, config: RunConfig) -> Path:
-    """Writes `report.html` into a run's work dir, whatever it trains.
+    """Writes `report.html` into the work dir of a run of any system.
 
-    The file holds its pictures and needs nothing else: the newest numbers, the curves, samples from
-    the first to the last, the scores if one of the scripts that judge has left some, the
-    configuration, what it was made with and the command that repeats it. The same work dir gives
-    the same report.
+    The page shows the curves, samples from the first epoch to the last, the scores that
+    evaluate.py or evaluate_pairs.py have written, the command that repeats the run, its
+    configuration, and the versions and devices it was trained with. The pictures are inside the
+    file, so the page needs no other file. The same work dir gives the same page.
 
     Args:
         workdir: the run's folder.
-        config: its settings.
+        config: the run's settings.
 
     Returns:
-        The file.
+        The path of report.html.
 
     Raises:
-        ValueError: its versions are damaged.
-        OSError: something cannot be read or written.
+        ValueError: versions.json is damaged.
+        OSError: a file of the work dir cannot be read or written.
     """
     path = workdir / FILE_NAME
     name = config.system_name()
@@ -134,7 +135,7 @@ def _scores(workdir: Path) -> list[str]:
         ]
         about = f"{values['num_samples']:,} samples, at step {values['newest_checkpoint']:,}."
     except (KeyError, TypeError, ValueError) as error:
-        # No part of the run: a run ends well whatever lies there.
+        # Another script writes the file, so a damaged one must not make the run fail.
         return [f"<p>{html.escape(f'{held.name} is no evaluation: {error!r}')}</p>"]
     head = ("", "samples", "held-out real images", "noise")
     parts = [f"<p>{html.escape(about)}</p>", _table(rows, head, numbers=True)]

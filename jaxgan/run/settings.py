@@ -1,4 +1,4 @@
-"""A setting: its default, its range and whether a run may change it, once, at its field."""
+"""Fields of a configuration, which state their default, range and whether a run may change them."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -6,10 +6,12 @@ from typing import Any
 
 import simple_parsing
 
-# No count that makes sense gets near it, and floats are computed with all counts below it.
+# The largest count that is accepted. No sensible count is near it, and below it a count can be
+# converted to a float32 without an overflow.
 MOST_COUNT = 2**32
-# Networks and optimisers compute in float32.
+# The largest float32, nearly: networks and optimisers compute in float32.
 _MOST_WEIGHT = 3.4e38
+# The key of a field's metadata.
 _KEY = "jaxgan"
 
 # A value -> what is wrong with it, as the end of "--flag must be ..."; None if nothing is.
@@ -17,7 +19,7 @@ Range = Callable[[Any], str | None]
 
 
 def count(least: int) -> Range:
-    """A whole number of at least so many."""
+    """The range of whole numbers from `least` to `MOST_COUNT`."""
 
     def check(value: int) -> str | None:
         if value < least:
@@ -28,12 +30,12 @@ def count(least: int) -> Range:
 
 
 def counts(value: tuple[int, ...]) -> str | None:
-    """Whole numbers of 1 or more."""
+    """The range of a tuple of whole numbers, each from 1 to `MOST_COUNT`."""
     return None if all(1 <= each <= MOST_COUNT for each in value) else "from 1 to 2**32 each"
 
 
 def share(below: float = 1) -> Range:
-    """A number from 0 to below a bound."""
+    """The range of numbers from 0 to below a bound, which is 1 by default."""
 
     def check(value: float) -> str | None:
         return None if 0 <= value < below else f"from 0 to below {below:g}, not {value}"
@@ -42,12 +44,12 @@ def share(below: float = 1) -> Range:
 
 
 def weight(value: float) -> str | None:
-    """A finite number of 0 or more."""
+    """The range of numbers from 0 to the largest float32."""
     return None if 0 <= value <= _MOST_WEIGHT else f"0 or more and finite in float32, not {value}"
 
 
 def rate(value: float) -> str | None:
-    """A finite number above 0."""
+    """The range of numbers above 0, up to the largest float32."""
     return None if 0 < value <= _MOST_WEIGHT else f"above 0 and finite in float32, not {value}"
 
 
@@ -70,18 +72,22 @@ def setting(
     may_change: bool = False,
     of_command: bool = False,
 ) -> Any:
-    """A field of a configuration; what it means stands in the docstring below it.
+    """A field of a configuration. The docstring below the field is the help text of its flag.
 
     Args:
-        default: its value where none is given; None where another setting, such as the recipe,
-            chooses the value.
-        allowed: the range, such as `count(1)`; None for any value of the field's type.
-        choices: the words that it may be; None for any value.
-        is_flag: whether the command line has a flag for it.
-        may_change: whether a run may be gone on with after the setting has changed: the setting
-            changes where and how long the run trains, or what it leaves, but no number of it.
-        of_command: whether the setting is of the command that was given rather than of the run, and
-            so is not repeated with the run.
+        default: the value if none is given; None if another setting, such as the recipe, chooses
+            the value.
+        allowed: the range of values, such as `count(1)`; None for any value of the field's type.
+        choices: the words that are allowed; None for any value.
+        is_flag: whether the command line has a flag for the setting.
+        may_change: whether a run may be resumed with another value of the setting. Such a setting
+            says where the run trains, for how long, or what it writes. It does not change any
+            number that the run computes.
+        of_command: whether the setting describes one command, such as the number of this process,
+            and not the run. Such a setting may change, and --config does not repeat it.
+
+    Returns:
+        A dataclass field.
     """
     options: dict[str, Any] = {} if choices is None else {"choices": tuple(choices)}
     if isinstance(default, bool):
@@ -91,12 +97,16 @@ def setting(
 
 
 def flag(name: str) -> str:
-    """The flag that sets a field."""
+    """The flag that sets a field: "batch_size" gives "--batch-size"."""
     return "--" + name.replace("_", "-")
 
 
 def check(config: Any) -> None:
-    """Raises a ValueError that names the flag if a setting is out of its range."""
+    """Checks the range of each setting of a configuration. A setting that is None passes.
+
+    Raises:
+        ValueError: a setting is out of its range. The message names its flag.
+    """
     for field in dataclasses.fields(config):
         value, allowed = getattr(config, field.name), _about(field).range
         if allowed is not None and value is not None and (wrong := allowed(value)):
@@ -104,13 +114,13 @@ def check(config: Any) -> None:
 
 
 def may_change(config_class: type) -> frozenset[str]:
-    """The settings that a run may be gone on with after they have changed."""
+    """The names of the settings that a run may be resumed with after they have changed."""
     fields = dataclasses.fields(config_class)
     return frozenset(field.name for field in fields if _about(field).may_change)
 
 
 def of_command(config_class: type) -> frozenset[str]:
-    """The settings that are of the command rather than of the run."""
+    """The names of the settings that describe one command and not the run, as in `setting`."""
     fields = dataclasses.fields(config_class)
     return frozenset(field.name for field in fields if _about(field).of_command)
 

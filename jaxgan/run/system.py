@@ -1,4 +1,4 @@
-"""What a run trains and shows."""
+"""A system as a run sees it: the stages that it trains, and the curves that it shows."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One set of axes of a run's curves.
+    """One of the plots in losses.png.
 
     Attributes:
-        ylabel: what the curves measure.
-        curves: the label of each metric; a metric that was not measured has no curve.
-        level: where a line is drawn across; None for none.
-        level_label: what the line is.
-        limits: of the y axis; None for those of the numbers.
+        ylabel: the label of the y axis.
+        curves: the label of each curve, by the name of its metric. A metric that was not measured
+            has no curve.
+        level: the y value of a horizontal line; None for no line.
+        level_label: the label of that line.
+        limits: (lowest, highest) of the y axis; None to fit the curves.
     """
 
     ylabel: str
@@ -52,13 +53,13 @@ GAME_PROGRESS = (
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """All that an experiment is told of what it trains; from `RunConfig.system`.
+    """What an experiment knows of the system that it trains; made by `RunConfig.system`.
 
     Attributes:
-        config: the settings, with what they take from the data set.
-        stages: what is trained, one after another.
-        title: of the curves.
-        panels: the curves; () for a panel of all metrics.
+        config: the settings, completed from the data set (such as the names of its classes).
+        stages: the stages of training, in order.
+        title: the title of losses.png.
+        panels: the plots of losses.png; () for one plot of all metrics.
     """
 
     config: "RunConfig"

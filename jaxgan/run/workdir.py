@@ -1,4 +1,4 @@
-"""What a run leaves on disk, and what it finds there when it goes on."""
+"""The folder of a run: the files that a run writes, and reads again when it is resumed."""
 
 import contextlib
 import csv
@@ -18,10 +18,14 @@ from jaxgan.run.events import EventFile
 from jaxgan.run.system import System
 from jaxgan.training import select_devices
 
+# The most frames of training.gif.
 MOST_FRAMES = 100
+# The most grids of samples that a run keeps, beside that of epoch 0.
 MOST_GRIDS = 200
+# A pixel of a sample is a square of this many pixels a side in a grid.
 PICTURE_SCALE = 2
-# By other scripts: of a run that another takes the place of, they are to go with it.
+# Files that other scripts write into the folder. A new run in the folder removes them with the
+# files of the run before.
 _MADE_OF_A_RUN = (
     *(report.EVALUATION_FILE, "evaluation.png", report.PAIRS_FILE, "pairs.png"),
     "playground.html",
@@ -29,12 +33,20 @@ _MADE_OF_A_RUN = (
 
 
 class Workdir:
-    """A run's folder: settings, versions, metrics, tensorboard/, samples/, checkpoints/, pictures.
+    """The folder of one run.
 
-    Nothing is written before `open`.
+    It holds config.json, versions.json, metrics.csv, tensorboard/, samples/ (a grid of images for
+    each epoch that `is_drawn`), checkpoints/, losses.png, training.gif and report.html. Nothing is
+    written before `open`.
     """
 
     def __init__(self, path: str | Path, keep_checkpoints: int):
+        """Names the folder, which `open` makes.
+
+        Args:
+            path: the folder.
+            keep_checkpoints: how many of the newest checkpoints to keep, 1 or more.
+        """
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
         self._metrics_file: TextIO | None = None
@@ -43,26 +55,30 @@ class Workdir:
 
     @property
     def samples(self) -> Path:
+        """The folder of the grids of samples."""
         return self.path / "samples"
 
     @property
     def training_gif(self) -> Path:
+        """The animation of the grids, from the first epoch to the last."""
         return self.path / "training.gif"
 
     @property
     def losses_png(self) -> Path:
+        """The picture of the curves."""
         return self.path / "losses.png"
 
     @property
     def metrics_csv(self) -> Path:
+        """The table of the metrics."""
         return self.path / "metrics.csv"
 
     def check(self, config: RunConfig) -> None:
-        """Makes sure that a run of this configuration may live, or go on, here.
+        """Makes sure that a run of this configuration may start, or resume, in this folder.
 
         Raises:
-            ValueError: it is a file, holds a run of other settings, the runs of several seeds, or
-                things that no run left.
+            ValueError: the path is a file; or the folder holds a run of other settings, the runs
+                of several seeds, or files of a run without their config.json.
         """
         if not _is_there(self.path):
             return
@@ -87,19 +103,21 @@ class Workdir:
             )
 
     def open(self, config: RunConfig, step: int) -> list[str]:
-        """Takes the folder into use at a step: what was logged or drawn after it is dropped.
+        """Prepares the folder for training from a step on, and removes the rows logged after it.
 
         Args:
             config: written to config.json.
-            step: the step that the run goes on from; 0 starts anew and clears what a run left.
+            step: the step that the run resumes from; 0 starts a new run and removes the files of
+                the run before.
 
         Returns:
-            How what trains from here differs from what trained up to here, as `versions.record`.
+            The changes of versions and devices since the run was trained up to this step, as
+            `versions.record` returns them.
 
         Raises:
-            OSError: it cannot be written to.
-            ValueError: there is something among its checkpoints that hinders saving, and all is
-                left as it was; or its versions.json is damaged.
+            OSError: the folder cannot be written to.
+            ValueError: a file among the checkpoints keeps Orbax from saving, and nothing has been
+                changed; or versions.json is damaged.
         """
         devices = select_devices(config.devices)
         try:
@@ -110,8 +128,8 @@ class Workdir:
                 self._clear()
             else:
                 self.checkpoints.open()
-            # First of all files: by it, a folder left by a process that was killed is known as a
-            # run's.
+            # `config.json` is written before all other files: if the process is killed, the folder
+            # still counts as a run's.
             config.save(self.path)
             changes = versions.record(self.path, step, versions.versions(devices))
             self.samples.mkdir(exist_ok=True)
@@ -126,10 +144,16 @@ class Workdir:
         return changes
 
     def log(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
-        """Adds a row to metrics.csv and to TensorBoard; NaN is what was not measured.
+        """Adds a row to metrics.csv and to TensorBoard.
+
+        Args:
+            step: the step of the run that the row ends at.
+            epoch: the epochs that are complete at this step, a fraction within an epoch.
+            metrics: the values by name; NaN if a metric was not measured, which leaves its cell
+                empty.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: metrics.csv cannot be written.
         """
         values = {name: float(x) for name, x in metrics.items() if not np.isnan(x)}
         with naming(self.metrics_csv):
@@ -143,27 +167,40 @@ class Workdir:
             self._events.add_scalar(name, value, step)
 
     def log_throughput(self, step: int, images_per_second: float) -> None:
-        """To TensorBoard alone: metrics.csv holds only what is the same whenever it is run."""
+        """Adds the speed of training to TensorBoard.
+
+        metrics.csv has no such column: it is the same each time the run is repeated.
+
+        Args:
+            step: the step of the run.
+            images_per_second: training images, of this run alone.
+        """
         assert self._events is not None  # Since `open`.
         self._events.add_scalar("images_per_second", images_per_second, step)
 
     def draw_samples(
         self, step: int, epoch: int, samples: np.ndarray, columns: int | None = None
     ) -> Path:
-        """Writes an epoch's grid, and removes those that a run of so many epochs has no more.
+        """Writes an epoch's grid, and removes earlier grids between those of `grid_interval`.
 
         Args:
-            step: the epoch's last.
-            epoch: one that `is_drawn`.
+            step: the last step of the epoch.
+            epoch: the number of the epoch, for which `is_drawn` holds.
             samples: float [n, H, W, C] in [0, 1].
             columns: as `images.grid` takes them.
+
+        Returns:
+            The file of the grid.
+
+        Raises:
+            OSError: the file cannot be written.
         """
         path = self.samples / f"epoch_{epoch:04d}.png"
         canvas = images.grid(samples, columns)
         images.write_png(path, canvas, PICTURE_SCALE)
         assert self._events is not None  # Since `open`.
         self._events.add_image("samples", canvas, step)
-        # Whoever looks on sees an epoch at its end.
+        # TensorBoard shows an epoch as soon as it has ended.
         self._events.flush()
         for other, grid in self.grids().items():
             if other != epoch and other % grid_interval(epoch):
@@ -171,10 +208,14 @@ class Workdir:
         return path
 
     def draw_summary(self, system: System) -> None:
-        """Writes losses.png, training.gif of at most `MOST_FRAMES` of the grids, and report.html.
+        """Writes losses.png, training.gif (at most `MOST_FRAMES` of the grids) and report.html.
 
         Args:
-            system: what was trained, with the settings of this run.
+            system: the system that was trained, with the settings of this run.
+
+        Raises:
+            OSError: a file cannot be read or written.
+            ValueError: versions.json is damaged.
         """
         if rows := self.rows():
             plots.plot_losses(self.losses_png, rows, system.title, system.panels)
@@ -194,41 +235,44 @@ class Workdir:
         report.write(self.path, system.config)
 
     def flush(self) -> None:
-        """Puts all rows on disk, as must be before a checkpoint that is later than they are.
+        """Forces all rows onto the disk. A checkpoint may be saved only after the rows before it.
 
         Raises:
-            OSError: they cannot be written, or metrics.csv is gone.
+            OSError: the rows cannot be written, or metrics.csv has been removed.
         """
         if self._metrics_file is not None:
             with naming(self.metrics_csv):
                 self._metrics_file.flush()
                 os.fsync(self._metrics_file.fileno())
-                # A file that was removed takes all that is written to it.
+                # Writing to an open file that has been removed raises no error.
                 os.stat(self.metrics_csv)
         if self._events is not None:
             self._events.flush()
 
     def close(self) -> None:
-        """Flushes and lets go of everything.
+        """Flushes the rows, waits for the checkpoints, and closes all files.
 
         Raises:
-            OSError: something could not be written.
+            OSError: a row or a checkpoint could not be written.
         """
         self.flush()
         for close in self._closing():
             close()
 
     def abandon(self) -> None:
-        """Lets go of everything after an error, whether or not it can be written.
+        """Closes all files after an error, and raises none.
 
-        What was saved and can be written still is; what was begun and cannot be is removed.
+        A checkpoint that can still be written is completed; an incomplete one is removed.
         """
         for close in [*self._closing(), self.checkpoints.remove_unfinished]:
             with contextlib.suppress(OSError):
                 close()
 
     def _take_columns(self, names: list[str]) -> None:
-        """Opens metrics.csv for rows of these names; a stage may measure what none before did."""
+        """Opens metrics.csv for rows of these columns.
+
+        Columns that the file lacks are added: a stage may have metrics that no earlier stage had.
+        """
         if self._metrics_file is not None and set(names) <= set(self._columns):
             return
         rows: list[list[str]] = []
@@ -266,7 +310,7 @@ class Workdir:
                 path.unlink(missing_ok=True)
 
     def grids(self) -> dict[int, Path]:
-        """The grids by their epochs, in order."""
+        """The file of each grid by its epoch, in ascending order of epochs."""
         grids = {
             int(number): path
             for path in self.samples.glob("epoch_*.png")
@@ -275,7 +319,11 @@ class Workdir:
         return dict(sorted(grids.items()))
 
     def rows(self) -> list[dict[str, float]]:
-        """What metrics.csv holds; a row lacks what was not measured."""
+        """The rows of metrics.csv, as numbers by column; a metric not measured is left out.
+
+        Returns:
+            The rows in the order of the file; [] if there is no file.
+        """
         if not self.metrics_csv.exists():
             return []
         with open(self.metrics_csv, newline="") as file:
@@ -287,8 +335,8 @@ class Workdir:
     def _drop_rows_after(self, last_step: int) -> None:
         if not self.metrics_csv.exists():
             return
-        # A process killed while it wrote leaves a row that is cut short; it is a later one, since
-        # rows are on disk before the checkpoint that covers them.
+        # A process that is killed while it writes leaves an incomplete row. The row is later than
+        # `last_step`, because `flush` puts the rows on disk before a checkpoint is saved.
         with (
             open(self.metrics_csv, newline="") as file,
             written_whole(self.metrics_csv) as beside,
@@ -308,10 +356,10 @@ class Workdir:
 
 
 def grid_interval(epoch: int) -> int:
-    """How many epochs lie between two grids, after so many epochs.
+    """The number of epochs from one grid to the next, in a run that has reached this epoch.
 
-    It is the smallest power of two with which there are `MOST_GRIDS` or fewer of later epochs than
-    0. It depends on nothing else, so a run that was stopped and gone on with has the same grids.
+    The interval is the smallest power of two that gives at most `MOST_GRIDS` grids, epoch 0 not
+    counted. It depends on the epoch alone, so a resumed run has the grids of an uninterrupted one.
     """
     interval = 1
     while epoch > MOST_GRIDS * interval:
@@ -320,15 +368,15 @@ def grid_interval(epoch: int) -> int:
 
 
 def is_drawn(epoch: int, last_epoch: int) -> bool:
-    """Whether an epoch has a grid in a run of so many: at the interval, and the last one."""
+    """Whether an epoch has a grid: it is a multiple of the interval, or the last one of the run."""
     return epoch == last_epoch or epoch % grid_interval(epoch) == 0
 
 
 def check_holds_seeds(path: str | Path) -> None:
-    """Makes sure that the work dirs of several seeds may be in this folder.
+    """Makes sure that the work dirs of several seeds may be made in this folder.
 
     Raises:
-        ValueError: it is a file, or the work dir of a single run.
+        ValueError: the path is a file, or the work dir of a single run.
     """
     if _is_there(Path(path)) and (Path(path) / FILE_NAME).exists():
         raise ValueError(

@@ -94,6 +94,10 @@ def compile_epoch(
             batches = examples.batches(gan, data, rows, drawn_rows)
             return game.train_step(gan, state, batches, noises, axis_name)
 
+        if schedule.steps_per_call == 1:
+            # On CPUs XLA's convolutions are slow in any loop, also in one of a single step.
+            state, metrics = step(state, jax.tree.map(lambda x: x[0], (order, drawn)))
+            return state, jax.tree.map(lambda x: x[None], metrics)
         return jax.lax.scan(step, state, (order, drawn))
 
     def on_devices(function: Callable, **options: Any) -> Callable:

@@ -30,7 +30,7 @@ GENERATOR, ENCODER = Generator(3, (16,), SHAPE), Encoder()
 
 
 def encoder_loss(state, batch, latents, axis_name):
-    images = GENERATOR.apply(state.variables("generator"), latents)
+    images = GENERATOR.apply(state.averages["generator"], latents)
     value = jnp.mean((ENCODER.apply(state.variables("encoder"), images) - latents) ** 2)
     return value, Outcome({"encoder_loss": value})
 
@@ -56,8 +56,14 @@ class EncoderGANConfig(RunConfig):
             return {**gan.init(key), "encoder": encoder}
 
         turn = Turn("encoder", encoder_loss, lambda key, data: jax.random.normal(key, (3,)))
-        adams = {**gan.optimizers, "encoder": adam}
-        second = dataclasses.replace(gan, init=init, optimizers=adams, turns=(turn,), images=())
+        second = dataclasses.replace(
+            gan,
+            init=init,
+            optimizers={**gan.optimizers, "encoder": adam},
+            turns=(turn,),
+            averages={"generator": lambda step: 1.0},  # held still, as the generator is
+            images=(),
+        )
         # Each pair is a fresh one; an epoch is a number of them.
         pairs, epochs = {"number": np.arange(PAIRS)}, self.epochs - self.gan_epochs
         stages = [

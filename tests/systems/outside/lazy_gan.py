@@ -40,23 +40,18 @@ def discriminator_loss(state, batch, latents, axis_name):
     # Tseng et al. 2021 (arXiv 2104.03310): each kind is held near the other's running mean.
     value += LECAM * jnp.mean((real - means["fake"]) ** 2 + (fake - means["real"]) ** 2)
     new = {"real": real.mean(), "fake": fake.mean()}
-    numbers = {name: DECAY * means[name] + (1 - DECAY) * new[name] for name in new}
-    return value, Outcome({"critic": value}, {"discriminator": norms}, numbers)
+    means = {name: DECAY * means[name] + (1 - DECAY) * new[name] for name in new}
+    return value, Outcome({"critic": value}, {"discriminator": norms}, means)
 
 
 def r1_loss(state, batch, noise, axis_name):
-    penalty = losses.zero_centred_penalty(lambda x: judged(state, x)[0], batch["images"])
-    return EVERY * GAMMA * penalty, Outcome({"r1": penalty})
+    r1 = losses.zero_centred_penalty(lambda x: judged(state, x)[0], batch["images"])
+    return EVERY * GAMMA * r1, Outcome({"r1": r1})
 
 
 def generator_loss(state, batch, latents, axis_name):
     logits, norms = judged(state, GENERATOR.apply(state.variables("generator"), latents))
     return HINGE.generator(logits), Outcome(collections={"discriminator": norms})
-
-
-def init(key):
-    critic = Critic().init(key, jnp.zeros((1, 4, 4, 1)))
-    return {"generator": GENERATOR.init(key, jnp.zeros((1, 3))), "discriminator": critic}
 
 
 class LazyGANConfig(RunConfig):
@@ -65,6 +60,10 @@ class LazyGANConfig(RunConfig):
 
         def latent(key, data):
             return jax.random.normal(key, (3,))
+
+        def init(key):
+            critic = Critic().init(key, jnp.zeros((1, 4, 4, 1)))
+            return {"generator": GENERATOR.init(key, jnp.zeros((1, 3))), "discriminator": critic}
 
         turns = (
             Turn("discriminator", discriminator_loss, latent),
