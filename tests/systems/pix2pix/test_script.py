@@ -21,13 +21,10 @@ SMALL = (
 STEPS_PER_EPOCH = 18
 
 
-SEVERAL = ("pix2pix", "pix2pix.py", *SMALL, "--seeds", 2)
-
-
 @pytest.fixture
-def together(call_once):
+def together(run_once):
     """The work dir of the seeds 0 and 1 trained at once on two devices, undisturbed."""
-    workdir, printed = call_once(*SEVERAL)
+    workdir, printed = run_once("pix2pix", "pix2pix.py", *SMALL, "--seeds", 2)
     assert "batch 1000 over 2 CPU devices; 18 steps an epoch" in printed
     return workdir
 
@@ -64,9 +61,8 @@ def test_its_picture_is_input_output_and_truth_side_by_side(together):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_as_its_seed_among_several(
-    run_once, killed_and_gone_on_with
+    together, killed_and_gone_on_with
 ):
-    together, _ = run_once(*SEVERAL)
     workdir = killed_and_gone_on_with("pix2pix.py", *SMALL, "--seed", 1)
     assert_same_run(workdir, together / "seed_1")
 
