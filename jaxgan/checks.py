@@ -1,4 +1,4 @@
-"""Checks of what a caller gives: a PRNG key, the params of a network."""
+"""Checks of a caller's arguments: a PRNG key, the params of a network."""
 
 import functools
 from typing import Any
@@ -11,7 +11,14 @@ PyTree = Any
 
 
 def as_typed_key(key: jax.Array) -> jax.Array:
-    """A PRNG key as a typed one; a ValueError if it is none."""
+    """Turns a PRNG key into a typed one.
+
+    Args:
+        key: a single key, typed (`jax.random.key`) or old-style (uint32 [n]).
+
+    Raises:
+        ValueError: the argument is not a single PRNG key.
+    """
     dtype = getattr(key, "dtype", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if typed and key.shape == ():
@@ -41,12 +48,15 @@ def _shapes(variables: PyTree) -> dict[str, tuple[int, ...]]:
 
 
 def check_params(params: PyTree, generator: nn.Module, *inputs: jax.ShapeDtypeStruct) -> None:
-    """Raises a ValueError, of the first shape that is wrong, if params are another network's.
+    """Checks that params belong to a network: the same names with the same shapes.
 
     Args:
-        params: what `generator.apply` should take.
+        params: the variables that `generator.apply` is to take, {"params": ...}.
         generator: the module.
-        inputs: what it is called with.
+        inputs: the shapes and dtypes of the arguments that the module is called with.
+
+    Raises:
+        ValueError: params belong to another network. The message names the first wrong shape.
     """
     expected, given = _expected_shapes(generator, inputs), _shapes(params)
     for name, shape in expected.items():

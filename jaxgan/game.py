@@ -1,4 +1,4 @@
-"""The whole method on a page: players that take turns (Goodfellow et al. 2014, algorithm 1)."""
+"""The whole method in one file: players that take turns (Goodfellow et al. 2014, algorithm 1)."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,12 +12,12 @@ import optax
 PyTree = Any
 Metrics = dict[str, jax.Array]
 Decay = float | Callable[[jax.Array], jax.Array]
-# The run's key is folded with one of these for each use of randomness.
+# The uses of randomness: the run's key is folded with one of these numbers for each use.
 INIT, ORDER, NOISE, DRAWING, EVALUATION, ROWS = range(6)
 
 
 class Player(flax.struct.PyTreeNode):
-    """A network that learns: trainable params, other Flax collections, its optimiser's state."""
+    """A network in training: its params, its other Flax collections, its optimiser's state."""
 
     params: PyTree
     collections: PyTree
@@ -25,15 +25,15 @@ class Player(flax.struct.PyTreeNode):
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Everything a run is between two steps. A step makes a new state.
+    """The whole state of a run between two steps. A step makes a new state.
 
     Attributes:
-        step: int32 scalar, steps done.
+        step: int32 scalar, the number of steps done.
         key: the run's typed PRNG key, which never changes. The noise of a step is keyed by (key,
             step, turn, index of the example in the global batch), an epoch's order by (key, epoch).
         players: the networks by name.
-        averages: of some players, the moving average of their variables.
-        numbers: float32 scalars that no network owns, by name, such as a loss's running mean.
+        averages: the moving averages of some players' variables, by the player's name.
+        numbers: float32 scalars that belong to no network, by name, such as a running mean.
     """
 
     step: jax.Array
@@ -43,18 +43,18 @@ class TrainState(flax.struct.PyTreeNode):
     numbers: dict[str, jax.Array]
 
     def variables(self, player: str) -> dict[str, PyTree]:
-        """What the `apply` of a player's module takes."""
+        """A player's variables {"params": ..., other collections}, as `Module.apply` takes them."""
         return {"params": self.players[player].params, **self.players[player].collections}
 
     def with_player(self, name: str, **changes: PyTree) -> "TrainState":
-        """This state with some attributes of a player replaced."""
+        """A copy of this state in which some attributes of a player are replaced."""
         return self.replace(players={**self.players, name: self.players[name].replace(**changes)})
 
 
 class Outcome(NamedTuple):
-    """What a loss gives beside its value, all of it averaged over the devices: scalars to be
-    logged; the new collections of each player that the loss called in training, whichever player
-    moves; new values of some of the state's numbers."""
+    """What a loss returns beside its value; `take_turn` averages it over the devices. It has
+    scalars to log, the new collections of each player that the loss called in training mode (also
+    of players whose turn it is not), and new values for some of the state's numbers."""
 
     metrics: Mapping[str, jax.Array] = {}
     collections: Mapping[str, PyTree] = {}
@@ -69,17 +69,17 @@ class Turn:
     """A move of one player: a gradient step on a loss, by the player's optimiser.
 
     Attributes:
-        player: who moves.
-        loss: (state, batch, noise, axis_name) -> (scalar, Outcome), pure. Its gradient is taken
-            with respect to the mover's params in the state. The loss is a mean over its batch, so
-            that the mean over devices is that over the global batch; what is no mean over examples,
-            such as batch statistics, is averaged over `axis_name` unless that is None.
-        noise: (key, data) -> the random numbers of one example, a pytree; it may pick rows of the
-            data set, arrays [N, ...], such as target labels.
-        times: how often a step takes the turn, each time with noise (and "next" batch) of its own.
-        every: the turn is taken at every so many steps only, from step 0 on.
-        batch: the epoch's "next", the "last" that the turn before was given, or one "drawn" from
-            the data set with replacement.
+        player: the name of the player that moves.
+        loss: (state, batch, noise, axis_name) -> (scalar, Outcome), a pure function. Its gradient
+            is taken with respect to the moving player's params in the state. The loss must be a
+            mean over the batch, so that a mean over devices is the mean over the global batch.
+            Other statistics of a batch must be averaged over `axis_name`, unless it is None.
+        noise: (key, data) -> the random numbers of one example, a pytree. Data is the data set,
+            arrays [N, ...]; the function may pick rows of it, such as target labels.
+        times: how often a step takes the turn, each time with new noise; a "last" batch is reused.
+        every: the turn is taken only at steps that are multiples of this number.
+        batch: "next", the next batch of the epoch; "last", the batch of the turn before; or
+            "drawn", rows of the data set drawn with replacement.
     """
 
     player: str
@@ -92,16 +92,16 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GAN:
-    """All that the core knows of a system.
+    """A system, as the core sees it. Raises a ValueError if a turn cannot get the batch it names.
 
     Attributes:
         init: key -> each player's variables, as `Module.init` gives them, by the player's name.
-        optimizers: each player's optax transformation.
-        turns: the moves of a step, in their order.
-        averages: the players whose moving average is kept, with its decay: a number in [0, 1),
-            which is warmed up as min(decay, (1 + step) / (10 + step)), or a function of the step.
-        numbers: the state's numbers at the beginning.
-        images: which arrays of a batch are images: uint8 in the data, float32 in [-1, 1] in losses.
+        optimizers: the optax transformation of each player by name.
+        turns: the turns of a step, in order.
+        averages: the decay of each moving average by the player's name: a number in [0, 1), which
+            is warmed up as min(decay, (1 + step) / (10 + step)), or a function of the step.
+        numbers: the initial values of the state's numbers.
+        images: the arrays of a batch that are images: uint8 in data, float32 in [-1, 1] in losses.
     """
 
     init: Callable[[jax.Array], Mapping[str, PyTree]]
@@ -120,7 +120,7 @@ class GAN:
 
 
 def init(gan: GAN, key: jax.Array) -> TrainState:
-    """The state before the first step. A pure function of the key."""
+    """The state before the first step, a pure function of the key (typed, a scalar)."""
     variables = gan.init(jax.random.fold_in(key, INIT))
     players = {}
     for name, its in variables.items():
@@ -139,18 +139,18 @@ def take_turn(
     noise: PyTree,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One gradient step of the player whose turn it is; the others' params are held still.
+    """One gradient step of the turn's player. The params of the other players stay as they are.
 
     Args:
         gan: the system.
-        turn: one of its turns.
-        state: before the turn.
+        turn: one of the system's turns.
+        state: the state before the turn.
         batch: this device's part of a global batch, leaves [batch, ...].
         noise: `turn.noise` of each example of the batch, leaves [batch, ...].
-        axis_name: the pmap axis to average gradients and the outcome over, if any.
+        axis_name: the pmap axis to average the gradients and the outcome over; None for none.
 
     Returns:
-        (state after the turn, its metrics as scalars).
+        (state after the turn, metrics of the turn as scalars).
     """
     mover = state.players[turn.player]
 
@@ -171,13 +171,13 @@ def take_turn(
 
 
 def end_step(gan: GAN, state: TrainState) -> TrainState:
-    """What follows the turns of a step: the moving averages, and `state.step` goes up by one."""
+    """Ends a step after its turns: updates the moving averages and adds one to `state.step`."""
     averages = {}
     for name, average in state.averages.items():
         given = gan.averages[name]
         if callable(given):
             decay = given(state.step)
-        else:  # It forgets the untrained network soon.
+        else:  # The warm-up lets the average forget the untrained network soon.
             decay = jnp.minimum(given, (1 + state.step) / (10 + state.step))
         averages[name] = optax.incremental_update(state.variables(name), average, 1 - decay)
     return state.replace(step=state.step + 1, averages=averages)
@@ -186,7 +186,7 @@ def end_step(gan: GAN, state: TrainState) -> TrainState:
 def update_discriminator(
     gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """The first turn of the discriminator. Args and returns as in `take_turn`."""
+    """Takes the first turn of "discriminator". Args and returns are as in `take_turn`."""
     turn = next(turn for turn in gan.turns if turn.player == "discriminator")
     return take_turn(gan, turn, state, batch, noise, axis_name)
 
@@ -194,7 +194,7 @@ def update_discriminator(
 def update_generator(
     gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """The first turn of the generator, and the end of the step; otherwise as `take_turn`."""
+    """Takes the first turn of "generator" and ends the step; otherwise as `take_turn`."""
     turn = next(turn for turn in gan.turns if turn.player == "generator")
     state, metrics = take_turn(gan, turn, state, batch, noise, axis_name)
     return end_step(gan, state), metrics
@@ -207,18 +207,18 @@ def train_step(
     noises: tuple[PyTree, ...],
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """All turns of a step.
+    """Takes all turns of a step, then ends the step.
 
     Args:
         gan: the system.
-        state: before the step.
-        batches: for each turn its batches, leaves [times, batch, ...]; None for a turn on the last.
-        noises: for each turn, leaves [times, batch, ...].
-        axis_name: the pmap axis to average over, if any.
+        state: the state before the step.
+        batches: the batches of each turn, leaves [times, batch, ...]; None if it uses the "last".
+        noises: the noise of each turn, leaves [times, batch, ...].
+        axis_name: the pmap axis to average over; None for none.
 
     Returns:
-        (state after the step, metrics as scalars: the mean of a turn's times; of a turn that is not
-        taken at every step, float [2]: (value, 1) if it was due, else (0, 0)).
+        (state after the step, metrics). A metric is a scalar, the mean over the turn's `times`. If
+        the turn has every > 1, it is float [2]: (value, 1) at a step with the turn, else (0, 0).
     """
     metrics: Metrics = {}
     last = None

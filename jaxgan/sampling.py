@@ -1,7 +1,7 @@
-"""Images from a trained generator, by default the chapter's.
+"""Images from a trained generator, by default that of mnist_gan.py.
 
-Pure: usable inside a caller's own jit, vmap and grad. Of a run, `jaxgan.load_run` gives the
-generator and the noise that belong to its params.
+The functions are pure, and can be used inside jit, vmap and grad. For a run, `Run.sample` (from
+`jaxgan.load_run`) chooses the generator and the noise that the run was trained with.
 """
 
 from typing import Any
@@ -29,22 +29,24 @@ def sample(
     """Draws images. The same key gives the same images.
 
     Args:
-        params: what `generator.apply` takes, {"params": ...}; from `load_params`, for one.
+        params: the variables that `generator.apply` takes, {"params": ...}, such as `load_params`
+            returns.
         key: a PRNG key, typed (`jax.random.key`) or old-style (`jax.random.PRNGKey`).
-        num_samples: how many, 1 or more; None: 64, or one for each of the labels.
-        labels: what each image is to show, if the generator is conditional: int
-            [num_samples, k], for each of its k labels the number of a class, from 0 to below
-            generator.num_classes; of a single label [num_samples] will do.
-        noise: "normal" or "uniform", what the generator was trained with (`config.noise` of a run).
-        generator: the module that params belong to; by default the 2014 GAN's on MNIST.
+        num_samples: how many images to draw, 1 or more; None: 64, or one for each row of labels.
+        labels: for a conditional generator the classes of each image, int [num_samples, k]. Column
+            i has numbers from 0 to below generator.num_classes[i]. If k is 1, [num_samples] is
+            accepted too. None for a generator that is not conditional.
+        noise: "normal" or "uniform": the distribution that the generator was trained with, which is
+            the setting `noise` of its run.
+        generator: the module that params belong to; by default the generator of mnist_gan.py.
 
     Returns:
         float32 [num_samples, height, width, channels] in [0, 1]; (64, 28, 28, 1) by default.
 
     Raises:
-        ValueError: params of another network (the message names the first shape that is wrong), no
-            key, unknown noise, num_samples below 1, or labels that the generator does not take
-            (inside a caller's own jit, numbers out of range go unseen).
+        ValueError: params belong to another network (the message names the first wrong shape), key
+            is no PRNG key, noise is unknown, num_samples is below 1, or the generator does not
+            accept the labels. Inside jit the labels' numbers are not checked.
     """
     return drawing.sample(
         params, key, num_samples=num_samples, labels=labels, noise=noise, generator=generator
@@ -58,19 +60,20 @@ def generate(
     labels: ArrayLike | None = None,
     generator: nn.Module = MNIST_GENERATOR,
 ) -> jax.Array:
-    """The images of given latents, differentiable with respect to both.
+    """Makes the images of given latents. Differentiable with respect to params and latents.
 
     Args:
         params: as in `sample`.
         latents: float [batch, generator.latent_size].
-        labels: as in `sample`, for each of the latents.
+        labels: as in `sample`, int [batch, k].
         generator: as in `sample`.
 
     Returns:
         float32 [batch, height, width, channels] in [0, 1].
 
     Raises:
-        ValueError: params of another network, latents of another shape, or labels as in `sample`.
+        ValueError: params belong to another network, latents have another shape, or the generator
+            does not accept the labels.
     """
     return drawing.generate(params, latents, labels=labels, generator=generator)
 
@@ -85,14 +88,16 @@ def interpolate(
     noise: str = "normal",
     generator: nn.Module = MNIST_GENERATOR,
 ) -> jax.Array:
-    """Images on the way from one latent to another: an arc for normal noise, else a line.
+    """Makes the images on a path from one latent to another.
+
+    The path is an arc for normal noise, and a straight line for uniform noise (`jaxgan.latents`).
 
     Args:
         params: as in `sample`.
         start: float [generator.latent_size], the latent of the first image.
         end: float [generator.latent_size], the latent of the last image.
-        num_steps: how many images, both ends counted, 2 or more.
-        labels: as in `sample`, what each image on the way is to show.
+        num_steps: how many images to make, 2 or more, the first and the last included.
+        labels: as in `sample`, int [num_steps, k].
         noise: as in `sample`.
         generator: as in `sample`.
 
@@ -100,7 +105,7 @@ def interpolate(
         float32 [num_steps, height, width, channels] in [0, 1].
 
     Raises:
-        ValueError: as `sample` and `generate`, or num_steps below 2.
+        ValueError: start or end has another shape, num_steps is below 2, or as in `sample`.
     """
     return drawing.interpolate(
         params, start, end, num_steps=num_steps, labels=labels, noise=noise, generator=generator

@@ -1,7 +1,7 @@
-"""Rates, betas and averages as functions of the images that a run has seen.
+"""Learning rates, betas and decays as functions of the number of images that a run has seen.
 
-Counted in images rather than in steps or epochs, a schedule means the same whatever the batch is,
-and a run may be told to go on for longer than it was.
+A schedule that is counted in images, and not in steps or epochs, means the same for every batch
+size and every length of the run. So a finished run can be continued for more epochs.
 """
 
 from collections.abc import Callable
@@ -10,16 +10,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# Adam divides by the gradient's size, however small: with the usual 1e-8 it makes full steps of
-# what is rounding noise in a gradient, and runs on different numbers of devices drift apart.
+# Adam divides a gradient by its size, however small it is. With the usual 1e-8 it turns rounding
+# errors in a gradient into full steps, and runs on different numbers of devices drift apart.
 ADAM_EPSILON = 1e-6
 
-# Images seen -> a number.
+# A function: the number of images seen -> a number.
 OfImages = Callable[[jax.Array], jax.Array]
 
 
 def in_images(schedule: OfImages, images_per_update: int) -> optax.Schedule:
-    """An optax schedule, of the updates done, from one of the images seen."""
+    """Turns a function of the images seen into an optax schedule, a function of the updates done.
+
+    Args:
+        schedule: the number of images seen -> a number.
+        images_per_update: images of the data set that the run sees between two updates.
+    """
     return lambda count: schedule(count * images_per_update)
 
 
@@ -31,12 +36,12 @@ def adam(
     images_per_update: int,
     epsilon: float = ADAM_EPSILON,
 ) -> optax.GradientTransformation:
-    """Adam (Kingma and Ba 2015, arXiv 1412.6980), each number of which may follow the images seen.
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980) whose numbers may depend on the images seen.
 
     Args:
         learning_rate: a number, or a function of the images seen.
-        beta1: decay of the first moment, in [0, 1); the same.
-        beta2: decay of the second moment, in [0, 1); the same.
+        beta1: decay of the first moment in [0, 1): a number, or a function of the images seen.
+        beta2: decay of the second moment in [0, 1): a number, or a function of the images seen.
         images_per_update: images of the data set that the run sees between two updates.
         epsilon: added to the square root of the second moment.
     """
@@ -45,19 +50,22 @@ def adam(
         return in_images(value, images_per_update) if callable(value) else value
 
     if callable(beta1) or callable(beta2):
-        # optax takes schedules of the betas only so.
+        # optax takes schedules for the betas only through `inject_hyperparams`.
         make = optax.inject_hyperparams(optax.adam, static_args=("eps",))
         return make(*map(scheduled, (learning_rate, beta1, beta2)), eps=epsilon)
     return optax.adam(scheduled(learning_rate), beta1, beta2, epsilon)
 
 
 def halving(start: float, *, after: float, half_life: float) -> float | OfImages:
-    """A number that halves again and again.
+    """A number that falls exponentially with the images seen.
 
     Args:
-        start: its value at the beginning.
-        after: images seen before it begins to fall.
-        half_life: images in which it then halves; 0: it does not fall.
+        start: the value at the beginning.
+        after: the number of images seen when the value begins to fall.
+        half_life: the number of images in which the value then halves; 0 for a constant value.
+
+    Returns:
+        A function of the images seen; `start` itself if half_life is 0.
     """
     if not half_life:
         return start
@@ -69,15 +77,18 @@ def halving(start: float, *, after: float, half_life: float) -> float | OfImages
 def average_decay(
     half_life: float, *, images_per_step: int, ramp_up: float = 0.0
 ) -> Callable[[jax.Array], jax.Array]:
-    """step -> the decay of a moving average whose memory is counted in images.
+    """The decay of a moving average with a half-life in images.
 
-    Karras et al. 2020 (arXiv 1912.04958), official code: beta = 0.5^(batch / half-life), where the
-    half-life is at most `ramp_up` times the images seen.
+    The decay is 0.5^(images per step / half-life), as in the official code of Karras et al. 2020
+    (arXiv 1912.04958).
 
     Args:
-        half_life: images after which a step's share in the average has halved.
+        half_life: the number of images after which a step's share of the average has halved.
         images_per_step: images of the data set that a step sees.
-        ramp_up: the half-life as a share of the images seen, while that is shorter; 0: none.
+        ramp_up: if positive, the half-life is at most this times the images seen; 0 for no limit.
+
+    Returns:
+        A function: step (int32 scalar) -> decay (float32 scalar in [0, 1)).
     """
 
     def decay(step: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""A trained run: its settings and its weights together."""
+"""A trained run: its settings together with its weights."""
 
 import dataclasses
 import functools
@@ -17,11 +17,11 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run, as `load_run` gives it.
+    """A trained run; made by `load_run`.
 
     Attributes:
-        workdir: its folder.
-        config: its settings, of the class of its system.
+        workdir: the run's folder.
+        config: the run's settings, of the class of its system.
     """
 
     workdir: Path
@@ -29,7 +29,10 @@ class Run:
 
     @functools.cached_property
     def params(self) -> PyTree:
-        """What the generator's `apply` takes, from the newest checkpoint: the moving average.
+        """The generator's variables from the newest checkpoint: their moving average.
+
+        They are what the generator's `apply` takes, {"params": ..., other collections}: NumPy
+        arrays; the params are float32. They are read when they are first asked for.
 
         Raises:
             FileNotFoundError: there is no checkpoint yet.
@@ -38,7 +41,7 @@ class Run:
         return self.player("generator")
 
     def player(self, name: str) -> PyTree:
-        """What the `apply` of a player takes; as `jaxgan.load_params`."""
+        """The variables of a player, such as "discriminator"; as `jaxgan.load_params`."""
         return load_params(self.workdir, player=name)
 
     @property
@@ -49,50 +52,50 @@ class Run:
     def sample(
         self, key: jax.Array, num_samples: int = 64, *, labels: ArrayLike | None = None
     ) -> jax.Array:
-        """Draws images by the run's own settings: noise, widths and labels. The same key gives the
-        same images.
+        """Draws images from the run's generator. The same key gives the same images.
 
         Args:
             key: a PRNG key, typed (`jax.random.key`) or old-style (`jax.random.PRNGKey`).
-            num_samples: how many, 1 or more.
-            labels: what each image is to show, int [num_samples, k], of a conditional run: for each
-                attribute of `config.classes` the number of a class.
+            num_samples: how many images to draw, 1 or more.
+            labels: for a conditional run the classes of each image, int [num_samples, k]. Column i
+                has numbers of the classes of attribute i in `config.classes`. None otherwise.
 
         Returns:
             float32 [num_samples, height, width, channels] in [0, 1].
 
         Raises:
-            ValueError: the run makes no images from noise alone, or as `jaxgan.sample`.
+            ValueError: the run's system cannot make images from noise alone; none of the
+                checkpoints can be read; or as `jaxgan.sample`.
             FileNotFoundError: there is no checkpoint yet.
         """
         return self.config.sample(self.params, key, num_samples, labels=labels)
 
     def translate(self, images: ArrayLike, key: jax.Array) -> jax.Array:
-        """Makes an image of each image. The same key gives the same images.
+        """Translates each image into another one. The same key gives the same images.
 
         Args:
-            images: [n, height, width, channels] of the shape that the run was trained on: float in
-                [0, 1], or uint8.
-            key: a PRNG key, of the noise.
+            images: [n, *config.input_shape()], float in [0, 1] or uint8.
+            key: a PRNG key, for the generator's noise.
 
         Returns:
-            float32 [n, height, width, channels] in [0, 1].
+            float32 [n, *config.image_shape] in [0, 1].
 
         Raises:
-            ValueError: the run makes no images of images, or as `jaxgan.translate`.
+            ValueError: the run's system does not translate images; none of the checkpoints can be
+                read; or as `jaxgan.translate`.
             FileNotFoundError: there is no checkpoint yet.
         """
         return self.config.translate(self.params, images, key)
 
 
 def load_run(workdir: str | Path) -> Run:
-    """A trained run.
+    """Loads the settings of a trained run. The weights are read when they are first needed.
 
     Args:
-        workdir: the run's folder, written on any number of devices.
+        workdir: the run's folder. The run may have been trained on any number of devices.
 
     Raises:
-        FileNotFoundError: there is no run.
-        ValueError: its config.json is damaged, or of no system that can be found.
+        FileNotFoundError: the folder holds no run.
+        ValueError: config.json is damaged, or names a system that cannot be found.
     """
     return Run(Path(workdir), registry.load_config(workdir))

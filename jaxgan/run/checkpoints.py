@@ -191,7 +191,8 @@ class Checkpoints:
                         create=False,
                         max_to_keep=self._keep,
                         cleanup_tmp_directories=True,
-                        # Else threads wait ten minutes for a directory that cannot be made.
+                        # If asynchronous, threads wait ten minutes for a directory that cannot be
+                        # made.
                         async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
                         # All processes hold the same state. Process 0 alone writes it, so the
                         # others do not need its disk.

@@ -412,7 +412,7 @@ class RunConfig:
             raise ValueError(f"{path} cannot be used: {why}") from error
 
     def again(self) -> Self:
-        """These settings for another command: those of the command have their defaults."""
+        """These settings for a new command: those of `settings.of_command` get their defaults."""
         defaults: dict[str, Any] = {
             field.name: field.default
             for field in dataclasses.fields(self)

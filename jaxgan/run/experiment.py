@@ -520,6 +520,6 @@ def _use_compilation_cache() -> None:
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
         jax.config.update("jax_compilation_cache_dir", str(cache))
-    # JAX keeps no program that compiles fast. The many small ones take a second together.
+    # By default JAX keeps no program that compiles fast. The small ones take a second together.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

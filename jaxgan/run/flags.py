@@ -85,9 +85,9 @@ def _document(config_class: type) -> None:
         try:
             source = inspect.getsource(each)
         except (OSError, TypeError):
-            continue  # A class that was typed in, or whose module was run from elsewhere.
+            continue  # A class without a source file, such as one typed into an interpreter.
         (body,) = ast.parse(textwrap.dedent(source)).body
-        assert isinstance(body, ast.ClassDef)  # The source is a class's.
+        assert isinstance(body, ast.ClassDef)  # `each` is a class.
         for statement, below in itertools.pairwise(body.body):
             match statement, below:
                 case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):

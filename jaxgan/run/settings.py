@@ -1,4 +1,4 @@
-"""Fields of a configuration, which state their default, range and whether a run may change them."""
+"""Settings: each field of a configuration states its default, its range and if it may change."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -6,8 +6,8 @@ from typing import Any
 
 import simple_parsing
 
-# The largest count that is accepted. No sensible count is near it, and below it a count can be
-# converted to a float32 without an overflow.
+# The largest count that is accepted. No sensible count is near it, and no arithmetic on smaller
+# counts overflows a float.
 MOST_COUNT = 2**32
 # The largest float32, nearly: networks and optimisers compute in float32.
 _MOST_WEIGHT = 3.4e38

@@ -20,7 +20,7 @@ from jaxgan.training import select_devices
 
 # The most frames of training.gif.
 MOST_FRAMES = 100
-# The most grids of samples that a run keeps, beside that of epoch 0.
+# The most grids of samples that a run keeps, besides those of epoch 0 and of the last epoch.
 MOST_GRIDS = 200
 # A pixel of a sample is a square of this many pixels a side in a grid.
 PICTURE_SCALE = 2
@@ -335,7 +335,7 @@ class Workdir:
     def _drop_rows_after(self, last_step: int) -> None:
         if not self.metrics_csv.exists():
             return
-        # A process that is killed while it writes leaves an incomplete row. The row is later than
+        # A process that is killed while it writes leaves an incomplete row. Such a row is after
         # `last_step`, because `flush` puts the rows on disk before a checkpoint is saved.
         with (
             open(self.metrics_csv, newline="") as file,

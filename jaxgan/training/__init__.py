@@ -1,4 +1,4 @@
-"""Many steps in one compiled call, on every device; many seeds in one program; stages."""
+"""Training: many steps in one compiled call, on all devices, for one seed or several at once."""
 
 from jaxgan.training.devices import on_host, replicate, select_devices, unreplicate
 from jaxgan.training.examples import Schedule, schedule

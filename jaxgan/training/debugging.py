@@ -1,4 +1,4 @@
-"""Numbers that are not finite: finding them in a state, and the operation that made them."""
+"""Finds numbers that are NaN or infinite in a state, and the operation that made them."""
 
 import traceback
 from collections.abc import Mapping
@@ -15,27 +15,28 @@ from jaxgan.training import examples
 from jaxgan.training.examples import Schedule
 
 PyTree = Any
-# Files of these are not the user's, so their lines say nothing to her.
+# Folders and files of libraries. A line of theirs would not tell the user where her own code fails.
 _LIBRARIES = {"jax", "flax", "optax", "chex", "contextlib.py", "functools.py"}
 
 
 def find_operation(
     gan: GAN, state: TrainState, data: PyTree, *, batch_size: int, schedule: Schedule
 ) -> str | None:
-    """Goes through the steps of a call an operation at a time, for the first NaN or infinity.
+    """Repeats the steps of a compiled call one operation at a time to the first NaN or infinity.
 
-    Slow: no step is compiled. One device does what all do otherwise, so that in rare cases the
-    sums' rounding makes no such number.
+    This is slow, since no step is compiled. One device computes the whole global batch, so sums are
+    rounded differently from those of several devices. In rare cases every number is then finite.
 
     Args:
         gan: the system.
-        state: before the call, on the host; of one seed.
-        data: as in `training.train`.
-        batch_size: the global batch.
+        state: the state of one seed before the call, on the host.
+        data: arrays [N, ...], as in `training.train`.
+        batch_size: the global batch size.
         schedule: as in `training.train`.
 
     Returns:
-        The operation and the line of source that it is of, or None if all went well.
+        One line: the operation, the step, and the source line of the operation. None if all numbers
+        were finite.
     """
     epoch, first = divmod(int(state.step) - schedule.first_step, schedule.steps_per_epoch)
     num_images = len(jax.tree.leaves(dict(data))[0])
@@ -70,15 +71,19 @@ def find_operation(
 def fault(
     state: TrainState, metrics: Mapping[str, np.ndarray], step: int, num_steps: int
 ) -> str | None:
-    """What is not finite after some steps, and since when; None if all is.
+    """Finds a metric or an array of the state that is not finite after some steps.
 
     Args:
-        state: replicated, after the steps.
-        metrics: of the steps, float32 [steps], or [seeds, steps] of a stack of states.
-        step: before them.
-        num_steps: how many steps they are.
+        state: the state after the steps, replicated.
+        metrics: the metrics of the steps, float32 [steps], or [seeds, steps] for a stack of states.
+        step: the step of the run before the first of them.
+        num_steps: how many steps there are.
+
+    Returns:
+        One line: the metric that was not finite first, and its step; if all metrics are finite, an
+        array of the state that is not. None if all numbers are finite.
     """
-    axis = state.key.ndim - 1  # The state has an axis of devices, the metrics have not.
+    axis = state.key.ndim - 1  # The state has an axis of devices; the metrics have none.
     bad = {
         name: int(np.argwhere(~np.isfinite(values))[:, axis].min())
         for name, values in metrics.items()
@@ -89,7 +94,7 @@ def fault(
         values = metrics[name].take(bad[name], axis=axis)
         value = values[~np.isfinite(values)].ravel()[0]
         return f"{name} is {value} at step {step + bad[name] + 1}"
-    # One device's copy stands for all: to ask them together would take their time.
+    # All devices hold the same state, so one device's copy is checked.
     own = jax.tree.map(lambda x: x.addressable_shards[0].data, state.replace(key=None))
     for path, finite in jax.tree_util.tree_leaves_with_path(jax.device_get(_finite(own))):
         if not finite:
@@ -100,5 +105,5 @@ def fault(
 
 @jax.jit
 def _finite(state: TrainState) -> TrainState:
-    """For each leaf, whether all of its numbers are finite."""
+    """For each leaf of a state, a bool scalar: whether all of its numbers are finite."""
     return jax.tree.map(lambda x: jnp.isfinite(x).all(), state)

@@ -1,4 +1,4 @@
-"""The devices of a run: which they are, and how arrays get onto them and back."""
+"""The devices of a run: choosing them, copying arrays to them, and fetching arrays from them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,21 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 
 PyTree = Any
-# The pmap axis of every run.
+# The name of the pmap axis of every run.
 AXIS = "devices"
 
 
 def select_devices(which: str) -> list[jax.Device]:
-    """The devices of the default platform that a run is to use.
+    """Chooses the devices of JAX's default platform that a run uses.
 
     Args:
-        which: "all", or how many of each process's devices, the first ones.
+        which: "all", or a number N as text: the first N devices of each process.
 
     Returns:
         The devices, those of process 0 first.
 
     Raises:
-        ValueError: not "all" nor a count, or more than there are.
+        ValueError: `which` is neither "all" nor a number of 1 or more, or a process has fewer
+            devices.
     """
     count = jax.local_device_count()
     if which != "all":
@@ -39,10 +40,10 @@ def select_devices(which: str) -> list[jax.Device]:
 
 
 def local_batch_size(batch_size: int, num_devices: int) -> int:
-    """A device's part of the global batch.
+    """The number of examples of the global batch that one device gets.
 
     Raises:
-        ValueError: the batch does not divide.
+        ValueError: the batch size is not a multiple of the number of devices.
     """
     if batch_size % num_devices:
         raise ValueError(
@@ -53,21 +54,37 @@ def local_batch_size(batch_size: int, num_devices: int) -> int:
 
 
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
-    """Copies a pytree of arrays to every device: leaves gain a leading axis of local devices."""
+    """Copies a pytree of arrays to every device.
+
+    Args:
+        tree: a pytree of arrays [...], PRNG keys included.
+        devices: from `select_devices`.
+
+    Returns:
+        The pytree with leaves [local devices, ...], one copy on each device of this process.
+    """
     local = sum(device.process_index == jax.process_index() for device in devices)
     copy = jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)
     return copy(np.arange(local), tree)
 
 
 def unreplicate(tree: PyTree) -> PyTree:
-    """One device's copy of a replicated pytree, on the host: NumPy leaves, PRNG keys stay keys."""
-    # Indexing the arrays would move them between devices first, on all processes together. And what
-    # asarray gives may be the device's own memory, which is the next call's once it is donated.
+    """Fetches one device's copy of a replicated pytree.
+
+    Args:
+        tree: a pytree of arrays [local devices, ...], from `replicate` or `train`.
+
+    Returns:
+        The pytree with NumPy leaves [...]; PRNG keys stay keys.
+    """
+    # `x[0]` would first move data between devices, and all processes would have to do it together.
+    # The copy is needed because `asarray` may give the device's own memory, which the next call
+    # overwrites when the state is donated to it.
     return _on_host(tree, lambda x: np.asarray(x.addressable_shards[0].data)[0].copy())
 
 
 def on_host(tree: PyTree) -> PyTree:
-    """A pytree of arrays with NumPy leaves; PRNG keys stay keys."""
+    """Fetches a pytree of arrays to the host: leaves become NumPy arrays; PRNG keys stay keys."""
     return _on_host(tree, np.asarray)
 
 

@@ -1,7 +1,8 @@
-"""What each step of a run is given: the order of an epoch's images, batches, noise.
+"""The inputs of each step of a run: the order of an epoch's images, the batches, the noise.
 
-All of it is keyed by (the run's key, step or epoch, turn, index of the example in the global
-batch), so it is the same on any number of devices.
+The order is keyed by (the run's key, epoch). The noise and the rows of a "drawn" batch are keyed by
+(the run's key, step, turn, index of the example in the global batch). So the inputs are the same on
+any number of devices.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,25 +15,27 @@ from jaxgan import game
 from jaxgan.game import GAN, Turn
 
 PyTree = Any
-# An epoch is cut in up to this many equal pieces. Metrics are averaged over a piece wherever the
-# run is; on a CPU, where an epoch takes seconds, a piece is also a call of its own, so that the
-# screen moves and a signal is soon heard.
+# The most equal pieces that an epoch is cut into. A row of metrics is the mean over a piece, on
+# every platform. On a CPU, where an epoch takes seconds or more, a piece is also a compiled call of
+# its own, so that the progress bar moves and a signal is noticed soon.
 PIECES_PER_EPOCH = 12
-# Step counts can be prime: this share of an epoch may be left out so that it has pieces.
+# The largest share of an epoch's steps that may be left out to make equal pieces. A prime number of
+# steps would have none otherwise.
 MOST_LEFT_OUT = 0.01
 
 
 class Schedule(NamedTuple):
-    """How an epoch is cut up, and where the epochs of a stage begin.
+    """How an epoch is divided into pieces and compiled calls, and where a stage begins.
 
     Attributes:
-        steps_per_epoch: steps in an epoch; images that fill no step wait for another epoch's
-            shuffle.
-        steps_per_piece: steps that a row of metrics is the mean of; divides steps_per_epoch.
+        steps_per_epoch: steps in an epoch. Images that do not fill a whole step are left out; each
+            epoch is shuffled anew, so they change.
+        steps_per_piece: steps in a piece, over which a row of metrics is averaged; divides
+            steps_per_epoch.
         steps_per_call: steps in one compiled call; divides steps_per_epoch, and is a multiple of
             steps_per_piece.
-        first_step: the step of the run that the stage begins at.
-        first_epoch: the epoch of the run that the stage begins with.
+        first_step: steps that the run has done before the stage.
+        first_epoch: epochs that the run has done before the stage.
     """
 
     steps_per_epoch: int
@@ -42,16 +45,16 @@ class Schedule(NamedTuple):
     first_epoch: int = 0
 
     def epochs(self, step: float) -> float:
-        """Epochs of the run that are over at a step of this stage."""
+        """The epochs that the run has done at a step of this stage, a fraction within an epoch."""
         return self.first_epoch + (step - self.first_step) / self.steps_per_epoch
 
     def is_at_end_of_epoch(self, step: int) -> bool:
-        """Whether an epoch is over at a step of this stage."""
+        """Whether an epoch ends at a step of this stage."""
         return (step - self.first_step) % self.steps_per_epoch == 0
 
 
 def batches_per_step(gan: GAN) -> int:
-    """Batches of an epoch that a step takes."""
+    """The number of batches of an epoch's order that one step takes: those of "next" turns."""
     return sum(turn.times for turn in gan.turns if turn.batch == "next")
 
 
@@ -64,19 +67,19 @@ def schedule(
     first_step: int = 0,
     first_epoch: int = 0,
 ) -> Schedule:
-    """Cuts an epoch into pieces and calls.
+    """Divides an epoch into pieces and compiled calls.
 
     Args:
-        num_images: size of the data set.
-        batch_size: the global batch.
-        gan: the system, whose turns take batches.
-        platform: "cpu", "gpu" or "tpu". An epoch is one call on accelerators, a call a piece on
-            CPUs. It does not change the numbers that come out.
+        num_images: the number of images in the data set.
+        batch_size: the global batch size.
+        gan: the system, whose turns say how many batches a step takes.
+        platform: "cpu", "gpu" or "tpu". On a CPU a call is one piece, on accelerators an epoch. The
+            platform does not change what a step computes.
         first_step: as in `Schedule`.
         first_epoch: as in `Schedule`.
 
     Raises:
-        ValueError: the data set is smaller than one step.
+        ValueError: the data set has fewer images than one step takes.
     """
     batches = max(1, batches_per_step(gan))
     steps = num_images // (batch_size * batches)
@@ -99,7 +102,20 @@ def schedule(
 def order_of_epoch(
     gan: GAN, key: jax.Array, epoch: jax.Array | int, num_images: int, batch_size: int, steps: int
 ) -> jax.Array:
-    """The images of each step of an epoch, int32 [steps, batches_per_step(gan), batch_size]."""
+    """Shuffles the data set for an epoch.
+
+    Args:
+        gan: the system.
+        key: the run's key.
+        epoch: the epoch of the run, from 0.
+        num_images: the number of images in the data set.
+        batch_size: the global batch size.
+        steps: the steps of an epoch.
+
+    Returns:
+        The rows of the data set that each step takes, int32 [steps, batches_per_step(gan),
+        batch_size]. No row comes twice.
+    """
     key = jax.random.fold_in(jax.random.fold_in(key, game.ORDER), epoch)
     shape = steps, batches_per_step(gan), batch_size
     rows = jax.random.permutation(key, num_images)[: shape[0] * shape[1] * shape[2]]
@@ -109,18 +125,18 @@ def order_of_epoch(
 def draws(
     gan: GAN, key: jax.Array, step: jax.Array, index: jax.Array, data: Mapping[str, jax.Array]
 ) -> tuple[tuple[PyTree, ...], tuple[jax.Array | None, ...]]:
-    """What is drawn for some examples of a step's global batch.
+    """Draws the random numbers for some examples of a step's global batch.
 
     Args:
         gan: the system.
-        key: the run's.
-        step: int scalar.
-        index: int [n], the examples' places in the global batch.
+        key: the run's key.
+        step: the step, int scalar.
+        index: the indices of the examples in the global batch, int [n].
         data: the data set, arrays [N, ...].
 
     Returns:
-        For each turn: (its noise, leaves [times, n, ...]; the rows of a batch that is "drawn",
-        int32 [times, n], None for a turn on another batch).
+        (the noise of each turn, leaves [times, n, ...]; for each turn whose batch is "drawn" the
+        rows of the data set, int32 [times, n], and None for the other turns).
     """
     num_images = len(jax.tree.leaves(dict(data))[0])
 
@@ -149,13 +165,17 @@ def draws(
 def batches(
     gan: GAN, data: Mapping[str, jax.Array], order: jax.Array, drawn: tuple[jax.Array | None, ...]
 ) -> tuple[PyTree, ...]:
-    """The batches that `game.train_step` takes.
+    """Gathers the batches that `game.train_step` takes.
 
     Args:
         gan: the system.
-        data: arrays [N, ...].
-        order: the rows of the step's batches, int32 [batches_per_step(gan), n].
-        drawn: from `draws`.
+        data: the data set, arrays [N, ...].
+        order: the rows of the step's "next" batches, int32 [batches_per_step(gan), n].
+        drawn: the rows of the "drawn" batches, from `draws`.
+
+    Returns:
+        For each turn its batches, arrays [times, n, ...] by name, those of `gan.images` as float32
+        in [-1, 1]; None for a turn whose batch is "last".
     """
     taken, first = [], 0
     for turn, rows in zip(gan.turns, drawn, strict=True):
@@ -174,7 +194,19 @@ def _for_each(
     index: jax.Array,
     draw: Callable[[jax.Array], PyTree],
 ) -> PyTree:
-    """draw(key of its own) for each turn of some numbers and each example, [turns, examples]."""
+    """Calls `draw` for each turn and each example, with a key of their own.
+
+    Args:
+        key: the run's key.
+        use: what is drawn, `game.NOISE` or `game.ROWS`.
+        step: the step, int scalar.
+        numbers: the numbers of the turns within the step, int [turns].
+        index: the indices of the examples in the global batch, int [n].
+        draw: key -> a pytree for one example.
+
+    Returns:
+        The pytree with leaves [turns, n, ...].
+    """
     key = jax.random.fold_in(jax.random.fold_in(key, use), step)
 
     def of_turn(number: jax.Array) -> PyTree:

@@ -1,4 +1,4 @@
-"""Many steps in one compiled call, on every device: pmap of a scan over `game.train_step`."""
+"""Many steps in one compiled call, on all devices: a pmap of a scan over `game.train_step`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,16 +19,20 @@ PyTree = Any
 
 
 class Program(NamedTuple):
-    """What `compile_epoch` makes; both are compiled at their first call, and run on all devices.
+    """The two functions that train for an epoch, made by `compile_epoch`.
+
+    Each function runs on all devices, and is compiled when it is first called.
 
     Attributes:
-        order: state -> the images that each step of the state's epoch takes, int32 [devices,
-            steps_per_epoch, batches, batch_size / devices]; of a `seeds.stack` of states
-            [devices, seeds, ...].
-        train: (state, data, order) -> (state, metrics float32 [devices, steps_per_call]). Trains
-            for `steps_per_call` steps, by the order of their epoch. The state given is donated
-            and gone afterwards. Of a `seeds.stack` of states every device trains its part of each,
-            all on the same data; metrics are [devices, seeds, steps_per_call].
+        order: state -> the rows of the data set that each step of the state's epoch takes, int32
+            [devices, steps_per_epoch, batches_per_step, batch_size / devices]. For a `seeds.stack`
+            of states it is int32 [devices, seeds, ...].
+        train: (state, data, order) -> (state, metrics). Trains for `steps_per_call` steps of the
+            epoch that `order` is of. The given state is donated: it cannot be used afterwards. A
+            metric is float32 [devices, steps_per_call]. For a `seeds.stack` of states all seeds
+            train on the same data, each device on its part of each seed's batches, and a metric is
+            float32 [devices, seeds, steps_per_call]. A metric of a turn that is not taken at every
+            step has one more axis at the end, of 2, as `game.train_step` returns it.
     """
 
     order: Callable[[TrainState], jax.Array]
@@ -44,28 +48,30 @@ def compile_epoch(
     schedule: Schedule,
     seeds_in_turn: bool = False,
 ) -> Program:
-    """Makes the functions that an epoch of training is a few calls of.
+    """Makes the two functions that train for an epoch in a few calls.
 
-    The epoch's order is a permutation keyed by (key, epoch), the noise of an example by
-    (key, step, turn, its index in the global batch); a device takes its part of each. So the result
-    is the same on any number of devices, but for the order in which floats are summed.
+    The order of an epoch is a permutation keyed by (key, epoch). The noise of an example is keyed
+    by (key, step, turn, index of the example in the global batch). Each device takes its part of
+    both. So the result is the same on any number of devices, except for the order in which floats
+    are summed.
 
-    States and data are `replicate`d. Data is a pytree of arrays [num_images, ...]; those that are
-    `gan.images` are uint8 and reach the losses as float32 in [-1, 1].
+    The functions take states and data that are replicated (`replicate`). The data are arrays
+    [num_images, ...]. Those named in `gan.images` are uint8, and float32 in [-1, 1] in the losses.
 
     Args:
         gan: the system.
-        devices: where to run; those of all processes.
-        num_images: size of the data set.
-        batch_size: the global batch, a multiple of the number of devices.
-        schedule: from `examples.schedule`. A call must begin at a multiple of its steps_per_call.
+        devices: the devices of all processes, from `select_devices`.
+        num_images: the number of images in the data set.
+        batch_size: the global batch size, a multiple of the number of devices.
+        schedule: from `examples.schedule`. A call must begin at a multiple of its steps_per_call,
+            counted from its first_step.
         seeds_in_turn: as `in_turn` of `seeds.train_each`.
 
     Raises:
-        ValueError: the batch does not divide.
+        ValueError: the batch size is not a multiple of the number of devices.
     """
     local_size = local_batch_size(batch_size, len(devices))
-    # A mean over one device would still copy all gradients.
+    # On one device a mean over devices would change nothing, but still copy all gradients.
     axis_name = AXIS if len(devices) > 1 else None
 
     def local_index() -> jax.Array:
@@ -83,8 +89,8 @@ def compile_epoch(
     def train(state: TrainState, data: PyTree, order: jax.Array) -> tuple[TrainState, Metrics]:
         first = (state.step - schedule.first_step) % schedule.steps_per_epoch
         order = jax.lax.dynamic_slice_in_dim(order, first, schedule.steps_per_call)
-        # All noise of the call is drawn here, outside the loop: one large draw costs a fraction of
-        # many small ones.
+        # The noise of all steps is drawn before the scan: one large draw is much faster than many
+        # small ones.
         steps = state.step + jnp.arange(schedule.steps_per_call)
         index = local_index()
         drawn = jax.vmap(lambda step: examples.draws(gan, state.key, step, index, data))(steps)
@@ -120,34 +126,34 @@ def train(
     last_step: int,
     debug_nans: bool = False,
 ) -> Iterator[tuple[TrainState, dict[str, np.ndarray]]]:
-    """Trains up to a step, a compiled call at a time. The caller logs, draws and saves between.
+    """Trains up to a step, one compiled call at a time. The caller logs and saves between calls.
 
     Args:
         gan: the system.
-        state: where to go on from, a `seeds.stack` for several seeds at once; its step must be at
-            the end of a piece.
-        data: arrays [N, ...], put on every device once and kept there.
-        schedule: from `examples.schedule`, for this data set, batch and system.
+        state: the state to start from, on the host; a `seeds.stack` to train several seeds at once.
+            Its step must be at the end of a piece.
+        data: arrays [N, ...]. They are copied to every device once.
+        schedule: from `examples.schedule`, for this data set, batch size and system.
         devices: from `select_devices`.
-        batch_size: the global batch.
-        last_step: the step to end with, counted from the beginning of the run; the end of a piece.
-        debug_nans: keep a copy of the state before each call, and where something is not finite
-            after it, find the operation that made it so (`debugging.find_operation`).
+        batch_size: the global batch size, a multiple of the number of devices.
+        last_step: the step of the run to stop at; it must be at the end of a piece.
+        debug_nans: whether to keep a copy of the state before each call, and to find the operation
+            that made a number NaN or infinite (`debugging.find_operation`).
 
     Yields:
-        After each call: (replicated state, metrics of the call's steps as float32 [steps], or
-        [seeds, steps] of a stack; NaN where a turn was not due). The state is donated to the next
-        call: take what is wanted of it before.
+        After each call (state, metrics). The state is replicated, and donated to the next call:
+        copy what you need of it before. A metric is float32 [steps of the call], or [seeds, steps]
+        for a stack; it is NaN at steps at which its turn was not taken.
 
     Raises:
-        ValueError: the batch does not divide.
-        FloatingPointError: a metric, or a number of the state, is NaN or infinite after a call,
-            which is not yielded; the message says which, and at what step.
+        ValueError: the batch size is not a multiple of the number of devices.
+        FloatingPointError: a metric or a number of the state is NaN or infinite after a call. The
+            call is not yielded. The message names the number and the step.
     """
     chex.assert_equal_shape_prefix(list(data.values()), 1)
     step = int(state.step)
-    # A run that was saved in the middle of an epoch, on a platform of shorter calls, goes on in
-    # calls of a piece.
+    # On a CPU, where calls are short, a run can be saved in the middle of an epoch. On an
+    # accelerator such a run continues in calls of one piece.
     is_on_course = all(
         (at - schedule.first_step) % schedule.steps_per_call == 0 for at in (step, last_step)
     )
@@ -159,7 +165,8 @@ def train(
         num_images=len(jax.tree.leaves(dict(data))[0]),
         batch_size=batch_size,
         schedule=schedule,
-        # A CPU gains nothing from larger operations, and in turn each has the bits it has alone.
+        # Larger operations are no faster on a CPU. Trained in turn, each seed has the same bits as
+        # if it were trained alone.
         seeds_in_turn=devices[0].platform == "cpu",
     )
     state, on_devices = replicate(state, devices), replicate(dict(data), devices)
@@ -184,8 +191,12 @@ def train(
 
 
 def _measured(values: np.ndarray, num_axes: int) -> np.ndarray:
-    """A metric of some steps: [steps], or [seeds, steps] if `num_axes` is 2; NaN is no value."""
+    """A metric with NaN at the steps at which its turn was not taken.
+
+    Args:
+        values: float32 with `num_axes` axes, or with a last axis of 2 more (value, 1 if taken).
+        num_axes: 1 for [steps], 2 for [seeds, steps].
+    """
     if values.ndim == num_axes:
         return values
-    # Of a turn that is not due at every step.
     return np.where(values[..., 1] > 0, values[..., 0], np.float32(np.nan))

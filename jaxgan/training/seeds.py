@@ -1,4 +1,4 @@
-"""Several seeds trained by one program: their states stacked, and functions over such a stack."""
+"""Several seeds trained by one program: a stack of their states, and functions over the stack."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,12 +15,18 @@ Order = Callable[[TrainState], jax.Array]
 
 
 def stack(states: Sequence[TrainState]) -> TrainState:
-    """States of several seeds as one, on the host: all leaves but the step gain a leading axis.
+    """Stacks the states of several seeds into one state.
 
-    One alone stays as it is, so that it is trained by the program of one.
+    A single state is returned as it is, so that it is trained by the program of a single seed.
+
+    Args:
+        states: one state for each seed, all at the same step and of the same shapes.
+
+    Returns:
+        A state on the host with leaves [seeds, ...]; the step stays a scalar.
 
     Raises:
-        ValueError: they are not all at one step.
+        ValueError: the states are not all at the same step.
     """
     steps = sorted({int(state.step) for state in states})
     if len(steps) != 1:
@@ -32,7 +38,7 @@ def stack(states: Sequence[TrainState]) -> TrainState:
 
 
 def unstack(state: TrainState) -> list[TrainState]:
-    """The other way round: the state of each seed, in the order they were stacked in."""
+    """The states that `stack` was given, in the same order."""
     if state.key.ndim == 0:
         return [state]
     own = state.replace(step=None)
@@ -43,7 +49,14 @@ def unstack(state: TrainState) -> list[TrainState]:
 
 
 def order_of_each(order: Order) -> Order:
-    """`order` for a single state, and for each state of a stack."""
+    """Extends a function of one state to stacks of states.
+
+    Args:
+        order: state -> the order of its epoch, int32 [...].
+
+    Returns:
+        The function of a single state, or of a stack: then int32 [seeds, ...].
+    """
 
     def orders(state: TrainState) -> jax.Array:
         if state.key.ndim == 0:
@@ -54,19 +67,23 @@ def order_of_each(order: Order) -> Order:
 
 
 def train_each(train: Train, *, in_turn: bool) -> Train:
-    """`train` for a single state, and for each state of a stack on the same data.
+    """Extends a function that trains one state to stacks of states, all on the same data.
 
     Args:
         train: (state, data, order) -> (state, metrics of some steps).
-        in_turn: train the seeds of a stack one after another, each with the very operations of its
-            own program, rather than in operations on all of them at once.
+        in_turn: whether the seeds of a stack are trained one after another, with the operations
+            that train a single seed. Otherwise each operation works on all seeds at once.
+
+    Returns:
+        The function of a single state, or of a stack: then metrics have a leading axis of seeds.
     """
 
     def trained(state: TrainState, data: PyTree, order: jax.Array) -> tuple[TrainState, Metrics]:
         if state.key.ndim == 0:
             return train(state, data, order)
 
-        # The step is one for all: a `cond` on steps of their own would run both of its branches.
+        # All seeds share one step. With a step for each seed, a `cond` on the step would run both
+        # of its branches under vmap.
         def train_one(seed: tuple[TrainState, jax.Array]) -> tuple[TrainState, Metrics]:
             own, order = seed
             return train(own.replace(step=state.step), data, order)

@@ -1,4 +1,4 @@
-"""Stages: a run as a sequence of systems, each of which goes on from the one before."""
+"""Stages: a run is a sequence of systems, each of which starts from the state of the one before."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -12,19 +12,20 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.training import examples
 from jaxgan.training.examples import Schedule
 
-# A picture: float [n, H, W, C] in [0, 1], and how many images a row has (None: nearly a square).
+# A grid of images: (float [n, H, W, C] in [0, 1], images in a row; None for a nearly square grid).
 Picture = tuple[Any, int | None]
 
 
 def carry_over(fresh: TrainState, before: TrainState) -> TrainState:
-    """The fresh state of a stage, with every array that the state before has too.
+    """The initial state of a stage, with the arrays that it shares with the stage before.
 
-    An array is taken over if its place in the state (player, name, optimiser's moment) and its
-    shape and dtype are the same; what is new, or has grown, stays as it was initialised.
+    An array is taken from the stage before if its place in the state (player, name, optimiser's
+    moment), its shape and its dtype are the same. Arrays that are new or have grown stay as they
+    were initialised.
 
     Args:
         fresh: from `game.init` of the stage's system.
-        before: at the end of the stage before.
+        before: the last state of the stage before.
     """
     held = {
         jax.tree_util.keystr(path): leaf
@@ -41,21 +42,21 @@ def carry_over(fresh: TrainState, before: TrainState) -> TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A part of a run: what is trained, on what, for how long.
+    """A part of a run: a system, its data, and the length of its training.
 
     Attributes:
         gan: the system.
-        data: what its batches are taken from, arrays [N, ...].
+        data: the data set that batches are taken from, arrays [N, ...].
         epochs: passes over the data.
-        batch_size: the global batch.
-        begin: (fresh state, state at the end of the stage before) -> the first state of this
-            stage; both have the same `step` and `key`. Not called for the first stage.
-        draw: (state, key, num_samples) -> images [num_samples, H, W, C] in [0, 1], for scores;
-            None for a system whose images are not judged in training.
-        picture: (state, key) -> (images, how many a row has), drawn after every epoch, always with
-            the same key; None for no pictures.
-        progress: the words of the progress bar, with {metric:.2f} for numbers; None for the first
-            metrics by their names.
+        batch_size: the global batch size.
+        begin: (fresh state, last state of the stage before) -> the first state of this stage. Both
+            arguments have the same `step` and `key`. It is not called for the first stage.
+        draw: (state, key, num_samples) -> images, float [num_samples, H, W, C] in [0, 1], which
+            --eval-every scores; None if the stage's images are not scored.
+        picture: (state, key) -> (images, how many a row has), the grid of samples for an epoch. The
+            key is the same at every epoch. None for no grids.
+        progress: the text of the progress bar, with {metric:.2f} in the place of a metric; None
+            for the names and values of the first metrics.
     """
 
     gan: GAN
@@ -69,20 +70,24 @@ class Stage:
 
     @property
     def num_images(self) -> int:
-        """Images of the data set that the stage is trained on."""
+        """The number of images in the stage's data set."""
         return len(next(iter(self.data.values())))
 
     @property
     def images_per_step(self) -> int:
-        """Images of the data set that a step takes."""
+        """The number of images that a step takes from the data set's order."""
         return self.batch_size * max(1, examples.batches_per_step(self.gan))
 
 
 def plan(stages: Sequence[Stage], platform: str) -> list[Schedule]:
-    """How each stage is cut up, and at which step and epoch of the run it begins.
+    """The schedule of each stage, which also says at which step and epoch of the run it begins.
+
+    Args:
+        stages: the stages, in order.
+        platform: "cpu", "gpu" or "tpu", as in `examples.schedule`.
 
     Raises:
-        ValueError: a data set is smaller than one step.
+        ValueError: a stage's data set has fewer images than one step takes.
     """
     schedules: list[Schedule] = []
     first_step = first_epoch = 0
@@ -102,28 +107,39 @@ def plan(stages: Sequence[Stage], platform: str) -> list[Schedule]:
 
 
 def last_step(stage: Stage, schedule: Schedule) -> int:
-    """The step of the run that a stage ends with."""
+    """The step of the run at which a stage ends."""
     return schedule.first_step + stage.epochs * schedule.steps_per_epoch
 
 
 def stage_of_step(schedules: Sequence[Schedule], step: int) -> int:
-    """Which stage the state at a step is of: at a seam, the stage that ends there."""
+    """The index of the stage whose state a run has at a step.
+
+    At the step where one stage ends and the next begins, it is the stage that ends.
+    """
     return max(i for i, schedule in enumerate(schedules) if i == 0 or step > schedule.first_step)
 
 
 def first_state(stage: Stage, key: jax.Array) -> TrainState:
-    """The state that a run begins with."""
+    """The state that a run begins with, at step 0."""
     return game.init(stage.gan, key)
 
 
 def next_state(stage: Stage, before: TrainState) -> TrainState:
-    """The first state of a stage, from the last one of the stage before."""
+    """The first state of a stage, made from the last state of the stage before."""
     fresh = game.init(stage.gan, before.key).replace(step=before.step)
     return stage.begin(fresh, before)
 
 
 def state_at(stages: Sequence[Stage], index: int) -> TrainState:
-    """The structure of a stage's states: leaves are jax.ShapeDtypeStruct, the key is a key."""
+    """The structure of a stage's states, without computing one.
+
+    Args:
+        stages: the stages of the run, in order.
+        index: the index of the stage.
+
+    Returns:
+        A state whose leaves are jax.ShapeDtypeStruct. Only `key` is a real key.
+    """
 
     def chain(key: jax.Array) -> TrainState:
         state = first_state(stages[0], key)
