@@ -1,4 +1,4 @@
-"""Trains a convolutional GAN (Radford et al. 2015), conditional if wanted, on every device.
+"""Trains a convolutional GAN (Radford et al. 2015), conditional or not, on all devices.
 
 python experiments/dcgan.py --dataset mnist --conditional
 """

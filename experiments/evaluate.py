@@ -1,4 +1,4 @@
-"""Judges a trained run of digits or toon faces: a table, evaluation.json and evaluation.png.
+"""Scores a trained run on mnist or toon_faces; writes evaluation.json and evaluation.png.
 
 python experiments/evaluate.py --workdir runs/mnist_gan
 """
@@ -20,25 +20,28 @@ from jaxgan.metrics.agreement import agreement, classify
 from jaxgan.run import flags, plots, report
 from jaxgan.trained import load_run
 
-NUM_COMPARED = 10  # samples drawn beside training images, of each kind
-# What takes long, in its order, for the progress bar.
+# Samples of each kind that evaluation.png shows beside their nearest training images.
+NUM_COMPARED = 10
+# The slow parts in their order, for the progress bar.
 PARTS = ("reading the data", "drawing samples", "judging real images", "judging samples")
 BAR = "{desc} {bar} {n_fmt}/{total_fmt}"
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """What to judge, and by how much."""
+    """The run to score, and the number of samples."""
 
     workdir: str = "runs/mnist_gan"
-    """The folder of the run, on mnist or toon_faces: the judges know nothing else."""
+    """The folder of the run. Its data set must be mnist or toon_faces, which the evaluators were
+    trained on."""
     num_samples: int | None = None
-    """How many images to draw; None: as many as are held out, 10000 digits or 2000 faces. Most
-    scores depend on it: compare those of equally many."""
+    """How many images to draw; None: as many as there are held-out images, 10000 digits or 2000
+    faces. Most scores depend on this number, so compare only scores of equally many samples."""
     seed: int = 0
-    """Of the samples, and of what scores draw: the same seed gives the same numbers."""
+    """Seed of the samples and of the scores' random choices. The same seed gives the same
+    scores."""
     out: str | None = None
-    """The folder to write evaluation.json and evaluation.png into; None: the work dir."""
+    """The folder to write evaluation.json and evaluation.png to; None: the work dir."""
 
     def __post_init__(self):
         if self.num_samples is not None and self.num_samples < 10:
@@ -57,7 +60,7 @@ def main() -> None:
         except ValueError as error:
             raise ValueError(f"{config.workdir} cannot be judged: {error}") from None
         params, step = run.params, run.steps[-1]
-        # Closed before an error is printed, which is to have a line of its own.
+        # The stack closes the bar before an error is printed, so the error has a line of its own.
         progress = stack.enter_context(
             tqdm(total=len(PARTS), desc=PARTS[0], bar_format=BAR, disable=None)
         )

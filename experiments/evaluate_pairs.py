@@ -1,4 +1,4 @@
-"""Judges runs of pix2pix on held-out images: a table, and a picture of input, outputs and truth.
+"""Scores runs of pix2pix on held-out images; writes pairs.json and the picture pairs.png.
 
 python experiments/evaluate_pairs.py --workdirs runs/pix2pix
 """
@@ -21,6 +21,7 @@ from jaxgan.run import checkpoints, flags, images, report
 from jaxgan.run.config import RunConfig
 from jaxgan.systems.registry import load_config
 
+# Held-out examples in pairs.png.
 SHOWN = 8
 SCORES = {"l1": ".4f", "psnr": ".2f", "ssim": ".3f", "fid": ".2f"}
 HEADER = ("objective", "L1, lower is better", "PSNR in dB, higher", "SSIM, higher", "FID, lower")
@@ -28,14 +29,15 @@ HEADER = ("objective", "L1, lower is better", "PSNR in dB, higher", "SSIM, highe
 
 @dataclasses.dataclass(frozen=True)
 class PairsConfig:
-    """What to judge, and where to put it."""
+    """The runs to score, and the output."""
 
     workdirs: tuple[str, ...] = ("runs/pix2pix",)
-    """The folders of the runs, all of one task, data set and shape; a row each."""
+    """The folders of the runs. All runs must have the same task, data set and image shape. Each run
+    is a row of the table."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the generator's noise."""
     out: str | None = None
-    """The folder to write pairs.json and pairs.png into; None: the first work dir."""
+    """The folder to write pairs.json and pairs.png to; None: the first work dir."""
 
     def __post_init__(self):
         if not self.workdirs:
@@ -45,16 +47,20 @@ class PairsConfig:
 
 
 def load_runs(workdirs: Sequence[str]) -> list[RunConfig]:
-    """The settings of runs that can be compared.
+    """Reads the settings of runs that can be compared.
+
+    Args:
+        workdirs: the folders of the runs, one or more.
 
     Raises:
-        ValueError: one is no run of pix2pix, or they are of different tasks.
-        FileNotFoundError: one is not there.
+        ValueError: a run is not judged by pairs, or the runs differ in task, data set, image shape
+            or features.
+        FileNotFoundError: a folder holds no run.
     """
     runs = []
     for workdir in workdirs:
         run = load_config(workdir)
-        run.objective()  # Refuses a run that is not judged by pairs.
+        run.objective()  # Raises a ValueError for a run that is not judged by pairs.
         runs.append(run)
         for name in ("task", "dataset", "image_shape", "input_feature", "output_feature"):
             mine, first = getattr(run, name), getattr(runs[0], name)

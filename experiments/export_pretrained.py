@@ -1,4 +1,4 @@
-"""Makes the pair that `jaxgan.pretrained` gives out of a run that has been evaluated.
+"""Makes the file of pretrained networks that `jaxgan.pretrained` loads, from an evaluated run.
 
 python experiments/export_pretrained.py --workdir runs/mnist_gan --out mnist_gan.npz
 """
@@ -18,13 +18,13 @@ from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """What to take, and where to put it."""
+    """The run to export, and the file to write."""
 
     workdir: str = "runs/mnist_gan"
-    """The folder of the run; experiments/evaluate.py has left its evaluation.json there."""
+    """The folder of the run. It must contain the evaluation.json of experiments/evaluate.py."""
     out: str = "mnist_gan.npz"
-    """The file to write, both networks as float16; the scores and the settings go to a .json
-    beside it."""
+    """The .npz to write, with both networks as float16. The scores and the settings are written to
+    a .json beside it."""
 
     def __post_init__(self):
         if Path(self.out).suffix != ".npz":
@@ -52,7 +52,7 @@ def main() -> None:
             )
         card = {
             "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",
-            # Where it was made is nobody's business.
+            # The folder on the machine that trained the run is not published.
             "settings": dataclasses.replace(run, workdir=recipe.workdir).to_json(),
             "evaluation": json.loads(evaluation.read_text()),
         }

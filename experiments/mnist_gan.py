@@ -1,4 +1,4 @@
-"""Trains the textbook's networks (Goodfellow et al. 2014) on MNIST, on every device there is.
+"""Trains two fully connected networks (Goodfellow et al. 2014) on MNIST, on all devices.
 
 python experiments/mnist_gan.py --devices all
 """

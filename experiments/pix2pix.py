@@ -1,4 +1,4 @@
-"""Learns to make images of images (Isola et al. 2016), from pairs, on every device there is.
+"""Trains pix2pix (Isola et al. 2016), which translates images, from pairs, on all devices.
 
 python experiments/pix2pix.py --task edges2face
 """

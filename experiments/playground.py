@@ -1,10 +1,10 @@
-"""Puts a trained pair into one page to play with: playground.html, which opens in any browser.
+"""Makes an interactive page of a trained GAN: playground.html, which opens in any browser.
 
 python experiments/playground.py --workdir runs/mnist_gan
 
-It needs neither a server nor a network, and can be sent to others. It plays with runs of
-mnist_gan.py and dcgan.py on images of 28x28x1; where a run is conditional, one asks for classes.
-Without --workdir, it is the trained pair that ships with the package, whose story was not kept.
+The page needs no server and no internet, so it can be sent to others. It shows runs of mnist_gan.py
+and dcgan.py on images of 28x28x1. In the page of a conditional run, classes can be chosen. Without
+--workdir, the page shows the pretrained GAN of the package, without the history of its training.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ FILE_NAME = "playground.html"
 
 @dataclasses.dataclass(frozen=True)
 class PlaygroundConfig:
-    """Whose page, and where to put it."""
+    """The run to show, and the file to write."""
 
     workdir: str | None = None
-    """The folder of the run to play with, such as runs/mnist_gan; None: the pair that ships with
-    the package, without the story of its training."""
+    """The folder of the run to show, such as runs/mnist_gan; None: the pretrained GAN of the
+    package, without the history of its training."""
     out: str | None = None
-    """The file to write, which ends in .html; None: playground.html in the work dir, or, without
-    one, here."""
+    """The .html to write; None: playground.html in the work dir, or in the current folder if there
+    is no --workdir."""
 
     def __post_init__(self):
         if self.out is not None and Path(self.out).suffix != ".html":

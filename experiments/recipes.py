@@ -1,9 +1,9 @@
-"""Trains recipes from several seeds, evaluates them, and writes the table of the README.
+"""Trains recipes with several seeds, evaluates the runs, and writes the table of the README.
 
 python experiments/recipes.py --recipes default textbook --seeds 0 1 2 3 4
 python experiments/recipes.py --ablate default --seeds 0
 
-Stopped, it goes on where it was: what is trained and evaluated is not done again.
+A stopped script can be started again. It continues: runs that are trained and evaluated are kept.
 """
 
 import csv
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 SCORES = {"fid": ".2f", "kid": ".4f", "precision": ".3f", "recall": ".3f", "modes": ".0f"}
 HEADER = ["command", "epochs", "examples", "minutes", "FID", "KID", "precision", "recall", "modes"]
 HEADER += ["classes", "copies"]
-# What a recipe adds to the textbook's, in the settings that make it up.
+# The ingredients by which a recipe may differ from 'textbook'. Each is a group of settings.
 INGREDIENTS = (
     ("batch_size",),
     ("generator_learning_rate", "discriminator_learning_rate"),
@@ -40,16 +40,17 @@ INGREDIENTS = (
 
 @dataclasses.dataclass(frozen=True)
 class RecipesConfig:
-    """What to train, and where."""
+    """The recipes to train, the seeds, and the folder."""
 
     recipes: tuple[str, ...] = ("default", "textbook")
-    """Recipes of mnist_gan.py, a row each."""
+    """Recipes of mnist_gan.py. Each recipe is a row of the table."""
     ablate: str | None = None
-    """Instead: a recipe, and a row for each of its ingredients put back to the textbook's."""
+    """A recipe to take apart, instead of --recipes. In each further row of the table, one of its
+    ingredients has the values of 'textbook'."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """What each is trained from."""
+    """The seeds that each row is trained with."""
     root: str = "runs/recipes"
-    """The folder of the runs, and of the table: table.md, or ablation.md."""
+    """The folder of the runs and of the table, which is table.md, or ablation.md with --ablate."""
 
     def __post_init__(self):
         for name in self.recipes if self.ablate is None else [self.ablate]:
@@ -59,7 +60,7 @@ class RecipesConfig:
 
 
 def variants(config: RecipesConfig) -> list[list[str]]:
-    """The flags of each row."""
+    """The flags of mnist_gan.py for each row of the table."""
     if config.ablate is None:
         return [["--recipe", name] for name in config.recipes]
     rows = [["--recipe", config.ablate]]
@@ -72,7 +73,20 @@ def variants(config: RecipesConfig) -> list[list[str]]:
 
 
 def train_and_evaluate(arguments: Sequence[str], seed: int, root: Path) -> Path:
-    """Runs both scripts as a user would, unless it has been done, and gives the work dir."""
+    """Runs mnist_gan.py and evaluate.py, unless both have been run.
+
+    Args:
+        arguments: the flags of the row, from `variants`.
+        seed: the seed of the run.
+        root: the folder of the runs.
+
+    Returns:
+        The run's work dir, with evaluation.json and seconds.json. The latter is the time of
+        training in seconds, or null if it is not known.
+
+    Raises:
+        SystemExit: a script failed.
+    """
     name = "_".join(word.removeprefix("--") for word in arguments)
     workdir = root / name / f"seed_{seed}"
     timing = workdir / "seconds.json"
@@ -81,7 +95,7 @@ def train_and_evaluate(arguments: Sequence[str], seed: int, root: Path) -> Path:
         is_new = not workdir.exists()
         started = time.perf_counter()
         run(train)
-        # How long a run took that was stopped on the way is not known.
+        # If the run was resumed, the time of its first part is not known.
         seconds = time.perf_counter() - started if is_new else None
         with written_whole(timing) as beside:
             beside.write_text(json.dumps(seconds))
@@ -91,7 +105,7 @@ def train_and_evaluate(arguments: Sequence[str], seed: int, root: Path) -> Path:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Runs one of the scripts beside this one; if it fails, so does this one, with its code."""
+    """Runs a script of this folder. If the script fails, this one exits with the same code."""
     print(f"\n$ python experiments/{shlex.join(arguments)}", flush=True)
     done = subprocess.run([sys.executable, HERE / arguments[0], *arguments[1:]], check=False)
     if done.returncode:
@@ -99,7 +113,14 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def row(arguments: Sequence[str], workdirs: Sequence[Path]) -> list[str]:
-    """One line of the table: the median of the seeds, and the range if there are several."""
+    """The cells of one row of the table.
+
+    A score is the median over the seeds. If the seeds differ, "[lowest, highest]" follows.
+
+    Args:
+        arguments: the flags of the row, from `variants`.
+        workdirs: the work dirs of its runs, one for each seed.
+    """
     config = MLPGANConfig.load(workdirs[0])
     evaluations = [json.loads((path / "evaluation.json").read_text()) for path in workdirs]
     seconds = [json.loads((path / "seconds.json").read_text()) for path in workdirs]

@@ -1,8 +1,8 @@
-"""Writes a run's report.html anew, such as after evaluate.py or while it still trains.
+"""Writes the report.html of a run again, for example while the run still trains.
 
 python experiments/report.py --workdir runs/mnist_gan
 
-At the end of training a run writes it by itself.
+A run writes the report itself when its training ends.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from jaxgan.systems.registry import load_config
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
-    """Whose report."""
+    """The run to report on."""
 
     workdir: str = "runs/mnist_gan"
-    """The folder of the run, whatever it trained."""
+    """The folder of the run, which may be of any system."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Draws images from a trained run, into a picture (.png, a grid) or an array (.npz).
+"""Draws images from a trained run and writes them as a grid (.png) or as an array (.npz).
 
 python experiments/sample.py --workdir runs/mnist_gan --num 100 --seed 0 --out digits.png
 """
@@ -19,21 +19,21 @@ ENDINGS = (".png", ".npz")
 
 @dataclasses.dataclass(frozen=True)
 class SampleConfig:
-    """What to draw, and where to put it."""
+    """The images to draw, and the file to write."""
 
     workdir: str = "runs/mnist_gan"
     """The folder of the run to draw from."""
     num: int = 100
-    """How many images."""
+    """How many images to draw."""
     seed: int = 0
-    """The same seed draws the same images."""
+    """Seed of the images. The same seed draws the same images."""
     labels: tuple[str, ...] = ()
-    """What all are to show, of a conditional run: a class of its attribute (7), or of some of its
-    attributes (hair_colour=blond beard=none). Without it each class of the first attribute has a
-    row. Attributes that are not asked for are drawn at random."""
+    """For a conditional run: the classes of all images, as a class of the only attribute (7) or as
+    classes of some attributes (hair_colour=blond beard=none). The classes of other attributes are
+    random. Without --labels, each class of the first attribute has a row of the grid."""
     out: str = "digits.png"
-    """The file to write: .png for a grid, .npz for 'images', float32 in [0, 1], [num, H, W, C], and
-    of a conditional run 'labels', int32 [num, k]."""
+    """The file to write: .png for a grid; .npz for the array 'images', float32 [num, H, W, C] in
+    [0, 1], and for a conditional run also 'labels', int32 [num, k]."""
 
     def __post_init__(self):
         if self.num < 1:

@@ -1,4 +1,4 @@
-"""Trains the evaluator that samples of a data set are scored by, on its training set.
+"""Trains the evaluator of a data set: the classifier whose features score a GAN's samples.
 
 python experiments/train_evaluator.py --dataset mnist --out jaxgan/embedded/evaluator.npz
 python experiments/train_evaluator.py --dataset toon_faces --epochs 20 --batch-size 64 \\
@@ -24,15 +24,16 @@ from jaxgan.game import GAN, Outcome, TrainState, Turn
 from jaxgan.metrics import evaluator
 from jaxgan.run import flags
 
+# Decay of the moving average of the classifier's variables.
 EMA_DECAY = 0.998
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatorConfig:
-    """How the evaluator is trained."""
+    """The settings of the evaluator's training."""
 
     dataset: Literal["mnist", "toon_faces"] = "mnist"
-    """Whose images it is to judge."""
+    """The data set whose images the evaluator is trained on, and will score."""
     out: str = "evaluator.npz"
     """The file to write."""
     epochs: int = 14
@@ -40,9 +41,10 @@ class EvaluatorConfig:
     batch_size: int = 128
     """Images in a step."""
     learning_rate: float = 3e-3
-    """Adam's, at its highest; it rises over the first tenth and falls to 0."""
+    """The highest learning rate of AdamW. The rate rises over the first tenth of the steps, then
+    falls to 0."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all randomness."""
 
     def __post_init__(self):
         if self.epochs < 1:
@@ -52,7 +54,15 @@ class EvaluatorConfig:
 
 
 def distort_digits(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Shifts, turns, scales and shears each image [n, 28, 28, 1] at random, bilinearly."""
+    """Shifts, rotates, scales and shears each image at random, with bilinear interpolation.
+
+    Args:
+        key: a PRNG key.
+        images: float32 [n, 28, 28, 1] in [0, 1].
+
+    Returns:
+        float32 [n, 28, 28, 1] in [0, 1].
+    """
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         turn_key, scale_key, shear_key, shift_key = jax.random.split(key, 4)
@@ -71,20 +81,29 @@ def distort_digits(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def distort_faces(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Shifts, blurs and makes noisy each image [n, 64, 64, 3] at random, a little.
+    """Shifts, blurs and adds noise to each image at random, slightly.
 
-    Every second image is one of 32x32 then, as the evaluator sees those: each of its pixels, the
-    average of four, four times.
+    On average every second image is then reduced to 32x32 (each pixel is the mean of four) and
+    enlarged again, as the evaluator enlarges images of 32x32.
+
+    Args:
+        key: a PRNG key.
+        images: float32 [n, 64, 64, 3] in [0, 1].
+
+    Returns:
+        float32 [n, 64, 64, 3] in [0, 1].
     """
     key, noise_key = jax.random.split(key)
-    # The same for all images, up to its strength: to draw it for each takes as long as a step.
+    # All images share the noise, but not its strength. Drawing noise for each image would take as
+    # long as the rest of a step.
     noise = jax.random.normal(noise_key, images.shape[1:])
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         shift_key, blur_key, strength_key, size_key = jax.random.split(key, 4)
         shift = jax.random.uniform(shift_key, (2,), minval=-1, maxval=1)
         deviation = jax.random.uniform(blur_key, minval=0.25, maxval=0.6)
-        # Each row, and each column, is a Gaussian average about where it was.
+        # Each row of the result is a Gaussian average of the rows about its shifted place. So is
+        # each column.
         places = jnp.arange(64.0)
         distances = places[None] - places[:, None] - shift[:, None, None]
         vertical, horizontal = jax.nn.softmax(-((distances / deviation) ** 2) / 2)
@@ -106,7 +125,15 @@ DISTORTIONS: dict[str, Callable] = {"mnist": distort_digits, "toon_faces": disto
 
 
 def classifier_game(config: EvaluatorConfig, num_steps: int) -> GAN:
-    """A game of a single player, the classifier."""
+    """A `GAN` with a single player, "classifier", which learns the attributes of the images.
+
+    Args:
+        config: the settings of the training.
+        num_steps: the number of all steps, for the learning rate.
+
+    Returns:
+        The system. A batch is {"pixels": uint8 [batch, H, W, C], "codes": int32 [batch, k]}.
+    """
     model = evaluator.evaluator(config.dataset)
     distort = DISTORTIONS[config.dataset]
     learning_rate = optax.warmup_cosine_decay_schedule(
@@ -116,7 +143,7 @@ def classifier_game(config: EvaluatorConfig, num_steps: int) -> GAN:
     def loss(
         state: TrainState, batch: dict[str, jax.Array], noise: jax.Array, axis_name: str | None
     ) -> tuple[jax.Array, Outcome]:
-        """Cross-entropy with smoothed labels, the mean over the attributes."""
+        """The mean over the attributes of the cross-entropy with smoothed labels."""
         images = distort(noise[0], batch["pixels"].astype(jnp.float32) / 255)
         (_, logits), changed = model.apply(
             state.variables("classifier"), images, train=True, mutable=["batch_stats"]
@@ -139,7 +166,15 @@ def classifier_game(config: EvaluatorConfig, num_steps: int) -> GAN:
 
 
 def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
-    """Trains on a data set as `data.load` has it; gives the averaged variables."""
+    """Trains the classifier.
+
+    Args:
+        config: the settings of the training.
+        dataset: the training set, from `data.load`.
+
+    Returns:
+        The moving average of the classifier's variables, NumPy arrays.
+    """
     steps_per_epoch = len(dataset.images) // config.batch_size
     steps = config.epochs * steps_per_epoch
     game = classifier_game(config, steps)
@@ -149,9 +184,9 @@ def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
         game,
         state,
         {"pixels": dataset.images, "codes": codes},
-        # A call a step: on CPUs XLA's convolutions are several times slower inside a loop.
+        # Each call is one step: on CPUs XLA's convolutions are several times slower in a loop.
         training.Schedule(steps_per_epoch, 1, 1),
-        # The distortion of a batch is drawn with the key of its first example, whole.
+        # One device only: the key of the first example of a batch draws all of its distortions.
         devices=jax.devices()[:1],
         batch_size=config.batch_size,
         last_step=steps,
@@ -164,7 +199,15 @@ def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
 
 
 def accuracy(variables: dict, dataset: Dataset) -> dict[str, float]:
-    """The share of a data set's images that each attribute is told right of."""
+    """The share of a data set's images that the classifier classifies correctly, by attribute.
+
+    Args:
+        variables: the classifier's variables.
+        dataset: the images and their attributes, 1000 images or more.
+
+    Returns:
+        For each attribute a share in [0, 1].
+    """
     attributes = evaluator.ATTRIBUTES[dataset.name]
     model = evaluator.evaluator(dataset.name)
 

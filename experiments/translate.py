@@ -1,4 +1,4 @@
-"""Makes an image of an image, with a run of pix2pix.
+"""Translates an image into another one, with a trained run of pix2pix.
 
 python experiments/translate.py --workdir runs/pix2pix --in drawing.png --out face.png
 """
@@ -16,23 +16,24 @@ from jaxgan import data
 from jaxgan.run import flags, images
 from jaxgan.trained import load_run
 
+# A pixel of the generated image is a square of this many pixels a side in the .png.
 SCALE = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class TranslateConfig:
-    """What to translate, and where to put it."""
+    """The image to translate, and the file to write."""
 
     workdir: str = "runs/pix2pix"
     """The folder of the run to translate with."""
     input: str = simple_parsing.field(default="drawing.png", alias=["--in"])
-    """The image, of any size and any format that Pillow reads: what the run's task makes images of
-    (of edges2face black lines on white)."""
+    """The input image, of any size and any format that Pillow reads. It should look like the inputs
+    of the run's task (for edges2face black lines on white)."""
     from_photo: bool = simple_parsing.field(default=False, negative_prefix="--no-")
-    """The image is what should come out: do to it first what the run's task did to its images (of
-    edges2face find its edges)."""
+    """Compute the input from the image first, as the run's task does (for edges2face find the
+    edges)."""
     seed: int = 0
-    """Of the noise: the same seed gives the same image."""
+    """Seed of the generator's noise. The same seed gives the same image."""
     out: str = "face.png"
     """The .png to write."""
 
@@ -44,14 +45,18 @@ class TranslateConfig:
 
 
 def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
-    """Reads an image and brings it to a shape.
+    """Reads an image file and resizes the image.
+
+    Args:
+        path: the file, of any format that Pillow reads.
+        image_shape: height, width and channels (1 or 3) of the result.
 
     Returns:
-        (uint8 of this shape, what was done to it, in words).
+        (the image, uint8 [*image_shape]; a list of what was done to it, in words).
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is no image, or too large a one.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not an image that Pillow reads, or the image is too large.
     """
     if not path.exists():
         raise FileNotFoundError(f"--in {path} is not there")
@@ -69,7 +74,7 @@ def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
                 picture = Image.alpha_composite(ground, picture).convert("RGB")
                 done.append("put on white")
             elif picture.mode.startswith("I") or picture.mode == "F":
-                # Of 16 bits and more: Pillow would cut off what is above 255.
+                # Pixels have 16 bits or more. Pillow itself would clip them at 255.
                 values = np.asarray(picture, np.float64)
                 top = 65535 if picture.mode.startswith("I;16") else max(values.max(), 1)
                 picture = Image.fromarray(np.uint8(np.rint(np.clip(values / top, 0, 1) * 255)))

@@ -1,4 +1,4 @@
-"""Which system a run is of: the folders beside this file, and what users have put elsewhere."""
+"""Finds the system of a run by its name: a folder beside this file, or a user's own class."""
 
 import dataclasses
 import importlib
@@ -14,13 +14,15 @@ from typing import Any
 import jaxgan.systems
 from jaxgan.run.config import RunConfig, name_in
 
-# Modules of systems outside the package that may be imported, with commas between them.
+# The environment variable that names the modules of systems outside the package that may be
+# imported, separated by commas.
 VARIABLE = "JAXGAN_SYSTEMS"
+# The group of entry points by which an installed package offers its systems.
 ENTRY_POINTS = "jaxgan.systems"
 
 
 def names() -> list[str]:
-    """The systems of the package: the folders that have networks of their own."""
+    """The names of the systems of the package: the folders that contain networks.py."""
     return [
         entry.name
         for entry in pkgutil.iter_modules(jaxgan.systems.__path__)
@@ -29,14 +31,18 @@ def names() -> list[str]:
 
 
 def find(name: str) -> type[RunConfig]:
-    """The settings of a system.
+    """Finds the class of a system's settings.
+
+    A module outside the package is imported only if the user allows it (by `VARIABLE`) or an
+    installed package offers it (by `ENTRY_POINTS`), or if it is imported already. So a run's
+    config.json cannot make this process import code.
 
     Args:
-        name: a folder of `jaxgan/systems`, or "module:Class" of a class elsewhere.
+        name: a folder of `jaxgan/systems` or a former name of its system; or "module:Class" of a
+            class elsewhere.
 
     Raises:
-        ValueError: there is no such system, or it is in a module that nobody has said may be
-            imported. What a file names is never imported unasked.
+        ValueError: there is no such system, or its module may not be imported.
     """
     if ":" in name:
         return _find_outside(name)
@@ -49,23 +55,26 @@ def find(name: str) -> type[RunConfig]:
 
 
 def load_config(workdir: str | Path) -> RunConfig:
-    """The settings of a run, of the class of its system.
+    """Reads the settings of a run of any system.
 
     Args:
         workdir: the run's folder.
 
+    Returns:
+        The settings, of the class of the run's system. Their `workdir` is the folder given.
+
     Raises:
-        FileNotFoundError: there is no run.
-        ValueError: its config.json is damaged, or of no system that can be found.
+        FileNotFoundError: the folder holds no run.
+        ValueError: config.json is damaged, or names a system that cannot be found.
     """
-    # The folder may have been moved since.
+    # The folder may have been moved since the run was trained.
     return dataclasses.replace(_AnyRun.load(workdir), workdir=str(workdir))
 
 
 class _AnyRun(RunConfig):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Any:
-        # The settings of the system that the values name.
+        # Settings of the class that belongs to the system named in the values.
         return find(name_in(values)).from_json(values)
 
 

@@ -1,4 +1,4 @@
-"""The convolutional GAN (Radford et al. 2015), conditional if wanted, from its settings."""
+"""The settings of the convolutional GAN (Radford et al. 2015, arXiv 1511.06434)."""
 
 import dataclasses
 import math
@@ -22,9 +22,11 @@ from jaxgan.training.stages import Picture
 
 PyTree = Any
 RecipeName = Literal["default", "textbook"]
+# Images in a row of a conditional run's grid.
 GRID_COLUMNS = 10
 
-# 'textbook' is how the paper trains (section 4), but for the number of epochs.
+# Recipes: the values of settings that are not given. 'textbook' is the training of the paper
+# (section 4), except for the number of epochs.
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
@@ -59,32 +61,36 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
-# The sizes that a set's images are brought to unless it is told.
+# The default of `image_shape`, by the name of the data set.
 _SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "kmnist": (28, 28, 1)}
 _OTHER_SHAPE = (32, 32, 3)
 
 
 @dataclasses.dataclass(frozen=True)
 class DCGANConfig(LatentGANConfig):
-    """Settings of the convolutional GAN, on top of those of every GAN from latents."""
+    """The settings of the convolutional GAN, added to those of every GAN with latents."""
 
     recipe: RecipeName = setting("default")
-    """Sets what is not given: 'textbook' is the paper's plain training."""
+    """The recipe, which gives the values of settings that are not given. 'textbook' is the plain
+    training of the paper."""
     workdir: str = setting("runs/dcgan", may_change=True)
-    """The folder that the run leaves everything in, and goes on from."""
+    """The folder that the run writes to, and resumes from."""
     # simple-parsing makes a tuple of this default, so it cannot be None.
     image_shape: tuple[int, int, int] = setting(())
-    """Height, width and channels that images are brought to, height and width of 4 to 7 times a
-    power of two; by default 28 28 1 for digits, 32 32 3 for other sets."""
+    """Height, width and channels that images are resized to. Height and width are 4 to 7 times a
+    power of two. By default 28 28 1 for mnist, fashion_mnist and kmnist, and 32 32 3 for other data
+    sets."""
     conditional: bool = setting(False)
-    """Have both networks told what the image is to show, so that it can be asked for."""
+    """Train conditional networks, which take labels, so that images of a chosen class can be
+    drawn."""
     attributes: tuple[str, ...] = setting(())
-    """Which attributes the networks are told, by their names in the data set; by default its label,
-    or all attributes if it has none."""
+    """With --conditional: the attributes that are labels, by their names in the data set. By
+    default the attribute 'label', or all attributes if the data set has no such one."""
     classes: tuple[tuple[str, tuple[str, ...]], ...] = setting((), is_flag=False, may_change=True)
-    """The classes of each attribute that the networks are told; from the data set."""
+    """(attribute, names of its classes) for each label, taken from the data set."""
     width: int = setting(64, count(1))
-    """Channels of the largest maps; twice as many with each halving of an image."""
+    """Channels of the largest feature maps. Each halving of height and width doubles the
+    channels."""
 
     recipes = RECIPES
 
@@ -104,7 +110,7 @@ class DCGANConfig(LatentGANConfig):
 
     @property
     def num_classes(self) -> tuple[int, ...]:
-        """The number of classes of each attribute that the networks are told; () for none."""
+        """The number of classes of each label; () if the run is not conditional."""
         return tuple(len(names) for _, names in self.classes)
 
     def generator(self) -> networks.Generator:
@@ -142,7 +148,7 @@ class DCGANConfig(LatentGANConfig):
     def label_array(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
         if not self.classes:
             return None
-        # The latents are drawn with the key itself.
+        # `key` itself draws the latents, so the labels need another one.
         label_key = jax.random.fold_in(key, 0)
         rows = jax.random.randint(label_key, (num_images,), 0, len(dataset.images))
         return jnp.asarray(self._codes(dataset))[rows]
@@ -174,18 +180,19 @@ class DCGANConfig(LatentGANConfig):
         labels = jnp.stack(list(codes.values()), axis=1)
         if words:
             return labels, None
-        # A row for each class of the first attribute.
+        # Each class of the first attribute fills a row of the grid.
         columns = math.ceil(num_images / self.num_classes[0])
         return labels.at[:, 0].set(jnp.arange(num_images) // columns), columns
 
     def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
         if not self.classes:
             return super().picture(params, key, dataset)
-        # A row for each class of the first attribute; in a column all else is the same.
+        # A row for each class of the first attribute. The images of a column share their latent and
+        # their other labels.
         rows = self.num_classes[0]
         latents = NOISES[self.noise](key, (GRID_COLUMNS, self.latent_size))
         labels = self.label_array(dataset, key, GRID_COLUMNS)
-        assert labels is not None  # There are classes.
+        assert labels is not None  # `classes` is not empty.
         labels = jnp.tile(labels, (rows, 1))
         labels = labels.at[:, 0].set(jnp.repeat(jnp.arange(rows), GRID_COLUMNS))
         latents = jnp.tile(latents, (rows, 1))

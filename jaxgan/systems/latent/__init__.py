@@ -1,1 +1,1 @@
-"""What all systems share whose images come from latents: the game, settings, drawing."""
+"""The parts that all systems with latents share: the losses, the settings, drawing images."""

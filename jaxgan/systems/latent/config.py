@@ -1,4 +1,4 @@
-"""Settings of every GAN whose images come from latents: the game, the optimisers, recipes."""
+"""The settings that all GANs with latents share: losses, optimisers, recipes."""
 
 import dataclasses
 import math
@@ -28,79 +28,87 @@ from jaxgan.systems.latent.losses import latent_gan
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
+# Images in the grid of an epoch.
 GRID_IMAGES = 64
-# The images that the playground shows.
+# Height, width and channels of the images that the playground can show.
 PLAYABLE = (28, 28, 1)
-# Gulrajani et al. 2017 (arXiv 1704.00028), section 4.
+# The penalty's weight in Gulrajani et al. 2017 (arXiv 1704.00028), section 4.
 WGAN_GP_LAMBDA = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentGANConfig(RunConfig):
-    """Settings of a GAN whose images come from latents, on top of those of every run.
+    """The settings of a GAN whose generator takes latents, added to those of every run.
 
-    A subclass has its `recipes` and its networks. A recipe gives the settings that are None here;
-    `--help` shows the numbers that will be used.
+    A subclass defines `recipes`, `generator` and `discriminator`. A setting that is None here gets
+    its value from the recipe; `--help` shows the values that will be used.
+
+    Raises:
+        ValueError: a value is out of range, the recipe is unknown, or settings do not go together.
     """
 
     recipe: str = setting("default")
-    """Sets what is not given."""
+    """The recipe, which gives the values of settings that are not given."""
     epochs: int = setting(None, count(1), may_change=True)
-    """Passes over the data set, in all: a run that has been stopped goes on to this many."""
+    """Total number of passes over the data set. A stopped run continues up to this number."""
     batch_size: int = setting(None, count(1))
-    """Images a step, over all devices together; a multiple of their number."""
+    """Images in a step, over all devices together; a multiple of the number of devices."""
     generator_learning_rate: float = setting(None, rate)
-    """Adam's learning rate, of the generator, at the start."""
+    """Adam's learning rate for the generator, at the start of training."""
     discriminator_learning_rate: float = setting(None, rate)
-    """Adam's learning rate, of the discriminator, at the start."""
+    """Adam's learning rate for the discriminator, at the start of training."""
     decay_after_kimg: float = setting(None, weight)
-    """Thousands of real images seen before the learning rates begin to fall."""
+    """Thousands of real images after which the learning rates begin to fall."""
     generator_half_life_kimg: float = setting(None, weight)
-    """Thousands of real images in which the generator's learning rate then halves, again and
-    again; 0: it does not fall."""
+    """Thousands of real images in which the generator's learning rate halves once it falls; 0: the
+    rate is constant."""
     discriminator_half_life_kimg: float = setting(None, weight)
-    """The same of the discriminator's learning rate."""
+    """Thousands of real images in which the discriminator's learning rate halves once it falls; 0:
+    the rate is constant."""
     beta1: float = setting(None, share())
-    """Adam's decay of the first moment."""
+    """Adam's decay of the first moment, in [0, 1)."""
     beta2: float = setting(None, share())
-    """Adam's decay of the second moment."""
+    """Adam's decay of the second moment, in [0, 1)."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
-    """The game's objective; 'minimax' is the original of 2014, 'wasserstein' comes with its
+    """The adversarial loss. 'minimax' is the original one of 2014; 'wasserstein' turns on WGAN-GP's
     gradient penalty."""
     noise: str = setting("normal", choices=NOISES)
-    """What latents are drawn from: N(0, 1) or U(-1, 1)."""
+    """The distribution of the latents: 'normal' is N(0, 1), 'uniform' is U(-1, 1)."""
     latent_size: int = setting(100, count(1))
-    """Numbers in a latent vector."""
+    """Length of a latent vector."""
     r1: float = setting(None, weight)
-    """Gamma of the gradient penalty at real images; by default 0 with --loss wasserstein."""
+    """Gamma of the gradient penalty at real images (R1); 0: no penalty. By default 0 with --loss
+    wasserstein."""
     r2: float = setting(0.0, weight)
-    """Gamma of the gradient penalty at fake images, 0 for none."""
+    """Gamma of the gradient penalty at generated images (R2); 0: no penalty."""
     gradient_penalty: float = setting(None, weight)
-    """Lambda of WGAN-GP's penalty; by default 10 with --loss wasserstein, else 0."""
+    """Lambda of WGAN-GP's gradient penalty; 0: no penalty. By default 10 with --loss wasserstein,
+    else 0."""
     penalty_interval: int = setting(None, count(1))
-    """The gradient penalties are taken every so many steps only, times this; by default 1 with
+    """Compute the gradient penalties only at every N-th step, N times as strong. By default 1 with
     --loss wasserstein."""
     label_smoothing: float = setting(0.0, share(0.5))
-    """A real image's label is 1 minus this."""
+    """The label of real images is 1 minus this number, which is in [0, 0.5)."""
     translation: int = setting(None, count(0))
     """Half of all images, real and generated, are shifted by up to this many pixels before the
-    discriminator sees them; 0: none."""
+    discriminator sees them; 0: no shifts."""
     discriminator_steps: int = setting(1, count(1))
     """Updates of the discriminator before each update of the generator."""
     ema_decay: float = setting(None, share())
-    """Of the moving average of the generator's weights that samples are drawn from."""
+    """Decay, in [0, 1), of the moving average of the generator's weights. Samples are drawn with
+    the averaged weights."""
     precision: Precision = setting("float32")
-    """What matrix products are computed in. Parameters and optimiser stay float32."""
+    """The dtype of matrix products. Parameters and the optimiser's state are always float32."""
 
     presets = frozenset({"recipe"})
     about_curves = ABOUT_THE_GAME
-    # What the settings of these names are, by the recipe, where they are not given.
+    # The values of settings by the name of the recipe, for settings that are not given.
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
     def __post_init__(self):
         if self.recipe not in self.recipes:
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(self.recipes)}")
-        # Each loss comes with one penalty, unless told otherwise.
+        # By default each loss has one penalty: WGAN-GP's for wasserstein, else the recipe's R1.
         is_wasserstein = self.loss == "wasserstein"
         wanted = dict(self.recipes[self.recipe])
         wanted["gradient_penalty"] = WGAN_GP_LAMBDA if is_wasserstein else 0.0
@@ -110,18 +118,25 @@ class LatentGANConfig(RunConfig):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         super().__post_init__()
-        self.gan()  # Refuses an unknown loss or noise, and what does not go with the loss.
+        # Raises a ValueError for an unknown loss or noise, or settings that the loss does not take.
+        self.gan()
 
     def generator(self) -> nn.Module:
-        """The counterfeiter's module."""
+        """The generator's module: latents [batch, latent_size] -> images [batch, *image_shape].
+
+        The images are in [-1, 1]. A conditional generator takes labels as its second argument.
+        """
         raise NotImplementedError
 
     def discriminator(self) -> nn.Module:
-        """The police's module."""
+        """The discriminator's module: images [batch, *image_shape] in [-1, 1] -> logits [batch].
+
+        A conditional discriminator takes labels as its second argument.
+        """
         raise NotImplementedError
 
     def gan(self) -> GAN:
-        """The game of both networks that these settings ask for."""
+        """The game of generator and discriminator with these settings; as `latent_gan`."""
         steps = self.discriminator_steps
         return latent_gan(
             self.generator(),
@@ -160,23 +175,35 @@ class LatentGANConfig(RunConfig):
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
-        """What the networks are told of an image; () for nothing."""
+        """The attributes that are labels of the networks; () if the run is not conditional."""
         return ()
 
     def for_dataset(self, dataset: Dataset) -> "LatentGANConfig":
-        """These settings, with what they take from the data set.
+        """These settings, completed from the data set (such as the names of its classes).
 
         Raises:
-            ValueError: the data set has not what they want of it.
+            ValueError: the data set lacks something that the settings need, such as attributes.
         """
         return self
 
     def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """What the system is trained on: arrays [N, ...], what its batches are taken from."""
+        """The training data that batches are taken from: arrays [N, ...] by name.
+
+        "images" is uint8 [N, H, W, C]. A conditional run has "labels" too, int32 [N, k].
+        """
         return {"images": dataset.images}
 
     def label_array(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
-        """Labels as they go together in a data set, int32 [num_images, k]; None for no labels."""
+        """Draws the labels of random images of a data set, with replacement.
+
+        Args:
+            dataset: the data set.
+            key: a PRNG key.
+            num_images: how many images to draw labels for.
+
+        Returns:
+            int32 [num_images, k]; None if the run is not conditional.
+        """
         return None
 
     def sample(
@@ -200,12 +227,16 @@ class LatentGANConfig(RunConfig):
         return images, asked
 
     def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
-        """What is looked at of every epoch: images of always the same latents and labels.
+        """Draws the grid of images that is saved at an epoch.
 
         Args:
-            params: what the generator's `apply` takes.
-            key: of everything random.
-            dataset: what labels are taken from.
+            params: the generator's variables, {"params": ...}.
+            key: a PRNG key, the same at every epoch, for latents and labels.
+            dataset: the data set that labels are drawn from.
+
+        Returns:
+            (images, float32 [n, H, W, C] in [0, 1]; images in a row, None for a nearly square
+            grid).
         """
         labels = self.label_array(dataset, key, GRID_IMAGES)
         return self.sample(params, key, GRID_IMAGES, labels=labels), None
@@ -230,15 +261,15 @@ class LatentGANConfig(RunConfig):
             learning_rate, self.beta1, self.beta2, images_per_update=images_per_update
         )
 
-    # No field: only a conditional system has such a setting, and it declares one of this name.
+    # A property, not a field: only the settings of a conditional system have a field `classes`.
     @property
     def classes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The classes of each attribute that the networks are told; () for nothing."""
+        """(attribute, names of its classes) for each label; () if the run is not conditional."""
         return ()
 
     @property
     def picture_shape(self) -> tuple[int, int]:
-        """(rows, columns) of the images of a `picture`."""
+        """(rows, columns) of the grid that `picture` draws."""
         side = math.isqrt(GRID_IMAGES)
         return side, side
 
@@ -250,25 +281,33 @@ class LatentGANConfig(RunConfig):
             )
 
     def generator_chain(self, variables: PyTree) -> list[Layer]:
-        """The trained generator as a chain of layers.
+        """The trained generator as a chain of layers, for the playground.
 
         Args:
-            variables: what the generator's `apply` takes.
+            variables: the generator's variables, {"params": ..., other collections}.
 
         Returns:
-            float32 [n, latent_size + k] -> float32 [n, H * W * C] in [-1, 1]. k is the number of
-            all classes: each latent is followed by the one-hot vectors of its labels.
+            The layers. Together they map float32 [n, latent_size + k] to float32 [n, H * W * C] in
+            [-1, 1]. An input is a latent and the one-hot vectors of its labels; k is the number of
+            classes of all attributes.
+
+        Raises:
+            ValueError: the playground cannot show this system.
         """
         raise ValueError(self._instead("cannot be played with", "Images"))
 
     def discriminator_chain(self, variables: PyTree) -> list[Layer]:
-        """The trained discriminator as a chain of layers.
+        """The trained discriminator as a chain of layers, for the playground.
 
         Args:
-            variables: what the discriminator's `apply` takes.
+            variables: the discriminator's variables, {"params": ..., other collections}.
 
         Returns:
-            float32 [n, H, W, C] in [-1, 1] -> float32 [n, 1 + k]: the logit without labels, and
-            what each class adds to the logit of an image with it.
+            The layers. Together they map float32 [n, H, W, C] in [-1, 1] to float32 [n, 1 + k]. The
+            first number is the logit without labels. Each other number is added to the logit if the
+            image has that class; k is the number of classes of all attributes.
+
+        Raises:
+            ValueError: the playground cannot show this system.
         """
         raise ValueError(self._instead("cannot be played with", "Images"))

@@ -1,6 +1,7 @@
-"""Images from a trained generator. Pure: usable inside a caller's own jit, vmap and grad.
+"""Images from a trained generator. The functions are pure: they can be used in jit, vmap and grad.
 
-`jaxgan.sampling` has these functions for users, and says what they take, give and raise.
+`jaxgan.sampling` has the public functions of the same names, and documents their arguments, results
+and errors.
 """
 
 import functools
@@ -18,7 +19,8 @@ from jaxgan.checks import as_typed_key, check_params
 from jaxgan.latents import NOISES, WALKS, check_noise
 
 PyTree = Any
-# Pixels drawn at a time: so few that what is between two layers stays in a CPU's cache.
+# Pixels of the images that are generated at a time. The activations of so few images stay in a
+# CPU's cache.
 BLOCK = 784_000
 
 
@@ -31,7 +33,7 @@ def sample(
     noise: str = "normal",
     generator: nn.Module,
 ) -> jax.Array:
-    """`jaxgan.sample` of a generator."""
+    """As `jaxgan.sample`, without a default generator."""
     if num_samples is None:
         num_samples = 64 if labels is None else _length(labels)
     _check_count("num_samples", num_samples, least=1)
@@ -48,7 +50,7 @@ def generate(
     labels: ArrayLike | None = None,
     generator: nn.Module,
 ) -> jax.Array:
-    """`jaxgan.generate` of a generator."""
+    """As `jaxgan.generate`, without a default generator."""
     check_params(params, generator, *_inputs(generator))
     latents = jnp.asarray(latents)
     if latents.ndim != 2 or latents.shape[1] != generator.latent_size:
@@ -69,7 +71,7 @@ def interpolate(
     noise: str = "normal",
     generator: nn.Module,
 ) -> jax.Array:
-    """`jaxgan.interpolate` of a generator."""
+    """As `jaxgan.interpolate`, without a default generator."""
     _check_count("num_steps", num_steps, least=2)
     check_noise(noise)
     for name, latent in (("start", start), ("end", end)):
@@ -110,7 +112,7 @@ def _generate(
     params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: nn.Module
 ) -> jax.Array:
     inputs = (latents,) if labels is None else (latents, labels)
-    # `apply` gives a tuple only where it is given mutable=.
+    # `apply` returns a tuple only if it is called with mutable=.
     return (cast(jax.Array, generator.apply(params, *inputs)) + 1) / 2
 
 
@@ -123,7 +125,11 @@ def _length(labels: ArrayLike) -> int:
 
 
 def _checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) -> jax.Array | None:
-    """Labels as int32 [count, k]; None for a generator that takes none."""
+    """Labels as int32 [count, k]; None if the generator is not conditional.
+
+    Raises:
+        ValueError: the labels are not those that the generator takes, or are missing.
+    """
     num_classes = _num_classes(generator)
     if not num_classes:
         if labels is not None:
@@ -154,7 +160,7 @@ def _checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) 
 
 
 def _inputs(generator: nn.Module) -> list[jax.ShapeDtypeStruct]:
-    """What a generator of images from latents is called with, for one image."""
+    """The shapes and dtypes of the arguments that a generator is called with, for one image."""
     latents = jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32)
     num_classes = _num_classes(generator)
     labels = [jax.ShapeDtypeStruct((1, len(num_classes)), jnp.int32)] if num_classes else []

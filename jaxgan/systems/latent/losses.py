@@ -1,4 +1,4 @@
-"""The game from noise to images (Goodfellow et al. 2014), with conditions if they are wanted."""
+"""The losses of a GAN that makes images from noise (Goodfellow et al. 2014), conditional or not."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,15 +17,19 @@ from jaxgan.layers.training_call import call
 
 PyTree = Any
 
-# The share of the images that are shifted, if any are.
+# The probability that an image is shifted, if `translation` is not 0.
 SHIFTED = 0.5
-# Each example has two shifts: of the real image, and of the generated one.
+# An example has two shifts, with these indices: of its real image, and of its generated image.
 REAL, FAKE = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentGame:
-    """The losses of two networks, and what they need; the attributes are as in `latent_gan`."""
+    """The losses of generator and discriminator. The attributes are as in `latent_gan`.
+
+    Raises:
+        ValueError: as `latent_gan`.
+    """
 
     generator: nn.Module
     discriminator: nn.Module
@@ -48,10 +52,18 @@ class LatentGame:
 
     @property
     def is_conditional(self) -> bool:
+        """Whether the networks take labels."""
         return bool(getattr(self.generator, "num_classes", ()))
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
-        """The variables of both players."""
+        """Initialises both networks.
+
+        Args:
+            key: a typed PRNG key.
+
+        Returns:
+            The variables of "generator" and of "discriminator", {"params": ..., other collections}.
+        """
         generator_key, discriminator_key = jax.random.split(key)
         latents = jnp.zeros((1, self.generator.latent_size))
         images = jnp.zeros((1, *self.generator.image_shape))
@@ -64,7 +76,18 @@ class LatentGame:
         }
 
     def draw_noise(self, key: jax.Array, data: Mapping[str, jax.Array]) -> PyTree:
-        """Of an example: its latent, and what its penalty and its shifts draw."""
+        """Draws the random numbers of one example.
+
+        Args:
+            key: a typed PRNG key.
+            data: the data set, which is not used.
+
+        Returns:
+            "latent", float32 [latent_size]. With a gradient penalty also "mix", float32 in [0, 1),
+            the share of the real image in the mixture. With translation also "shifts", int32
+            [2, 2]: the shift of the real image and that of the generated image, each as
+            `augmentation.draw_shift` returns it.
+        """
         latent_key, mix_key, shift_key = jax.random.split(key, 3)
         drawn = {"latent": NOISES[self.noise](latent_key, (self.generator.latent_size,))}
         if self.gradient_penalty:
@@ -78,7 +101,18 @@ class LatentGame:
     def discriminator_loss(
         self, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
     ) -> tuple[jax.Array, Outcome]:
-        """The adversarial loss of the discriminator, and its gradient penalties."""
+        """The adversarial loss of the discriminator plus its gradient penalties.
+
+        Args:
+            state: the state of the run.
+            batch: "images", float32 [batch, H, W, C] in [-1, 1]; if conditional also "labels",
+                int32 [batch, k].
+            noise: `draw_noise` of each example, leaves [batch, ...].
+            axis_name: the pmap axis to average batch statistics over; None for none.
+
+        Returns:
+            (float32 scalar, Outcome): its metrics are those of `latent_gan` but generator_loss.
+        """
         adversarial = losses.adversarial_loss(self.loss)
         labels = self._labels(batch)
         real = self._shifted(batch["images"], noise, REAL)
@@ -92,11 +126,11 @@ class LatentGame:
             return call(self.discriminator, variables, images, *repeated, axis_name=axis_name)
 
         if state.players["discriminator"].collections:
-            # Apart, each with its own batch statistics.
+            # Real and generated images are judged separately, each with its own batch statistics.
             real_logits, collections = judge(real)
             fake_logits, collections = judge(fake, {**variables, **collections})
         else:
-            # One pass over both: the weights are read once and the matrix product is larger.
+            # Both are judged in one pass: the weights are read once, in a larger matrix product.
             logits, collections = judge(jnp.concatenate([real, fake]))
             real_logits, fake_logits = jnp.split(logits, 2)
         value = adversarial.discriminator(real_logits, fake_logits, self.label_smoothing)
@@ -109,7 +143,10 @@ class LatentGame:
     def generator_loss(
         self, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
     ) -> tuple[jax.Array, Outcome]:
-        """The adversarial loss of the generator."""
+        """The adversarial loss of the generator. Args and returns are as in `discriminator_loss`.
+
+        The only metric is generator_loss.
+        """
         labels = self._labels(batch)
         generator, discriminator = map(state.variables, ("generator", "discriminator"))
         fake, collections = call(
@@ -128,7 +165,7 @@ class LatentGame:
         noise: PyTree,
         step: jax.Array,
     ) -> jax.Array:
-        """Their weighted sum where they are due, times the interval; else 0."""
+        """The weighted gradient penalties times `penalty_interval`; 0 at steps without them."""
 
         def penalties() -> jax.Array:
             value = jnp.zeros(())
@@ -165,45 +202,48 @@ def latent_gan(
     ema_decay: float = 0.999,
     **game: Any,
 ) -> GAN:
-    """Puts two networks into the game of Goodfellow et al. 2014 (arXiv 1406.2661).
+    """Makes the GAN of Goodfellow et al. 2014 (arXiv 1406.2661) from two networks.
 
-    Its batch is {"images": [batch, H, W, C]}. Conditional networks (Mirza and Osindero 2014, arXiv
-    1411.1784) are given labels as a second argument: the batch then has "labels" too, int32
-    [batch, k], and a fake is made for the labels of each real image.
+    A batch is {"images": float32 [batch, H, W, C]}. Conditional networks (Mirza and Osindero 2014,
+    arXiv 1411.1784) take labels as their second argument. Then a batch has "labels" too, int32
+    [batch, k], and each generated image has the labels of a real one.
 
-    Networks with collections besides "params", such as batch statistics, are called with
-    train=True and axis_name=..., the axis to average those over. Without such collections real and
-    generated images go through the discriminator together; with them apart, each with its own
-    statistics.
+    A network with collections besides "params", such as batch statistics, is called with
+    train=True and axis_name=..., the pmap axis to average the statistics over. If the discriminator
+    has such collections, it judges real and generated images separately, each with their own
+    statistics. Otherwise it judges them together.
 
     Args:
-        generator: latents [batch, generator.latent_size] (and labels) -> images in [-1, 1], of
-            generator.image_shape. It is conditional if it has num_classes, the number of classes
-            of each label, which are not ().
+        generator: latents [batch, generator.latent_size] (and labels) -> images in [-1, 1], [batch,
+            *generator.image_shape]. It is conditional if it has an attribute num_classes, the
+            number of classes of each label, that is not ().
         discriminator: images [batch, H, W, C] in [-1, 1] (and labels) -> logits [batch].
-        generator_optimizer: optax transformation.
-        discriminator_optimizer: optax transformation.
-        discriminator_steps: discriminator updates before each generator update.
-        ema_decay: of the moving average of the generator.
-        loss: "non_saturating" by default, a name in `losses.ADVERSARIAL_LOSSES`.
-        noise: "normal" by default, a name in `latents.NOISES`.
-        r1: gamma of the zero-centred gradient penalty at real images, 0 (the default) for none.
-        r2: gamma of the same at fake images, 0 for none.
-        gradient_penalty: lambda of the one-centred penalty between them (WGAN-GP), 0 for none.
-        penalty_interval: the penalties are taken every so many steps only, times this (lazy
-            regularisation: Karras et al. 2020, arXiv 1912.04958, section 3.1); 1 by default.
-        label_smoothing: a real image's label is 1 minus this; 0 by default.
-        translation: before the discriminator sees them, every second image on average, real and
-            generated, is shifted by up to this many pixels (`augmentation`); 0 for none.
+        generator_optimizer: an optax transformation.
+        discriminator_optimizer: an optax transformation.
+        discriminator_steps: updates of the discriminator before each update of the generator.
+        ema_decay: decay of the moving average of the generator, in [0, 1).
+        loss: a name in `losses.ADVERSARIAL_LOSSES`; "non_saturating" by default.
+        noise: a name in `latents.NOISES`; "normal" by default.
+        r1: gamma of the zero-centred gradient penalty at real images; 0, the default, for none.
+        r2: gamma of the zero-centred gradient penalty at generated images; 0, the default, for
+            none.
+        gradient_penalty: lambda of WGAN-GP's one-centred gradient penalty, at mixtures of real and
+            generated images; 0, the default, for none.
+        penalty_interval: the gradient penalties are computed only at every so many steps, and
+            multiplied by this number (lazy regularisation: Karras et al. 2020, arXiv 1912.04958,
+            section 3.1); 1 by default.
+        label_smoothing: the label of real images is 1 minus this number; 0 by default.
+        translation: half of all images, real and generated, are shifted by up to this many pixels
+            before the discriminator sees them (`augmentation`); 0, the default, for none.
 
     Returns:
-        The system, whose metrics are generator_loss, discriminator_loss (the latter with its
-        penalties), d_real (mean D(x)), d_fake (mean D(G(z))) and d_accuracy (share of the batch's
-        real and fake images that the discriminator tells right), each but the first taken before
-        the update of the discriminator.
+        The system. Its metrics are generator_loss; discriminator_loss, which includes the
+        penalties; d_real, the mean D(x); d_fake, the mean D(G(z)); and d_accuracy, the share of the
+        real and generated images that the discriminator classifies correctly. All metrics but
+        generator_loss are measured before the discriminator's update.
 
     Raises:
-        ValueError: unknown loss or noise; label smoothing of a loss without labels.
+        ValueError: the loss or the noise is unknown, or the loss has no labels to smooth.
     """
     its = LatentGame(generator, discriminator, **game)
     return GAN(

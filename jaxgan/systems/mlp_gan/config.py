@@ -1,4 +1,4 @@
-"""The chapter's GAN: two fully connected networks (Goodfellow et al. 2014), from its settings."""
+"""The settings of the fully connected GAN (Goodfellow et al. 2014, arXiv 1406.2661)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from jaxgan.systems.mlp_gan.chain import discriminator_chain, generator_chain
 PyTree = Any
 RecipeName = Literal["default", "textbook", "best"]
 
-# Ways to train the chapter's two networks: what the settings of these names are where they are not
-# given. What each reaches on MNIST is in the README beside.
+# Recipes: the values of settings that are not given. The README of this folder has the scores that
+# each recipe reaches on MNIST.
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
@@ -71,17 +71,18 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True)
 class MLPGANConfig(LatentGANConfig):
-    """Settings of the fully connected GAN, on top of those of every GAN from latents."""
+    """The settings of the fully connected GAN, added to those of every GAN with latents."""
 
     recipe: RecipeName = setting("default")
-    """Sets what is not given: 'textbook' is the chapter's plain training, its failures included;
-    'default' drops no digits; 'best' goes on for half an hour, or on a GPU."""
+    """The recipe, which gives the values of settings that are not given. 'textbook' is the plain
+    training of 2014, with its failures; 'default' generates all ten digits; 'best' trains longer
+    (about half an hour on a CPU) for better scores."""
     workdir: str = setting("runs/mnist_gan", may_change=True)
-    """The folder that the run leaves everything in, and goes on from."""
+    """The folder that the run writes to, and resumes from."""
     generator_widths: tuple[int, ...] = setting((256, 512, 1024), counts)
-    """Units of the generator's hidden layers."""
+    """Units in each hidden layer of the generator, from the latent on."""
     discriminator_widths: tuple[int, ...] = setting((1024, 512, 256), counts)
-    """Units of the discriminator's hidden layers."""
+    """Units in each hidden layer of the discriminator, from the image on."""
 
     recipes = RECIPES
     former_names = ("mnist_gan",)

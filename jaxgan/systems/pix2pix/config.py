@@ -1,4 +1,4 @@
-"""Image to image by pairs (Isola et al. 2016, arXiv 1611.07004), from its settings."""
+"""The settings of pix2pix (Isola et al. 2016, arXiv 1611.07004): image to image, from pairs."""
 
 import dataclasses
 import shlex
@@ -24,55 +24,69 @@ from jaxgan.systems.pix2pix.translation import translate
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
+# The task whose inputs come from the data set. The inputs of all other tasks are computed.
 PAIRS = "pairs"
 TaskName = Literal["edges2face", "grey2colour", "mask2face", "pairs"]
+# Examples in the grid of an epoch.
 PICTURED = 12
+# The largest value of an input that is taken for a map of labels.
 _MOST_LABELS = 31
 
 
 @dataclasses.dataclass(frozen=True)
 class Pix2PixConfig(RunConfig):
-    """Settings of a translation, on top of those of every run."""
+    """The settings of pix2pix, added to those of every run.
+
+    Raises:
+        ValueError: a value is out of range, or settings do not go together.
+    """
 
     task: TaskName = setting("edges2face")
-    """What is made of what: edges, grey or masked images, computed from the images, of the images;
-    or 'pairs', for a set of TensorFlow Datasets that has both."""
+    """The translation to learn. 'edges2face', 'grey2colour' and 'mask2face' compute the inputs
+    (edges, grey images, masked images) from the images; 'pairs' takes inputs and images from a data
+    set of TensorFlow Datasets."""
     input_feature: str | None = setting(None)
-    """Of 'pairs': the name in the data set of what goes in."""
+    """With --task pairs: the feature of the data set that is the input."""
     output_feature: str | None = setting(None)
-    """Of 'pairs': the name in the data set of what comes out; None: what the set is about."""
+    """With --task pairs: the feature of the data set that is the true output; None: its main
+    image."""
     input_channels: int = setting(None)
-    """Channels of what goes in: 1 or 3; by default the task's, of 'pairs' 3."""
+    """Channels of the inputs, 1 or 3. By default 3 with --task pairs; other tasks fix the
+    number."""
     dataset: str = setting("toon_faces")
-    """'toon_faces' and 'mnist' are built in; any other name is one of TensorFlow Datasets."""
+    """Name of the data set: 'toon_faces' or 'mnist', which are built in, or a name of TensorFlow
+    Datasets."""
     image_shape: tuple[int, int, int] = setting((64, 64, 3))
-    """Height, width and channels that images are brought to: powers of two, 16 or more."""
+    """Height, width and channels that images are resized to. Height and width are powers of two, 16
+    or more."""
     workdir: str = setting("runs/pix2pix", may_change=True)
-    """The folder that the run leaves everything in, and goes on from."""
+    """The folder that the run writes to, and resumes from."""
     epochs: int = setting(3, count(1), may_change=True)
-    """Passes over the data set, in all: a run that has been stopped goes on to this many."""
+    """Total number of passes over the data set. A stopped run continues up to this number."""
     batch_size: int = setting(16, count(1))
-    """Images a step, over all devices together; a multiple of their number."""
+    """Images in a step, over all devices together; a multiple of the number of devices."""
     generator_learning_rate: float = setting(2e-4, rate)
-    """Adam's learning rate, of the generator."""
+    """Adam's learning rate for the generator."""
     discriminator_learning_rate: float = setting(2e-4, rate)
-    """Adam's learning rate, of the discriminator."""
+    """Adam's learning rate for the discriminator."""
     beta1: float = setting(0.5, share())
-    """Adam's decay of the first moment."""
+    """Adam's decay of the first moment, in [0, 1)."""
     beta2: float = setting(0.999, share())
-    """Adam's decay of the second moment."""
+    """Adam's decay of the second moment, in [0, 1)."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
-    """The adversarial part of the objective."""
+    """The adversarial loss."""
     adversarial_weight: float = setting(1.0, weight)
-    """Its weight in the generator's loss; 0: L1 alone."""
+    """Weight of the adversarial loss in the generator's loss; 0: the L1 distance alone."""
     l1_weight: float = setting(100.0, weight)
-    """Lambda, the weight of the mean absolute difference from the true image; 0: cGAN alone."""
+    """Weight (lambda) of the mean absolute difference from the true image in the generator's loss;
+    0: the adversarial loss alone."""
     ema_decay: float = setting(0.999, share())
-    """Of the moving average of the generator's weights that pictures are made with."""
+    """Decay, in [0, 1), of the moving average of the generator's weights. Images are made with the
+    averaged weights."""
     width: int = setting(32, count(1))
-    """Channels of the largest maps of both networks."""
+    """Channels of the largest feature maps of both networks."""
     precision: Precision = setting("float32")
-    """What matrix products are computed in. Parameters and optimiser stay float32."""
+    """The dtype of matrix products. Parameters and the optimiser's state are always float32."""
 
     about_curves = ABOUT_THE_GAME
 
@@ -96,7 +110,7 @@ class Pix2PixConfig(RunConfig):
         if not self.adversarial_weight and not self.l1_weight:
             raise ValueError("--adversarial-weight and --l1-weight cannot both be 0")
         networks.num_halvings(self.image_shape)
-        self.gan()  # Refuses an unknown loss.
+        self.gan()  # Raises a ValueError for an unknown loss.
 
     def commands(self, workdir: str) -> dict[str, str]:
         where = shlex.quote(workdir)
@@ -122,8 +136,9 @@ class Pix2PixConfig(RunConfig):
             return dataclasses.replace(dataset, inputs=TASKS[self.task].inputs(dataset.images))
         of = feature(self.input_feature, self.input_channels)
         inputs, notes = of.images, [*dataset.notes, *of.notes]
-        # Maps of labels count from 0 or 1: as grey they would all be black. By a power of two, so
-        # that it is the same in a split that lacks the last of them.
+        # A map of labels has small numbers, so as an image it would be nearly black. The factor
+        # depends only on the number of bits of the largest label: a split that lacks the largest
+        # label usually gets the same factor.
         top = int(inputs.max())
         if 0 < top <= _MOST_LABELS:
             factor = 255 // (2 ** top.bit_length() - 1)
@@ -132,13 +147,16 @@ class Pix2PixConfig(RunConfig):
         return dataclasses.replace(dataset, inputs=inputs, notes=tuple(dict.fromkeys(notes)))
 
     def generator(self) -> networks.UNet:
-        """The module that translates."""
+        """The generator's module: inputs [n, *input_shape()] -> images [n, *image_shape].
+
+        Inputs and images are in [-1, 1].
+        """
         return networks.UNet(
             self.width, self.image_shape, self.input_channels, jnp.dtype(self.precision)
         )
 
     def gan(self) -> GAN:
-        """The game of both networks that these settings ask for."""
+        """The game of generator and discriminator with these settings; as `paired_gan`."""
 
         def adam(learning_rate: float) -> optax.GradientTransformation:
             return schedules.adam(
@@ -159,11 +177,11 @@ class Pix2PixConfig(RunConfig):
         )
 
     def system(self, dataset: Dataset) -> System:
-        # `load_dataset` gives every set its inputs.
+        # A data set from `load_dataset` always has inputs.
         all_inputs = cast(np.ndarray, dataset.inputs)
 
         def draw(state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
-            # As many as the data set has, if it has fewer.
+            # Fewer images if the data set has fewer inputs.
             inputs = all_inputs[:num_samples]
             return self.translate(state.averages["generator"], inputs, key)
 
@@ -196,13 +214,15 @@ class Pix2PixConfig(RunConfig):
         return TASKS[self.task].inputs(images), TASKS[self.task].about
 
     def objective(self) -> str:
-        # As the paper's table 1 calls it.
+        # The names of table 1 of the paper.
         parts = [("L1", self.l1_weight), ("cGAN", self.adversarial_weight)]
         return " + ".join(name for name, weight in parts if weight)
 
 
 def beside(inputs: np.ndarray, outputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Input, output and truth of each image in turn, all with the channels of the output.
+    """Puts the input, the output and the true image of each example one after another.
+
+    An input gets the channels of the output: a grey one is repeated, a colour one is averaged.
 
     Args:
         inputs: uint8 [n, height, width, 1 or 3].

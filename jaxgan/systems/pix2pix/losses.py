@@ -1,4 +1,4 @@
-"""The game of pix2pix (Isola et al. 2016, arXiv 1611.07004): images to images, by pairs."""
+"""The losses of pix2pix (Isola et al. 2016, arXiv 1611.07004): image to image, from pairs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,7 +18,11 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True)
 class PairedGame:
-    """The losses of two networks, and what they need; the attributes are as in `paired_gan`."""
+    """The losses of generator and discriminator. The attributes are as in `paired_gan`.
+
+    Raises:
+        ValueError: the loss is unknown.
+    """
 
     generator: nn.Module
     discriminator: nn.Module
@@ -30,7 +34,14 @@ class PairedGame:
         losses.adversarial_loss(self.loss)
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
-        """The variables of both players."""
+        """Initialises both networks.
+
+        Args:
+            key: a typed PRNG key.
+
+        Returns:
+            The variables of "generator" and of "discriminator", {"params": ..., other collections}.
+        """
         generator_key, discriminator_key = jax.random.split(key)
         images = jnp.zeros((1, *self.generator.image_shape))
         inputs = jnp.zeros((1, *self.generator.image_shape[:2], self.generator.input_channels))
@@ -40,19 +51,41 @@ class PairedGame:
         }
 
     def draw_noise(self, key: jax.Array, data: Mapping[str, jax.Array]) -> PyTree:
-        """The key of an example's dropout."""
+        """Draws the random numbers of one example.
+
+        Args:
+            key: a typed PRNG key.
+            data: the data set, which is not used.
+
+        Returns:
+            "key", the PRNG key of the generator's dropout.
+        """
         return {"key": key}
 
     def discriminator_loss(
         self, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
     ) -> tuple[jax.Array, Outcome]:
-        """Half of the adversarial loss, which slows the discriminator down (section 3.3)."""
+        """Half of the adversarial loss of the discriminator (section 3.3).
+
+        The half makes the discriminator learn more slowly than the generator.
+
+        Args:
+            state: the state of the run.
+            batch: "images", float32 [batch, H, W, C], and "inputs", float32 [batch, H, W, Ci], both
+                in [-1, 1].
+            noise: `draw_noise` of each example, leaves [batch].
+            axis_name: the pmap axis to average batch statistics over; None for none.
+
+        Returns:
+            (float32 scalar, Outcome): its metrics are discriminator_loss, d_real, d_fake and
+            d_accuracy of `paired_gan`.
+        """
         adversarial = losses.adversarial_loss(self.loss)
         real, inputs = batch["images"], batch["inputs"]
         fake, _ = call(
             self.generator, state.variables("generator"), inputs, noise["key"], axis_name=axis_name
         )
-        # One pass over both: the weights are read once and the matrix product is larger.
+        # Both are judged in one pass: the weights are read once, in a larger matrix product.
         logits, collections = call(
             self.discriminator,
             state.variables("discriminator"),
@@ -69,7 +102,10 @@ class PairedGame:
     def generator_loss(
         self, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
     ) -> tuple[jax.Array, Outcome]:
-        """adversarial_weight L_cGAN + l1_weight E[|y - G(x, z)|] (equation 4)."""
+        """adversarial_weight L_cGAN + l1_weight E[|y - G(x, z)|] (equation 4).
+
+        Args and returns are as in `discriminator_loss`. The metrics are generator_loss and l1.
+        """
         real, inputs = batch["images"], batch["inputs"]
         generator, discriminator = map(state.variables, ("generator", "discriminator"))
         fake, collections = call(
@@ -81,7 +117,8 @@ class PairedGame:
             logits, _ = call(self.discriminator, discriminator, fake, inputs, axis_name=axis_name)
             adversarial = losses.adversarial_loss(self.loss).generator(logits.reshape(-1))
             value += self.adversarial_weight * adversarial
-        # Images are in [-1, 1] here: the metric is of pixels in [0, 1].
+        # Images are in [-1, 1] here. The metric is the difference of pixels in [0, 1], which is
+        # half as large.
         metrics = {"generator_loss": value, "l1": difference / 2}
         return value, Outcome(metrics, {"generator": collections})
 
@@ -95,28 +132,31 @@ def paired_gan(
     ema_decay: float = 0.999,
     **game: Any,
 ) -> GAN:
-    """Puts two networks into the game of pix2pix.
+    """Makes the GAN of pix2pix from two networks.
 
-    Its batch is {"inputs": [batch, H, W, Ci], "images": [batch, H, W, C]}: what images are to be
-    made of, and the images.
+    A batch is {"inputs": float32 [batch, H, W, Ci], "images": float32 [batch, H, W, C]}, both in
+    [-1, 1]. The images are the true outputs for the inputs.
 
     Args:
-        generator: (inputs, keys) -> images in [-1, 1], of generator.image_shape; the keys are typed
-            PRNG keys [batch] of all that is random in it.
-        discriminator: (images, inputs) -> logits [batch, ...], one or several an image.
-        generator_optimizer: optax transformation.
-        discriminator_optimizer: optax transformation.
-        ema_decay: of the moving average of the generator.
-        loss: "non_saturating" by default, a name in `losses.ADVERSARIAL_LOSSES`.
-        adversarial_weight: 1 by default; 0 for no adversary: the discriminator only looks on.
-        l1_weight: lambda of equation 4, 100 by default; 0 for none.
+        generator: (inputs, keys) -> images in [-1, 1], [batch, *generator.image_shape]. The keys
+            are typed PRNG keys [batch], for the generator's dropout.
+        discriminator: (images, inputs) -> logits [batch, ...], one or more for each image.
+        generator_optimizer: an optax transformation.
+        discriminator_optimizer: an optax transformation.
+        ema_decay: decay of the moving average of the generator, in [0, 1).
+        loss: a name in `losses.ADVERSARIAL_LOSSES`; "non_saturating" by default.
+        adversarial_weight: weight of the adversarial loss in the generator's loss, 1 by default. If
+            it is 0, the discriminator is trained but the generator ignores it.
+        l1_weight: weight of the L1 distance in the generator's loss, lambda in equation 4; 100 by
+            default, 0 for none.
 
     Returns:
-        The system, whose metrics are generator_loss, discriminator_loss, l1 (of pixels in [0, 1]),
-        d_real, d_fake and d_accuracy (shares of the logits, as in `latent_gan`).
+        The system. Its metrics are generator_loss; discriminator_loss; l1, the mean absolute
+        difference of pixels in [0, 1]; d_real, d_fake and d_accuracy, as in `latent_gan`, over all
+        logits of an image.
 
     Raises:
-        ValueError: unknown loss.
+        ValueError: the loss is unknown.
     """
     its = PairedGame(generator, discriminator, **game)
     return GAN(
