@@ -101,7 +101,7 @@ def _add_config(parser: _Parser) -> None:
         CONFIG,
         metavar="PATH",
         help=f"Repeat a run: all settings of its {FILE_NAME}. Flags beside it set single ones to "
-        "something else, such as --workdir; without that, it is gone on with in its own folder.",
+        "something else, such as --workdir; without --workdir, the run resumes in its own folder.",
     )
 
 
