@@ -343,8 +343,7 @@ class RunConfig:
         """
         values = dict(values)
         name = name_in(values)
-        values.pop("system", None)
-        values.pop("experiment", None)
+        del values["system" if "system" in values else "experiment"]
         if name not in (cls.system_name(), *cls.former_names):
             raise ValueError(f"this is a run of {reprlib.repr(name)}, not of {cls.system_name()!r}")
         types = _types(cls)

@@ -183,12 +183,12 @@ def test_runs_that_it_cannot_show(tmp_path, config, message):
     config.save(tmp_path)
     with pytest.raises(ValueError, match=message):
         page.of_run(tmp_path)
-    assert config.command_for_play("run") is None
+    assert "Play" not in config.commands("run")
 
 
 @pytest.mark.parametrize("config", [MLPGANConfig(), DCGANConfig()])
 def test_runs_that_it_can_show_say_how(config):
-    command = config.command_for_play("runs/mine")
+    command = config.commands("runs/mine")["Play"]
     assert command == "python experiments/playground.py --workdir runs/mine"
 
 

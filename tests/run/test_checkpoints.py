@@ -35,19 +35,25 @@ def a_state(step=0, seed=7, latent_size=4):
     )
     rng = np.random.default_rng(step)
     state = training.on_host(game.init(gan, jax.random.key(seed)))
-    parts = [state.generator, state.discriminator, state.ema_params]
-    parts = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), parts)
-    generator, discriminator, ema_params = parts
+    parts = jax.tree.map(
+        lambda x: rng.normal(size=x.shape).astype(x.dtype), [state.players, state.averages]
+    )
+    players, averages = parts
     statistics, averaged = (
         {"batch_stats": {"mean": rng.normal(size=3000).astype(np.float32)}} for _ in range(2)
     )
-    return state.replace(
+    state = state.replace(
         step=np.int32(step),
-        generator=generator.replace(collections=statistics),
-        discriminator=discriminator,
-        ema_params=ema_params,
-        ema_collections=averaged,
+        players=players,
+        averages={"generator": {**averages["generator"], **averaged}},
+        numbers={"mean": np.float32(rng.normal()), "strength": np.float32(rng.normal())},
     )
+    return state.with_player("generator", collections=statistics)
+
+
+def without_collections(state):
+    bare = {"generator": {"params": state.averages["generator"]["params"]}}
+    return state.with_player("generator", collections={}).replace(averages=bare)
 
 
 def assert_equal(a, b):
@@ -57,7 +63,7 @@ def assert_equal(a, b):
 
 def restore(checkpoints, like=None, report=print):
     """The state of a single run, or None."""
-    states = restore_newest([checkpoints], [like or a_state()], report)
+    states = restore_newest([checkpoints], lambda step: like or a_state(), report)
     return states and states[0]
 
 
@@ -84,8 +90,7 @@ def test_all_of_the_state_comes_back_bit_for_bit(tmp_path):
 
 
 def test_a_state_without_collections_comes_back_too(tmp_path):
-    bare = a_state(10)
-    bare = bare.replace(generator=bare.generator.replace(collections={}), ema_collections={})
+    bare = without_collections(a_state(10))
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(bare, CONFIG)
     checkpoints.close()
@@ -96,8 +101,7 @@ def test_a_state_without_collections_comes_back_too(tmp_path):
 
 def test_a_state_of_other_collections_is_not_taken(tmp_path):
     save(tmp_path, 10)
-    bare = a_state()
-    bare = bare.replace(generator=bare.generator.replace(collections={}), ema_collections={})
+    bare = without_collections(a_state())
     with pytest.raises(ValueError, match="none of the checkpoints .* can be read"):
         restore(Checkpoints(tmp_path), bare)
 
@@ -120,7 +124,7 @@ def test_a_state_may_change_while_it_is_written(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     state = a_state(10)
     checkpoints.save(state, CONFIG)
-    jax.tree.map(lambda x: x.fill(0), [state.generator, state.discriminator, state.ema_params])
+    jax.tree.map(lambda x: x.fill(0), [state.players, state.averages])
     checkpoints.wait()
     assert_equal(restore(checkpoints), a_state(10))
 
@@ -294,7 +298,7 @@ def restore_several(root, saved, damaged=()):
     for seed, step in damaged:
         cut_short(runs[seed].directory / str(step))
     lines = []
-    states = restore_newest(runs, [a_state()] * len(runs), lines.append)
+    states = restore_newest(runs, lambda step: a_state(), lines.append)
     for state in states or []:
         assert_equal(state, a_state(int(state.step)))
     return states and {int(state.step) for state in states}, lines
@@ -355,27 +359,50 @@ def test_several_without_a_step_in_common(tmp_path, saved, damaged, said):
 def test_one_that_was_never_begun_does_not_undo_the_others(tmp_path):
     runs = [save(tmp_path / "seed_0" / "checkpoints", 10), Checkpoints(tmp_path / "seed_1" / "x")]
     with pytest.raises(ValueError, match="seed_0: 10; seed_1: none. Train those behind up"):
-        restore_newest(runs, [a_state(), a_state()], print)
+        restore_newest(runs, lambda step: a_state(), print)
 
 
 def test_load_params_gives_the_averaged_generator(tmp_path):
     save(tmp_path / "checkpoints", 10, 20)
     expected = a_state(20)
     params = jaxgan.load_params(tmp_path)
-    chex.assert_trees_all_equal(params["params"], expected.ema_params)
-    chex.assert_trees_all_equal(params["batch_stats"], expected.ema_collections["batch_stats"])
+    chex.assert_trees_all_equal(params, expected.averages["generator"])
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(params))
 
 
 def test_load_params_gives_the_discriminator_if_asked(tmp_path):
     save(tmp_path / "checkpoints", 10, 20)
     params = jaxgan.load_params(tmp_path, player="discriminator")
-    chex.assert_trees_all_equal(params, {"params": a_state(20).discriminator.params})
+    chex.assert_trees_all_equal(params, {"params": a_state(20).players["discriminator"].params})
 
 
-def test_load_params_knows_two_players(tmp_path):
-    with pytest.raises(ValueError, match="generator or discriminator, not 'police'"):
-        jaxgan.load_params(tmp_path, player="police")
+@pytest.mark.parametrize("player", ["police", "state", "numbers", "digests"])
+def test_load_params_knows_the_players(tmp_path, player):
+    save(tmp_path / "checkpoints", 10)
+    with pytest.raises(ValueError, match=f"one of discriminator, generator, not '{player}'"):
+        jaxgan.load_params(tmp_path, player=player)
+
+
+def test_players_of_any_names_come_back_whether_averaged_or_not(tmp_path):
+    state = a_state(10)
+    players = {"encoder": state.players["generator"], "judge": state.players["discriminator"]}
+    averages = {name: {"params": each.params} for name, each in players.items()}
+    for kept in ({}, {"judge": averages["judge"]}, averages):
+        checkpoints = Checkpoints(tmp_path / str(len(kept)))
+        checkpoints.save(state.replace(players=players, averages=kept), CONFIG)
+        checkpoints.close()
+        like = a_state().replace(players=players, averages=kept)
+        assert_equal(restore(checkpoints, like), state.replace(players=players, averages=kept))
+    assert checkpoints.load("encoder").keys() == {"params"}
+
+
+def test_no_player_has_a_name_that_checkpoints_use(tmp_path):
+    state = a_state(10)
+    with pytest.raises(ValueError, match="no player can be called 'digests'"):
+        Checkpoints(tmp_path).save(
+            state.replace(players={"digests": state.players["generator"]}), CONFIG
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_load_params_passes_over_a_damaged_checkpoint_and_says_so(tmp_path, caplog):
@@ -383,7 +410,7 @@ def test_load_params_passes_over_a_damaged_checkpoint_and_says_so(tmp_path, capl
     cut_short(tmp_path / "checkpoints" / "20")
     with caplog.at_level(logging.WARNING):
         params = jaxgan.load_params(tmp_path)
-    chex.assert_trees_all_equal(params["params"], a_state(10).ema_params)
+    chex.assert_trees_all_equal(params, a_state(10).averages["generator"])
     assert "checkpoint 20 is damaged" in caplog.text
     assert (tmp_path / "checkpoints" / "20").is_dir(), "reading changes nothing on disk"
 
