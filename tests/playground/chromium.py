@@ -251,6 +251,10 @@ def browser(program: str) -> Iterator[Page]:
                 "--disable-dev-shm-usage",
                 "--disable-extensions",
                 "--disable-background-networking",
+                # A second browser beside it must not slow the page's timers down.
+                "--disable-background-timer-throttling",
+                "--disable-backgrounding-occluded-windows",
+                "--disable-renderer-backgrounding",
                 "--no-first-run",
                 "--lang=en-US",
                 "--hide-scrollbars",
