@@ -25,7 +25,7 @@ EXAMPLES = {
     "experiments/README.vi.md": 2,
     "jaxgan/metrics/README.md": 1,
     "jaxgan/systems/README.md": 2,
-    "jaxgan/systems/dcgan/README.md": 1,
+    "jaxgan/systems/dcgan/README.md": 2,
     "jaxgan/systems/mlp_gan/README.md": 2,
     "jaxgan/systems/pix2pix/README.md": 1,
 }
@@ -123,6 +123,23 @@ def test_drawing_images_of_a_conditional_run(folder_with_run):
     )
     np.testing.assert_array_equal(sevens, expected)
     assert names["run"].config == config
+
+
+def test_drawing_images_of_classes_by_their_names(folder_with_run):
+    classes = (("hair_colour", ("black", "brown", "blond")), ("beard", ("none", "chin")))
+    config = jaxgan.DCGANConfig(
+        workdir="runs/dcgan_faces",
+        dataset="toon_faces",
+        conditional=True,
+        attributes=("hair_colour", "beard"),
+        classes=classes,
+        width=2,
+    )
+    folder_with_run(config)
+    names = run_example("jaxgan/systems/dcgan/README.md", 1, jaxgan=jaxgan, key=jax.random.key(3))
+    assert names["blond"].shape == (10, 32, 32, 3)
+    assert set(names["labels"][:, 0].tolist()) == {2}
+    assert set(names["labels"][:, 1].tolist()) == {0, 1}
 
 
 def test_translating_images_with_a_run(folder_with_run):
