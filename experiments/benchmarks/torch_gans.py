@@ -34,9 +34,9 @@ Step = Callable[[Batch], None]
 
 # --- Networks ---
 
-halve = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
+downsample = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1)
 keep = partial(nn.Conv2d, kernel_size=4, padding=1)
-double = partial(nn.ConvTranspose2d, kernel_size=4, stride=2, padding=1)
+upsample = partial(nn.ConvTranspose2d, kernel_size=4, stride=2, padding=1)
 instance_norm = partial(nn.InstanceNorm2d, affine=True)
 leaky_relu = partial(nn.LeakyReLU, 0.2)
 
@@ -67,7 +67,7 @@ def dcgan_generator(width: int, image_shape: Sequence[int], labels: int) -> nn.S
     layers += [nn.Unflatten(1, (channels[0], *size))]
     for i, pair in enumerate(itertools.pairwise(channels)):
         layers += [nn.BatchNorm2d(pair[0]), nn.ReLU(inplace=True)]
-        layers += [double(*pair, bias=i == halvings - 1)]
+        layers += [upsample(*pair, bias=i == halvings - 1)]
     return nn.Sequential(*layers, nn.Tanh())
 
 
@@ -81,7 +81,7 @@ class DCGANDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         for i, pair in enumerate(itertools.pairwise(channels)):
             norm = [nn.BatchNorm2d(pair[1])] if i else []
-            layers += [halve(*pair, bias=i == 0), *norm, leaky_relu(inplace=True)]
+            layers += [downsample(*pair, bias=i == 0), *norm, leaky_relu(inplace=True)]
         self.features = nn.Sequential(*layers, nn.Flatten())
         size = channels[-1] * height * map_width
         self.last, self.learnt = nn.Linear(size, 1), nn.Linear(labels, size, bias=False)
@@ -103,14 +103,14 @@ class UNet(nn.Module):
             norm = [instance_norm(pair[1])] if 0 < i < halvings - 1 else []
             # Not in place: the map goes to the decoder too.
             activation = [leaky_relu()] if i else []
-            self.down.append(nn.Sequential(*activation, halve(*pair, bias=not norm), *norm))
+            self.down.append(nn.Sequential(*activation, downsample(*pair, bias=not norm), *norm))
         fan_in = channels[-1]
         for i, fan_out in enumerate(channels[-2::-1]):
-            layers = [double(fan_in, fan_out, bias=False), instance_norm(fan_out)]
+            layers = [upsample(fan_in, fan_out, bias=False), instance_norm(fan_out)]
             layers += [nn.Dropout(0.5)] if i < 3 else []  # section 6.1.1
             self.up.append(nn.Sequential(nn.ReLU(inplace=True), *layers))
             fan_in = 2 * fan_out  # beside the encoder's map
-        last = double(fan_in, image_shape[-1])
+        last = upsample(fan_in, image_shape[-1])
         self.up.append(nn.Sequential(nn.ReLU(inplace=True), last, nn.Tanh()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,8 +126,8 @@ class UNet(nn.Module):
 
 def patch_discriminator(width: int, channels: int) -> nn.Sequential:
     """Inputs and images beside each other, NCHW -> logits of patches [batch, 1, height, width]."""
-    layers = [halve(channels, width), leaky_relu(inplace=True)]
-    for layer, fan_in in ((halve, width), (keep, 2 * width)):
+    layers = [downsample(channels, width), leaky_relu(inplace=True)]
+    for layer, fan_in in ((downsample, width), (keep, 2 * width)):
         layers += [layer(fan_in, 2 * fan_in, bias=False), instance_norm(2 * fan_in)]
         layers += [leaky_relu(inplace=True)]
     return nn.Sequential(*layers, keep(4 * width, 1))

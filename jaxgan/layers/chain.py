@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from jaxgan.layers.convolutions import convolution, transposed_convolution
 
 PyTree = Any
-Kind = Literal["dense", "double", "halve"]
+Kind = Literal["dense", "upsample", "downsample"]
 Activation = Literal["leaky", "relu", "tanh", "none"]
 
 _LEAKY_RELU_SLOPE = 0.2
@@ -34,8 +34,8 @@ class Layer(NamedTuple):
     """One layer of a chain: activation(product(x, kernel) + bias).
 
     Attributes:
-        kind: which product: `dense` is the matrix product of the flattened inputs, `double` the
-            product of `layers.convolutions.upsample`, `halve` that of `downsample`.
+        kind: which product: `dense` is the matrix product of the flattened inputs, `upsample` the
+            product of `layers.convolutions.upsample`, `downsample` that of `downsample`.
         activation: `leaky` is LeakyReLU(0.2), `none` the identity.
         kernel: float32 [inputs, outputs] if dense, else [4, 4, inputs, outputs].
         bias: float32 [outputs].
@@ -93,7 +93,7 @@ def apply(layers: Sequence[Layer], x: jax.Array) -> jax.Array:
         else:
             side = math.isqrt(x.size // (len(x) * kernel.shape[2]))
             x = x.reshape(len(x), side, side, -1)
-            if kind == "double":
+            if kind == "upsample":
                 x = transposed_convolution(x, kernel, jnp.float32)
             else:
                 x = convolution(x, kernel, 2, jnp.float32)
@@ -109,12 +109,12 @@ def as_matrix(kind: Kind, kernel: np.ndarray) -> np.ndarray:
         kernel: of the layer, of any type.
 
     Returns:
-        Of `dense` the kernel itself. Of `halve` [16 * inputs, outputs]: a vector is the 4x4 pixels
-        that one output pixel depends on. Of `double` [inputs, 16 * outputs]: a product is what one
-        input pixel adds to the 4x4 output pixels that it reaches. Pixels go row by row, the
-        channels of a pixel beside each other.
+        Of `dense` the kernel itself. Of `downsample` [16 * inputs, outputs]: a vector is the 4x4
+        pixels that one output pixel depends on. Of `upsample` [inputs, 16 * outputs]: a product is
+        what one input pixel adds to the 4x4 output pixels that it reaches. Pixels go row by row,
+        the channels of a pixel beside each other.
     """
-    if kind == "double":
+    if kind == "upsample":
         kernel = kernel[::-1, ::-1].transpose(2, 0, 1, 3)
         return kernel.reshape(len(kernel), -1)
     return kernel.reshape(-1, kernel.shape[-1])

@@ -123,7 +123,7 @@ const PRODUCTS = {
   dense: (x, count, kernel) => product(x, kernel, x.length / count),
   // A 4x4 convolution of stride 2 with a margin of one zero. The 4x4 pixels that an output pixel
   // depends on are first copied beside each other.
-  halve: (x, count, kernel, outputs) => {
+  downsample: (x, count, kernel, outputs) => {
     const channels = kernel.length / outputs / 16;
     const side = Math.sqrt(x.length / count / channels);
     const half = side / 2;
@@ -144,8 +144,8 @@ const PRODUCTS = {
     }
     return product(patches, kernel, 16 * channels);
   },
-  // The transpose of `halve`: each pixel adds something to the 4x4 pixels that it reaches.
-  double: (x, count, kernel, outputs) => {
+  // The transpose of `downsample`: each pixel adds something to the 4x4 pixels that it reaches.
+  upsample: (x, count, kernel, outputs) => {
     const channels = kernel.length / outputs / 16;
     const side = Math.sqrt(x.length / count / channels);
     const twice = 2 * side;

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxgan.layers import chain
-from jaxgan.layers.convolutions import double, halve
+from jaxgan.layers.convolutions import downsample, upsample
 
 RNG = np.random.default_rng(0)
 
@@ -45,8 +45,8 @@ def test_batch_normalisation_of_a_dense_layers_maps_is_folded_channel_by_channel
     ("kind", "module", "inputs"),
     [
         ("dense", nn.Dense(6), (12,)),
-        ("halve", halve(6), (8, 8, 3)),
-        ("double", double(6), (4, 4, 3)),
+        ("downsample", downsample(6), (8, 8, 3)),
+        ("upsample", upsample(6), (4, 4, 3)),
     ],
 )
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_layer_is_the_module_of_its_kind_and_its_activation(
 
 
 def test_layers_follow_each_other():
-    sizes = [("dense", (3, 4 * 4 * 2)), ("double", (4, 4, 2, 5)), ("dense", (8 * 8 * 5, 1))]
+    sizes = [("dense", (3, 4 * 4 * 2)), ("upsample", (4, 4, 2, 5)), ("dense", (8 * 8 * 5, 1))]
     layers = [
         chain.layer(kind, "tanh", RNG.standard_normal(shape), RNG.standard_normal(shape[-1]))
         for kind, shape in sizes
@@ -84,18 +84,18 @@ def test_layers_follow_each_other():
     np.testing.assert_allclose(given, x, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["dense", "halve", "double"])
+@pytest.mark.parametrize("kind", ["dense", "downsample", "upsample"])
 def test_the_matrix_of_a_layer_makes_its_product(kind):
     inputs, outputs = 3, 2
     shape = (inputs, outputs) if kind == "dense" else (4, 4, inputs, outputs)
     kernel = RNG.standard_normal(shape).astype(np.float32)
     matrix = chain.as_matrix(kind, kernel)
     layer = chain.layer(kind, "none", kernel, np.zeros(outputs))
-    if kind == "halve":
+    if kind == "downsample":
         x = RNG.standard_normal((6, 6, inputs)).astype(np.float32)
         given = chain.apply([layer], x[None]).reshape(3, 3, outputs)[1, 1]
         np.testing.assert_allclose(x[1:5, 1:5].ravel() @ matrix, given, atol=1e-5)
-    elif kind == "double":
+    elif kind == "upsample":
         x = np.zeros((3, 3, inputs), np.float32)
         x[1, 1] = RNG.standard_normal(inputs)
         given = chain.apply([layer], x[None]).reshape(6, 6, outputs)

@@ -23,10 +23,10 @@ def generator_chain(variables: PyTree) -> list[Layer]:
     return [
         _normalised(variables, "dense", "relu", "Dense_0", "BatchNorm_0"),
         *(
-            _normalised(variables, "double", "relu", f"Conv_{i}", f"BatchNorm_{i + 1}")
+            _normalised(variables, "upsample", "relu", f"Conv_{i}", f"BatchNorm_{i + 1}")
             for i in range(last)
         ),
-        layer("double", "tanh", **variables["params"][f"Conv_{last}"]),
+        layer("upsample", "tanh", **variables["params"][f"Conv_{last}"]),
     ]
 
 
@@ -47,9 +47,9 @@ def discriminator_chain(variables: PyTree) -> list[Layer]:
         kernel = np.concatenate([kernel, of_classes], axis=1)
         bias = np.concatenate([bias, np.zeros(of_classes.shape[1])])
     return [
-        layer("halve", "leaky", **params["Conv_0"]),
+        layer("downsample", "leaky", **params["Conv_0"]),
         *(
-            _normalised(variables, "halve", "leaky", f"Conv_{i}", f"BatchNorm_{i - 1}")
+            _normalised(variables, "downsample", "leaky", f"Conv_{i}", f"BatchNorm_{i - 1}")
             for i in range(1, _num_convolutions(variables))
         ),
         layer("dense", "none", kernel, bias),

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+from pathlib import Path
 
 import interleaving
 import pytest
@@ -15,7 +16,8 @@ def count(report, start, most):
     raise ValueError("so many\nturns are too many")
 
 
-def test_workers_take_their_turns_in_rounds(tmp_path, capsys):
+def test_workers_take_their_turns_in_rounds(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])  # The workers import `count` from here.
     workers = {k: interleaving.Worker(k, tmp_path / k, count, i, 9) for i, k in enumerate("ab")}
     workers["c"] = interleaving.Worker("c", tmp_path / "c", count, 0, 1)
     try:

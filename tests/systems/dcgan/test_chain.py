@@ -52,7 +52,7 @@ def test_the_generators_chain_is_the_generator(config):
     generator = config.generator()
     variables = drawn_variables(generator, latents, *labels)
     layers = config.generator_chain(variables)
-    assert [layer.kind for layer in layers] == ["dense", "double", "double"]
+    assert [layer.kind for layer in layers] == ["dense", "upsample", "upsample"]
     inputs = np.concatenate([latents, conditions_of(config, labels)], axis=1)
     expected = generator.apply(variables, latents, *labels).reshape(7, -1)
     assert np.std(expected) > 0.1
@@ -66,7 +66,7 @@ def test_the_discriminators_chain_is_the_discriminator(config):
     discriminator = config.discriminator()
     variables = drawn_variables(discriminator, images, *labels)
     layers = config.discriminator_chain(variables)
-    assert [layer.kind for layer in layers] == ["halve", "halve", "dense"]
+    assert [layer.kind for layer in layers] == ["downsample", "downsample", "dense"]
     outputs = np.asarray(chain.apply(layers, images))
     assert outputs.shape == (7, 1 + sum(config.num_classes))
     given = outputs[:, 0] + np.sum(outputs[:, 1:] * conditions_of(config, labels), axis=1)
