@@ -171,10 +171,10 @@ def products_alone(batch_size: int, precision: str, steps: int) -> Callable[[int
 
 def run_script(report: Report, config: MLPGANConfig, workdir: str) -> None:
     """All that mnist_gan.py does, in a new work dir; a turn is an epoch, and reports images/s."""
-    original = experiment.train
+    original = experiment.train_seeds
 
-    def train_in_turns(gan: GAN, state: TrainState, arrays: Any, schedule: Any, **settings: Any):
-        calls = original(gan, state, arrays, schedule, **settings)
+    def train_in_turns(gan: GAN, states: Any, arrays: Any, schedule: Any, **settings: Any):
+        calls = original(gan, states, arrays, schedule, **settings)
         report(None)
         yield next(calls)
         report(None)
@@ -184,7 +184,7 @@ def run_script(report: Report, config: MLPGANConfig, workdir: str) -> None:
             yield from itertools.islice(calls, schedule.steps_per_epoch // schedule.steps_per_call)
             report(schedule.steps_per_epoch * config.batch_size / (time.perf_counter() - started))
 
-    experiment.train = train_in_turns
+    experiment.train_seeds = train_in_turns
     experiment.Experiment(
         dataclasses.replace(config, workdir=workdir, devices="1", epochs=EPOCHS)
     ).run()

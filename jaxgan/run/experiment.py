@@ -27,7 +27,7 @@ from jaxgan.run import checkpoints, processes, report
 from jaxgan.run.checkpoints import check_player_names
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
-from jaxgan.training import on_host, seeds, select_devices, stages, train, unreplicate
+from jaxgan.training import on_host, seeds, select_devices, stages, train_seeds, unreplicate
 from jaxgan.training.devices import local_batch_size
 from jaxgan.training.examples import Schedule
 from jaxgan.training.stages import Stage
@@ -188,9 +188,9 @@ class Experiment:
         """Trains to the end of the stage or until a signal arrives; whether one has arrived."""
         stage, schedule = self._stage, self._schedule
         last_step = stages.last_step(stage, schedule)
-        calls = train(
+        calls = train_seeds(
             stage.gan,
-            seeds.stack([run.state for run in self._runs]),
+            [run.state for run in self._runs],
             stage.data,
             schedule,
             devices=self._devices,
@@ -198,12 +198,12 @@ class Experiment:
             last_step=last_step,
             debug_nans=self._config.debug_nans,
         )
-        for replicated, metrics in self._while_finite(calls):
-            step = int(unreplicate(replicated.step))
+        for groups, metrics in self._while_finite(calls):
+            step = int(unreplicate(groups[0].step))
             is_stopping = processes.is_any(signals.received is not None)
             is_at_rest = is_stopping or schedule.is_at_end_of_epoch(step)
             if is_at_rest:
-                states = seeds.unstack(unreplicate(replicated))
+                states = seeds.unstack_groups(unreplicate(groups))
                 for run, state in zip(self._runs, states, strict=True):
                     run.state = state
             self._log(step, metrics, bar)
@@ -284,7 +284,7 @@ class Experiment:
         if not self._is_first:
             return
         for i, run in enumerate(self._runs):
-            own = {name: np.atleast_2d(values)[i] for name, values in metrics.items()}
+            own = {name: values[i] for name, values in metrics.items()}
             self._log_rows(run, step, own)
         length = self._schedule.steps_per_piece
         row = {name: _mean(values[..., -length:]) for name, values in metrics.items()}

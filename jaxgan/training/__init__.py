@@ -2,7 +2,7 @@
 
 from jaxgan.training.devices import on_host, replicate, select_devices, unreplicate
 from jaxgan.training.examples import Schedule, schedule
-from jaxgan.training.loop import train
+from jaxgan.training.loop import train, train_seeds
 
 __all__ = [
     "Schedule",
@@ -11,5 +11,6 @@ __all__ = [
     "schedule",
     "select_devices",
     "train",
+    "train_seeds",
     "unreplicate",
 ]

@@ -46,7 +46,6 @@ def compile_epoch(
     num_images: int,
     batch_size: int,
     schedule: Schedule,
-    seeds_in_turn: bool = False,
 ) -> Program:
     """Makes the two functions that train for an epoch in a few calls.
 
@@ -65,7 +64,6 @@ def compile_epoch(
         batch_size: the global batch size, a multiple of the number of devices.
         schedule: from `examples.schedule`. A call must begin at a multiple of its steps_per_call,
             counted from its first_step.
-        seeds_in_turn: as `in_turn` of `seeds.train_each`.
 
     Raises:
         ValueError: the batch size is not a multiple of the number of devices.
@@ -111,7 +109,7 @@ def compile_epoch(
 
     return Program(
         on_devices(seeds.order_of_each(order)),
-        on_devices(seeds.train_each(train, in_turn=seeds_in_turn), donate_argnums=0),
+        on_devices(seeds.train_each(train), donate_argnums=0),
     )
 
 
@@ -130,8 +128,7 @@ def train(
 
     Args:
         gan: the system.
-        state: the state to start from, on the host; a `seeds.stack` to train several seeds at once.
-            Its step must be at the end of a piece.
+        state: the state to start from, on the host. Its step must be at the end of a piece.
         data: arrays [N, ...]. They are copied to every device once.
         schedule: from `examples.schedule`, for this data set, batch size and system.
         devices: from `select_devices`.
@@ -142,16 +139,54 @@ def train(
 
     Yields:
         After each call (state, metrics). The state is replicated, and donated to the next call:
-        copy what you need of it before. A metric is float32 [steps of the call], or [seeds, steps]
-        for a stack; it is NaN at steps at which its turn was not taken.
+        copy what you need of it before. A metric is float32 [steps of the call]; it is NaN at steps
+        at which its turn was not taken.
 
     Raises:
         ValueError: the batch size is not a multiple of the number of devices.
         FloatingPointError: a metric or a number of the state is NaN or infinite after a call. The
             call is not yielded. The message names the number and the step.
     """
+    calls = train_seeds(
+        gan,
+        [state],
+        data,
+        schedule,
+        devices=devices,
+        batch_size=batch_size,
+        last_step=last_step,
+        debug_nans=debug_nans,
+    )
+    for (trained,), metrics in calls:
+        yield trained, {name: values[0] for name, values in metrics.items()}
+
+
+def train_seeds(
+    gan: GAN,
+    states: Sequence[TrainState],
+    data: Mapping[str, np.ndarray],
+    schedule: Schedule,
+    *,
+    devices: Sequence[jax.Device],
+    batch_size: int,
+    last_step: int,
+    debug_nans: bool = False,
+) -> Iterator[tuple[list[TrainState], dict[str, np.ndarray]]]:
+    """Trains the states of several seeds as `train` trains one, in groups (`seeds.groups`).
+
+    Args:
+        gan, data, schedule, devices, batch_size, last_step, debug_nans: as in `train`.
+        states: the states to start from, one for each seed, all at the same step.
+
+    Yields:
+        After a call for each group (groups, metrics). The groups are replicated, and donated to the
+        next calls. A metric is float32 [seeds, steps of the call].
+
+    Raises:
+        ValueError, FloatingPointError: as in `train`; or the states are not all at the same step.
+    """
     chex.assert_equal_shape_prefix(list(data.values()), 1)
-    step = int(state.step)
+    step = int(states[0].step)
     # On a CPU, where calls are short, a run can be saved in the middle of an epoch. On an
     # accelerator such a run continues in calls of one piece.
     is_on_course = all(
@@ -165,38 +200,45 @@ def train(
         num_images=len(jax.tree.leaves(dict(data))[0]),
         batch_size=batch_size,
         schedule=schedule,
-        # Larger operations are no faster on a CPU. Trained in turn, each seed has the same bits as
-        # if it were trained alone.
-        seeds_in_turn=devices[0].platform == "cpu",
     )
-    state, on_devices = replicate(state, devices), replicate(dict(data), devices)
-    order = None
+    groups = [replicate(group, devices) for group in seeds.groups(states, devices[0].platform)]
+    on_devices = replicate(dict(data), devices)
+    orders: list[jax.Array] = []
     while step < last_step:
-        if order is None or schedule.is_at_end_of_epoch(step):
-            order = program.order(state)
-        before = unreplicate(state) if debug_nans else None
-        state, metrics = program.train(state, on_devices, order)
-        metrics = unreplicate(metrics)
-        if found := fault(state, metrics, step, schedule.steps_per_call):
-            if before is not None:
-                operations = (
-                    find_operation(gan, each, data, batch_size=batch_size, schedule=schedule)
-                    for each in seeds.unstack(before)
-                )
-                operation = next(filter(None, operations), "no operation was found to make it")
-                found = f"{found}: {operation}"
-            raise FloatingPointError(found)
+        if not orders or schedule.is_at_end_of_epoch(step):
+            orders = [program.order(group) for group in groups]
+        measured = []
+        for i, order in enumerate(orders):
+            before = unreplicate(groups[i]) if debug_nans else None
+            groups[i], on_device = program.train(groups[i], on_devices, order)
+            metrics = unreplicate(on_device)
+            if found := fault(groups[i], metrics, step, schedule.steps_per_call):
+                if before is not None:
+                    operations = (
+                        find_operation(gan, each, data, batch_size=batch_size, schedule=schedule)
+                        for each in seeds.unstack(before)
+                    )
+                    operation = next(filter(None, operations), "no operation was found to make it")
+                    found = f"{found}: {operation}"
+                raise FloatingPointError(found)
+            is_stack = groups[i].key.ndim > 1  # The first axis is that of devices.
+            measured.append({name: x if is_stack else x[None] for name, x in metrics.items()})
         step += schedule.steps_per_call
-        yield state, {name: _measured(values, state.key.ndim) for name, values in metrics.items()}
+        yield (
+            groups,
+            {
+                name: _measured(np.concatenate([metrics[name] for metrics in measured]))
+                for name in measured[0]
+            },
+        )
 
 
-def _measured(values: np.ndarray, num_axes: int) -> np.ndarray:
+def _measured(values: np.ndarray) -> np.ndarray:
     """A metric with NaN at the steps at which its turn was not taken.
 
     Args:
-        values: float32 with `num_axes` axes, or with a last axis of 2 more (value, 1 if taken).
-        num_axes: 1 for [steps], 2 for [seeds, steps].
+        values: float32 [seeds, steps], or [seeds, steps, 2] of (value, 1 if taken).
     """
-    if values.ndim == num_axes:
+    if values.ndim == 2:
         return values
     return np.where(values[..., 1] > 0, values[..., 0], np.float32(np.nan))

@@ -1,6 +1,6 @@
-"""Several seeds trained by one program: a stack of their states, and functions over the stack."""
+"""Several seeds trained at once: groups of their states, stacks, and functions over a stack."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,31 @@ from jaxgan.training.devices import on_host
 PyTree = Any
 Train = Callable[[TrainState, PyTree, jax.Array], tuple[TrainState, Metrics]]
 Order = Callable[[TrainState], jax.Array]
+
+
+def groups(states: Sequence[TrainState], platform: str) -> list[TrainState]:
+    """Groups the states of several seeds: one compiled call trains a group.
+
+    On CPUs each seed is a group. A program of larger operations is no faster there, and each seed
+    keeps the bits of the program that trains it alone. Elsewhere all seeds are one group.
+
+    Args:
+        states: as in `stack`.
+        platform: of the devices: "cpu", "gpu" or "tpu".
+
+    Returns:
+        States and stacks of states; `unstack_groups` undoes it.
+
+    Raises:
+        ValueError: the states are not all at the same step.
+    """
+    _check_at_one_step(states)
+    return list(states) if platform == "cpu" else [stack(states)]
+
+
+def unstack_groups(groups: Iterable[TrainState]) -> list[TrainState]:
+    """The states that `groups` was given, in the same order."""
+    return [state for group in groups for state in unstack(group)]
 
 
 def stack(states: Sequence[TrainState]) -> TrainState:
@@ -28,13 +53,17 @@ def stack(states: Sequence[TrainState]) -> TrainState:
     Raises:
         ValueError: the states are not all at the same step.
     """
-    steps = sorted({int(state.step) for state in states})
-    if len(steps) != 1:
-        raise ValueError(f"states must be at one step, not at {', '.join(map(str, steps))}")
+    _check_at_one_step(states)
     if len(states) == 1:
         return states[0]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     return on_host(stacked.replace(step=states[0].step))
+
+
+def _check_at_one_step(states: Sequence[TrainState]) -> None:
+    steps = sorted({int(state.step) for state in states})
+    if len(steps) != 1:
+        raise ValueError(f"states must be at one step, not at {', '.join(map(str, steps))}")
 
 
 def unstack(state: TrainState) -> list[TrainState]:
@@ -66,13 +95,13 @@ def order_of_each(order: Order) -> Order:
     return orders
 
 
-def train_each(train: Train, *, in_turn: bool) -> Train:
+def train_each(train: Train) -> Train:
     """Extends a function that trains one state to stacks of states, all on the same data.
+
+    Each operation works on all seeds of a stack.
 
     Args:
         train: (state, data, order) -> (state, metrics of some steps).
-        in_turn: whether the seeds of a stack are trained one after another, with the operations
-            that train a single seed. Otherwise each operation works on all seeds at once.
 
     Returns:
         The function of a single state, or of a stack: then metrics have a leading axis of seeds.
@@ -83,21 +112,12 @@ def train_each(train: Train, *, in_turn: bool) -> Train:
             return train(state, data, order)
 
         # All seeds share one step. With a step for each seed, a `cond` on the step would run both
-        # of its branches under vmap.
-        def train_one(seed: tuple[TrainState, jax.Array]) -> tuple[TrainState, Metrics]:
-            own, order = seed
-            return train(own.replace(step=state.step), data, order)
-
-        def without_step(
-            seed: tuple[TrainState, jax.Array],
-        ) -> tuple[TrainState, jax.Array, Metrics]:
-            after, metrics = train_one(seed)
+        # of its branches.
+        def train_one(own: TrainState, order: jax.Array) -> tuple[TrainState, jax.Array, Metrics]:
+            after, metrics = train(own.replace(step=state.step), data, order)
             return after.replace(step=None), after.step, metrics
 
-        seeds = state.replace(step=None), order
-        after, steps, metrics = (
-            jax.lax.map(without_step, seeds) if in_turn else jax.vmap(without_step)(seeds)
-        )
+        after, steps, metrics = jax.vmap(train_one)(state.replace(step=None), order)
         return after.replace(step=steps[0]), metrics
 
     return trained

@@ -8,7 +8,7 @@ import pytest
 from small_gan import BATCH, STEPS, small_gan, small_images, states_of
 
 from jaxgan import game, training
-from jaxgan.training import debugging, seeds
+from jaxgan.training import debugging
 
 
 def spoilt(gan, at_step, spoil):
@@ -30,16 +30,16 @@ def yielded_before_failure(gan, message, **options):
     state = training.on_host(game.init(gan, jax.random.key(0)))
     ends = []
     with pytest.raises(FloatingPointError, match=message):
-        for replicated, _ in training.train(
+        for groups, _ in training.train_seeds(
             gan,
-            options.pop("state", state),
+            options.pop("states", [state]),
             {"images": small_images()},
             training.Schedule(STEPS, STEPS // 4, STEPS // 4),
             batch_size=BATCH,
             last_step=2 * STEPS,
             **({"devices": jax.devices()[:1]} | options),
         ):
-            ends.append(int(training.unreplicate(replicated.step)))
+            ends.append(int(training.unreplicate(groups[0].step)))
     return ends
 
 
@@ -56,8 +56,8 @@ def test_infinity_stops_training_too():
 
 def test_one_seed_of_several_that_fails_stops_all():
     gan = spoilt(small_gan(), 3, lambda loss: jnp.where(loss > 0, jnp.nan, loss))
-    states = seeds.stack(states_of(gan, (0, 1)))
-    assert yielded_before_failure(gan, "^generator_loss is nan at step 3$", state=states) == []
+    states = states_of(gan, (0, 1))
+    assert yielded_before_failure(gan, "^generator_loss is nan at step 3$", states=states) == []
 
 
 def test_a_gradient_whose_square_is_too_large_for_a_float_is_seen_in_the_optimizer():
