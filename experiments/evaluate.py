@@ -59,7 +59,7 @@ def main() -> None:
             evaluator.check_evaluated(settings.dataset, settings.image_shape)
         except ValueError as error:
             raise ValueError(f"{config.workdir} cannot be judged: {error}") from None
-        params, step = run.params, run.steps[-1]
+        params, step = run.params, run.step
         # The stack closes the bar before an error is printed, so the error has a line of its own.
         progress = stack.enter_context(
             tqdm(total=len(PARTS), desc=PARTS[0], bar_format=BAR, disable=None)

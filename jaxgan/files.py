@@ -2,10 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PARTIAL = ".partial"
+# Version 0.1 wrote no number.
+_TEMPORARY = re.compile(
+    rf"\.(?P<stem>.+){re.escape(PARTIAL)}(-[0-9a-f]{{8}})?(?P<suffix>(\.[^.]*)?)", re.DOTALL
+)
 
 
 @contextlib.contextmanager
@@ -30,7 +36,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     The temporary file is in the directory of `path`, and is removed if the block raises. It has the
     suffix of `path`, because some writers choose a format by the suffix, and `PARTIAL` in its name,
-    by which `remove_partial` finds it after the process was killed.
+    by which `remove_partial` finds it after the process was killed. Its name is new each time, so
+    that several processes may write one file: the last rename counts.
 
     Args:
         path: the file to write. An old file of this name is replaced.
@@ -41,7 +48,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written. An old file at `path` is unchanged.
     """
-    beside = path.with_name(f".{path.stem}{PARTIAL}{path.suffix}")
+    beside = path.with_name(f".{path.stem}{PARTIAL}-{secrets.token_hex(4)}{path.suffix}")
     try:
         with naming(path):
             yield beside
@@ -55,7 +62,16 @@ def written_whole(path: Path) -> Iterator[Path]:
             beside.unlink()
 
 
-def remove_partial(directory: Path) -> None:
-    """Removes, anywhere below a directory, the temporary files that killed processes have left."""
-    for leftover in directory.rglob(f".*{PARTIAL}*"):
-        leftover.unlink(missing_ok=True)
+def remove_partial(directory: Path, is_own: Callable[[str], bool]) -> None:
+    """Removes the temporary files that killed processes have left in a directory.
+
+    Args:
+        directory: the directory, in which only direct entries are looked at. It may be missing.
+        is_own: whether a file of this name is written by nobody else.
+    """
+    if not directory.is_dir():
+        return
+    for entry in directory.iterdir():
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match and is_own(match["stem"] + match["suffix"]):
+            entry.unlink(missing_ok=True)

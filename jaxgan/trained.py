@@ -27,7 +27,7 @@ class Run:
     workdir: Path
     config: RunConfig
 
-    @functools.cached_property
+    @property
     def params(self) -> PyTree:
         """The generator's variables from the newest checkpoint: their moving average.
 
@@ -38,16 +38,24 @@ class Run:
             FileNotFoundError: there is no checkpoint yet.
             ValueError: none of the checkpoints can be read.
         """
-        return self.player("generator")
+        return self._generator[1]
+
+    @property
+    def step(self) -> int:
+        """The step of the checkpoint that `params` are from.
+
+        Raises:
+            FileNotFoundError, ValueError: as `params`.
+        """
+        return self._generator[0]
+
+    @functools.cached_property
+    def _generator(self) -> tuple[int, PyTree]:
+        return Checkpoints(self.workdir / "checkpoints").load("generator")
 
     def player(self, name: str) -> PyTree:
         """The variables of a player, such as "discriminator"; as `jaxgan.load_params`."""
         return load_params(self.workdir, player=name)
-
-    @property
-    def steps(self) -> list[int]:
-        """The steps of the run's checkpoints, oldest first."""
-        return Checkpoints(self.workdir / "checkpoints").steps()
 
     def sample(
         self, key: jax.Array, num_samples: int = 64, *, labels: ArrayLike | None = None

@@ -86,22 +86,32 @@ def test_what_is_written_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypat
 
 
 def test_remove_partial_removes_what_killed_writers_left_and_nothing_else(tmp_path):
-    below = tmp_path / "samples" / "more"
-    below.mkdir(parents=True)
-    kept = ["grid.png", ".hidden", "notes.partial.txt", "impartial.txt", ".impartial"]
-    writers = []
+    below = tmp_path / "downloads"
+    below.mkdir()
+    kept = [
+        *("grid.png", ".hidden", "notes.partial.txt", "impartial.txt", ".impartial"),
+        *(".film.partial.mkv", ".film.partial-0123abcd.mkv", ".grid.partial-12.png"),
+    ]
     for directory in (tmp_path, below):
         for name in kept:
             (directory / name).write_text("kept")
-        # As a writer that is killed leaves it.
-        writers.append(files.written_whole(directory / "grid.png"))
-        writers[-1].__enter__().write_text("half")
-        assert len(names(directory)) > len(kept)
-    files.remove_partial(tmp_path)
-    assert names(tmp_path) == sorted([*kept, "samples"])
-    assert names(below) == sorted(kept)
+        # As a writer that is killed leaves it, of this version and of the first.
+        files.written_whole(directory / "grid.png").__enter__().write_text("half")
+        (directory / ".grid.partial.png").write_text("half")
+        assert len(names(directory)) == len(kept) + 2 + (directory == tmp_path)
+    files.remove_partial(tmp_path, {"grid.png"}.__contains__)
+    assert names(tmp_path) == sorted([*kept, "downloads"])
+    assert len(names(below)) == len(kept) + 2
 
 
 def test_remove_partial_of_nothing(tmp_path):
-    files.remove_partial(tmp_path / "none")
+    files.remove_partial(tmp_path / "none", lambda name: True)
     assert names(tmp_path) == []
+
+
+def test_several_writers_of_one_file_leave_one_of_their_files_whole(tmp_path):
+    path = tmp_path / "grid.png"
+    with files.written_whole(path) as first, files.written_whole(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert names(tmp_path) == ["grid.png"] and path.read_text() == "first"

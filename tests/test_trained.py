@@ -1,12 +1,14 @@
 """A trained run: its settings and its weights together, whatever it was trained with."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
 from small_run import first_state, save_run
 
 import jaxgan
-from jaxgan.run.checkpoints import load_params
+from jaxgan.run.checkpoints import Checkpoints, load_params
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
@@ -48,7 +50,7 @@ def test_a_run_is_its_settings_and_its_weights(folder, name):
     # Not where it was trained, but where it is.
     assert run.config.workdir == str(folder / name)
     assert run.config.differences(CONFIGS[name]) == []
-    assert run.steps == [12]
+    assert run.step == 12
     for mine, theirs in zip(
         jax.tree.leaves(run.params), jax.tree.leaves(load_params(folder / name)), strict=True
     ):
@@ -121,8 +123,12 @@ def test_what_a_run_cannot_do_is_refused_in_one_line(folder, name, ask, said):
 def test_a_run_without_a_checkpoint_is_read_but_has_no_weights(tmp_path):
     CONFIGS["normal"].save(tmp_path)
     run = jaxgan.load_run(tmp_path)
-    assert run.steps == []
-    for ask in (lambda: run.params, lambda: run.sample(KEY), lambda: run.player("generator")):
+    for ask in (
+        lambda: run.params,
+        lambda: run.step,
+        lambda: run.sample(KEY),
+        lambda: run.player("generator"),
+    ):
         with pytest.raises(FileNotFoundError, match="there is no checkpoint in") as error:
             ask()
         assert "\n" not in str(error.value)
@@ -139,3 +145,14 @@ def test_a_run_of_an_unknown_system(tmp_path):
     with pytest.raises(ValueError, match="config.json cannot be used: .*'stylegan'") as error:
         jaxgan.load_run(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_weights_and_step_are_of_one_checkpoint(tmp_path):
+    config = CONFIGS["normal"]
+    older = save_run(config, tmp_path)
+    newer = older.replace(step=older.step + 60)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(newer, config.to_json())
+    checkpoints.close()
+    shutil.rmtree(tmp_path / "checkpoints" / str(newer.step) / "generator" / "d")
+    assert jaxgan.load_run(tmp_path).step == older.step

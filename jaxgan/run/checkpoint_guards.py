@@ -137,12 +137,28 @@ def check_digest(digests: Path, name: str, digest: str) -> None:
     Raises:
         ValueError: another digest was saved.
     """
+    if (saved := _saved(digests)) is not None and saved.get(name) != digest:
+        raise ValueError(f"the {name} is not what was saved")
+
+
+def saved_step(digests: Path) -> int | None:
+    """The step that a checkpoint was saved at; None if there is no record of it.
+
+    Args:
+        digests: the directory of the item that holds the digests.
+    """
+    saved = _saved(digests) or {}
+    return saved.get("step")
+
+
+def _saved(digests: Path) -> dict[str, Any] | None:
     if not digests.exists():
-        return
+        return None
     with open(digests / "metadata", "rb") as file:
         saved = json.loads(file.read(_MOST_LIST_BYTES))
-    if saved.get(name) != digest:
-        raise ValueError(f"the {name} is not what was saved")
+    if not isinstance(saved, dict):
+        raise ValueError("its digests are no table")
+    return saved
 
 
 def _is_saved_leaf(value: Mapping[str, Any]) -> bool:

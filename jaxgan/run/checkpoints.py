@@ -1,9 +1,11 @@
 """Checkpoints: the whole state of a run, written to disk and read back by Orbax."""
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
 from jaxgan.game import TrainState
 from jaxgan.run import checkpoint_guards, orbax_messages
@@ -27,6 +30,20 @@ STEP, KEY, NUMBERS = "step", "key", "numbers"
 RESERVED = frozenset({STATE, CONFIG, DIGESTS, STEP, KEY, NUMBERS})
 # Orbax has this in a directory's name until the directory is complete.
 UNFINISHED = ".orbax-checkpoint-tmp"
+# The name of a damaged checkpoint that was set aside.
+_DAMAGED = re.compile(r"damaged_\d+(_\d+)?")
+
+
+class _LiteralPath(type(epath.Path(os.sep))):  # type: ignore[misc]
+    """A path for Orbax, of which the name may have brackets in it.
+
+    etils takes the whole path of a directory as a part of the pattern of `glob`, and Orbax then
+    finds no array below a folder such as "run[1]".
+    """
+
+    def glob(self, pattern: str) -> Iterator["_LiteralPath"]:
+        for path in Path(self).glob(pattern):
+            yield type(self)(path)
 
 
 class Checkpoints:
@@ -55,6 +72,7 @@ class Checkpoints:
         self.directory = directory.absolute()
         self._keep = keep
         self._open: ocp.CheckpointManager | None = None
+        self._unverified: dict[int, list[str]] = {}
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, oldest first."""
@@ -96,19 +114,25 @@ class Checkpoints:
         trees = {STATE: _as_numpy(tree), **{name: _as_numpy(x) for name, x in averages.items()}}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
         items[CONFIG] = ocp.args.JsonSave(dict(config))
-        items[DIGESTS] = ocp.args.JsonSave({name: _digest(tree) for name, tree in trees.items()})
+        step = int(state.step)
+        digests = {name: _digest(tree) for name, tree in trees.items()}
+        items[DIGESTS] = ocp.args.JsonSave({STEP: step, **digests})
         with self._writing():
-            self._manager().save(int(state.step), args=ocp.args.Composite(**items))
+            is_saved = self._manager().save(step, args=ocp.args.Composite(**items))
+        if not is_saved:  # Orbax saves no step before its latest one.
+            latest = f"it has a checkpoint of step {step} or of a later one"
+            raise OSError(errno.EEXIST, latest, os.fspath(self.directory))
+        self._unverified[step] = list(trees)
 
-    def load(self, player: str) -> PyTree:
-        """One player's variables from the newest checkpoint that can be read.
+    def load(self, player: str) -> tuple[int, PyTree]:
+        """One player's variables from the newest checkpoint that can be read, and its step.
 
         Args:
             player: the player's name. A player with a moving average gives the average.
 
         Returns:
-            What the player's `apply` takes, {"params": ..., other collections}: NumPy arrays; the
-            params are float32.
+            (the step; what the player's `apply` takes, {"params": ..., other collections}: NumPy
+            arrays; the params are float32).
 
         Raises:
             FileNotFoundError: there is no checkpoint.
@@ -121,12 +145,14 @@ class Checkpoints:
             directory = self.directory / str(step)
             try:
                 if player not in RESERVED and (directory / player).is_dir():
-                    return _with_float32_params(_read(directory, player))
+                    _check_step(directory)
+                    return step, _with_float32_params(_read(directory, player))
                 held = _read(directory, STATE)
+                _check_step(directory, int(held[STEP]))
                 players = held.keys() - RESERVED
                 if player in players:
                     stored = held[player]
-                    return _with_float32_params(
+                    return step, _with_float32_params(
                         {**stored["collections"], "params": stored["params"]}
                     )
             except Exception as error:
@@ -138,7 +164,7 @@ class Checkpoints:
         raise ValueError(f"none of the checkpoints in {self.directory} can be read")
 
     def wait(self) -> None:
-        """Waits until all saved states are on disk.
+        """Waits until all saved states are on disk, and makes sure that they can be found there.
 
         Raises:
             OSError: a state could not be written.
@@ -146,17 +172,36 @@ class Checkpoints:
         if self._open is not None:
             with self._writing():
                 self._open.wait_until_finished()
+            for step in list(self._unverified):
+                self._verify(step, _describe)
 
     def close(self) -> None:
         """Waits until all saved states are on disk, and closes the directory even if it raises.
 
+        The last state is read back and compared with what was saved.
+
         Raises:
-            OSError: a state could not be written.
+            OSError: a state could not be written, or is not what was saved.
         """
         if self._open is not None:
             with self._writing():
                 self._open.close()
             self._open = None
+            for step in list(self._unverified):
+                self._verify(step, _read if step == max(self._unverified) else _describe)
+
+    def _verify(self, step: int, read: Callable[[Path, str], Any]) -> None:
+        items = self._unverified.pop(step)
+        directory = self.directory / str(step)
+        if not directory.exists() and sum(each > step for each in self.steps()) >= self._keep:
+            return  # Later saves have removed it.
+        try:
+            for item in items:
+                read(directory, item)
+        # Orbax and TensorStore raise many types of errors for what they cannot read.
+        except Exception as error:
+            line = f"what was saved cannot be read back ({_first_line(error)})"
+            raise OSError(errno.EIO, line, os.fspath(directory)) from error
 
     def remove_unfinished(self) -> None:
         """Removes the incomplete checkpoints that a killed process or a full disk has left.
@@ -166,6 +211,24 @@ class Checkpoints:
         """
         for leftover in self.directory.glob(f"*{UNFINISHED}*"):
             shutil.rmtree(leftover, ignore_errors=True)
+
+    def remove_all(self) -> None:
+        """Removes all checkpoints, and no file that somebody else put beside them.
+
+        The newest checkpoint loses its name first. So a process that is killed here leaves older
+        checkpoints or none.
+        """
+        self.remove_unfinished()
+        for step in reversed(self.steps()):
+            directory = self.directory / str(step)
+            directory.rename(self.directory / f"{step}{UNFINISHED}")
+        self.remove_unfinished()
+        if self.directory.is_dir():
+            for entry in self.directory.iterdir():
+                if _DAMAGED.fullmatch(entry.name):
+                    shutil.rmtree(entry)
+            with contextlib.suppress(OSError):
+                self.directory.rmdir()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -186,7 +249,7 @@ class Checkpoints:
             self.directory.mkdir(parents=True, exist_ok=True)
             try:
                 self._open = ocp.CheckpointManager(
-                    self.directory,
+                    _LiteralPath(self.directory),
                     options=ocp.CheckpointManagerOptions(
                         create=False,
                         max_to_keep=self._keep,
@@ -223,6 +286,7 @@ class Checkpoints:
             "players": tree,
             "averages": {name: _read(directory, name, x) for name, x in averages.items()},
         }
+        _check_step(directory, int(read[STEP]))
         state = flax.serialization.from_state_dict(template, read)
         return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
 
@@ -331,7 +395,8 @@ def load_params(workdir: str | Path, *, player: str = "generator") -> PyTree:
         FileNotFoundError: there is no run, or no checkpoint yet.
         ValueError: none of the run's checkpoints can be read, or the run has no such player.
     """
-    return Checkpoints(Path(workdir) / "checkpoints").load(player)
+    _, variables = Checkpoints(Path(workdir) / "checkpoints").load(player)
+    return variables
 
 
 def _as_trees(state: TrainState) -> tuple[PyTree, dict[str, PyTree]]:
@@ -372,19 +437,53 @@ def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
         ValueError: the item is not as `save` writes it, or differs from `like`.
         Exception: Orbax and TensorStore raise many other types of errors for damaged files.
     """
-    orbax_messages.quieten()
-    checkpoint_guards.check_list(directory / item)
-    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-    with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
-        metadata = _flat(checkpointer.handler.metadata(directory / item).tree)
+    with _reading(directory, item) as checkpointer:
+        metadata = _flat(checkpointer.handler.metadata(_LiteralPath(directory / item)).tree)
         checkpoint_guards.check_arrays(metadata)
         if like is None:
             checkpoint_guards.check_size(metadata, directory / item)
         else:
             checkpoint_guards.check_like(metadata, _flat(like))
-        tree = checkpointer.restore(directory / item)
+        tree = checkpointer.restore(_LiteralPath(directory / item))
     checkpoint_guards.check_digest(directory / DIGESTS, item, _digest(tree))
     return tree
+
+
+def _describe(directory: Path, item: str) -> None:
+    """Finds the arrays of an item without reading them.
+
+    Raises:
+        Exception: Orbax and TensorStore raise many types of errors for what they do not find.
+    """
+    with _reading(directory, item) as checkpointer:
+        checkpointer.handler.metadata(_LiteralPath(directory / item))
+
+
+@contextlib.contextmanager
+def _reading(directory: Path, item: str) -> Iterator[ocp.StandardCheckpointer]:
+    orbax_messages.quieten()
+    checkpoint_guards.check_list(directory / item)
+    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+    with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
+        yield checkpointer
+
+
+def _check_step(directory: Path, step: int | None = None) -> None:
+    """Makes sure that a checkpoint is of the step that its directory is named after.
+
+    Args:
+        directory: the directory of the checkpoint.
+        step: the step of its state; None: the step beside the digests.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if step is None:
+        step = checkpoint_guards.saved_step(directory / DIGESTS)
+    if step is None:  # The first versions of jaxgan saved the step in the state alone.
+        step = int(_read(directory, STATE)[STEP])
+    if str(step) != directory.name:
+        raise ValueError(f"it is of step {step}, whose name is {step}")
 
 
 def _digest(tree: PyTree) -> str:

@@ -373,7 +373,7 @@ class RunConfig:
             OSError: the file cannot be written.
         """
         with written_whole(workdir / FILE_NAME) as beside:
-            beside.write_text(json.dumps(self.to_json(), indent=2) + "\n")
+            beside.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, workdir: str | Path) -> Self:

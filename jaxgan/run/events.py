@@ -11,6 +11,9 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from jaxgan.files import naming
 
+# TensorBoard knows event files by this beginning of their names.
+PREFIX = "events.out.tfevents."
+
 
 class EventFile:
     """An event file that is written in the caller's thread.
@@ -32,7 +35,7 @@ class EventFile:
         """
         # The time alone, in seconds, would give a run that is resumed at once the name of its
         # older file.
-        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.step{step}"
+        name = f"{PREFIX}{int(time.time())}.{socket.gethostname()}.step{step}"
         self.path = directory / name
         with naming(self.path):
             directory.mkdir(parents=True, exist_ok=True)

@@ -102,11 +102,7 @@ class Experiment:
         local_batch_size(config.batch_size, len(self._devices))
         configs = config.of_each_seed()
         workdirs = [Workdir(each.workdir, each.keep_checkpoints) for each in configs]
-        if self._is_first:
-            if config.seeds > 1:
-                check_holds_seeds(config.workdir)
-            for workdir, each in zip(workdirs, configs, strict=True):
-                workdir.check(each)
+        self._check(workdirs, configs)
         self._dataset = config.load_dataset()
         self._system = config.system(self._dataset)
         self._config = config = self._system.config
@@ -124,12 +120,20 @@ class Experiment:
             raise ValueError("--eval-every wants images to judge, and this system draws none")
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
         self._reference: Moments | None = None
-        states = self._first_states(configs, workdirs)
-        self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
-        if self._is_first:
-            changes = [run.workdir.open(run.config, self._step) for run in self._runs]
-            for change in dict.fromkeys("; ".join(each) for each in changes if each):
-                self._say(f"made with {change}: the same bits are not promised")
+        with contextlib.ExitStack() as unlocking:
+            if self._is_first:
+                for workdir in workdirs:
+                    workdir.lock()
+                    unlocking.callback(workdir.unlock)
+                # Another process may have trained here since the first check.
+                self._check(workdirs, configs)
+            states = self._first_states(configs, workdirs)
+            self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
+            if self._is_first:
+                changes = [run.workdir.open(run.config, self._step) for run in self._runs]
+                for change in dict.fromkeys("; ".join(each) for each in changes if each):
+                    self._say(f"made with {change}: the same bits are not promised")
+            self._unlocking = unlocking.pop_all()
 
     def run(self) -> None:
         """Trains up to `config.epochs`, and writes the files that `Workdir` lists.
@@ -143,7 +147,7 @@ class Experiment:
                 call that made it is not saved); or another process of the run was lost.
             SystemExit: a signal stopped the run, here or in another process.
         """
-        with _StopSignals() as signals:
+        with self._unlocking, _StopSignals() as signals:
             try:
                 self._run(signals)
             except OSError as error:
@@ -156,14 +160,15 @@ class Experiment:
     def _run(self, signals: "_StopSignals") -> None:
         begun_at = self._step
         self._say_what_is_run(begun_at)
+        # A process that is killed after a save has not drawn the grid of its epoch.
+        if self._schedule.is_at_end_of_epoch(begun_at):
+            self._draw(only_missing=True)
         if begun_at >= self._last_step:
             self._say(f"Nothing to do: it is trained for {self._epochs(begun_at)} epochs already.")
             self._say("Go on with a larger --epochs.")
             # A process that was killed after its last save has not written the summary.
             self._close()
             return
-        if begun_at == 0:
-            self._draw()
         started = time.perf_counter()
         with self._progress_bar(begun_at) as bar:
             for index in range(self._stage_index, len(self._stages)):
@@ -244,6 +249,14 @@ class Experiment:
                 "anew with lower learning rates, a larger gradient penalty or in float32, in "
                 f"another --workdir{seek}"
             ) from error
+
+    def _check(self, workdirs: Sequence[Workdir], configs: Sequence[RunConfig]) -> None:
+        if not self._is_first:
+            return
+        if self._config.seeds > 1:
+            check_holds_seeds(self._config.workdir)
+        for workdir, config in zip(workdirs, configs, strict=True):
+            workdir.check(config)
 
     def _check_same_settings(self) -> None:
         settings = self._config.to_json()
@@ -330,8 +343,7 @@ class Experiment:
     def _end_epoch(self, *, save: bool) -> None:
         if not self._is_first:
             return
-        if self._schedule.is_at_end_of_epoch(self._step):
-            self._draw()
+        # What is drawn is drawn after the save, so that no fault of a picture costs any training.
         if save or int(self._schedule.epochs(self._step)) % self._config.checkpoint_every == 0:
             # No run may be two saves ahead of another run: with --keep-checkpoints 2 it would
             # have removed the last step that both have saved.
@@ -339,27 +351,34 @@ class Experiment:
             for run in self._runs:
                 run.workdir.flush()
                 run.workdir.checkpoints.save(run.state, run.config.to_json())
+        if self._schedule.is_at_end_of_epoch(self._step):
+            self._draw()
 
     def _wait_for_saves(self) -> None:
         for run in self._runs:
             run.workdir.checkpoints.wait()
 
-    def _draw(self) -> None:
+    def _draw(self, *, only_missing: bool = False) -> None:
         if not self._is_first:
             return
         epoch = round(self._schedule.epochs(self._step))
         if self._stage.picture is None or not is_drawn(epoch, self._all_epochs):
             return
         for run in self._runs:
+            if only_missing and run.workdir.has_grid(epoch):
+                continue
             key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
             samples, columns = self._stage.picture(run.state, key)
             run.workdir.draw_samples(self._step, epoch, samples, columns)
 
     def _close(self) -> None:
+        # The summary of a run comes after the last save of every run: no fault of a picture costs
+        # any training.
         for run in self._runs:
-            if self._is_first:
-                run.workdir.draw_summary(dataclasses.replace(self._system, config=run.config))
             run.workdir.close()
+        if self._is_first:
+            for run in self._runs:
+                run.workdir.draw_summary(dataclasses.replace(self._system, config=run.config))
 
     def _abandon(self, error: OSError) -> RunFailed:
         for run in self._runs:

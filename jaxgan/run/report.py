@@ -90,7 +90,8 @@ def write(workdir: Path, config: RunConfig) -> Path:
         + "\n</body>\n</html>\n"
     )
     with written_whole(path) as beside:
-        beside.write_text(content, encoding="utf-8")
+        # The name of a work dir need not be UTF-8.
+        beside.write_text(content, encoding="utf-8", errors="replace")
     return path
 
 

@@ -1,20 +1,22 @@
 """The folder of a run: the files that a run writes, and reads again when it is resumed."""
 
 import contextlib
-import csv
+import errno
 import os
-import shutil
-from collections.abc import Callable, Mapping
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
-from jaxgan.files import naming, remove_partial, written_whole
-from jaxgan.run import images, plots, report, versions
+from jaxgan.files import remove_partial
+from jaxgan.run import images, plots, report, table, versions
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import FILE_NAME, RunConfig
+from jaxgan.run.events import PREFIX as EVENTS
 from jaxgan.run.events import EventFile
+from jaxgan.run.lock import Lock
 from jaxgan.run.system import System
 from jaxgan.training import select_devices
 
@@ -30,6 +32,19 @@ _MADE_OF_A_RUN = (
     *(report.EVALUATION_FILE, "evaluation.png", report.PAIRS_FILE, "pairs.png"),
     "playground.html",
 )
+# The files that training writes into the folder, besides those in folders.
+_OF_TRAINING = (
+    *(FILE_NAME, versions.FILE_NAME, "metrics.csv", "losses.png", "training.gif"),
+    report.FILE_NAME,
+)
+_GRID = re.compile(r"epoch_\d+\.png")
+# Errors of a disk that takes nothing more. A run that went on could not be saved either.
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+
+
+def say_on_stderr(line: str) -> None:
+    """Prints a line below the progress bar."""
+    print(f"\n{line}", file=sys.stderr, flush=True)
 
 
 class Workdir:
@@ -40,18 +55,27 @@ class Workdir:
     written before `open`.
     """
 
-    def __init__(self, path: str | Path, keep_checkpoints: int):
-        """Names the folder, which `open` makes.
+    def __init__(
+        self,
+        path: str | Path,
+        keep_checkpoints: int,
+        say: Callable[[str], None] = say_on_stderr,
+    ):
+        """Names the folder, which `lock` or `open` makes.
 
         Args:
             path: the folder.
             keep_checkpoints: how many of the newest checkpoints to keep, 1 or more.
+            say: called with one line about what could not be drawn or written while the run goes
+                on, and what an editor has damaged.
         """
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep_checkpoints)
-        self._metrics_file: TextIO | None = None
-        self._columns: list[str] = []
+        self._say = say
+        self._table = table.Table(self.metrics_csv, say)
         self._events: EventFile | None = None
+        self._lock = Lock(self.path)
+        self._is_made_here = False
 
     @property
     def samples(self) -> Path:
@@ -72,6 +96,26 @@ class Workdir:
     def metrics_csv(self) -> Path:
         """The table of the metrics."""
         return self.path / "metrics.csv"
+
+    def lock(self) -> None:
+        """Makes the folder, and keeps other processes from training in it until `unlock`.
+
+        Raises:
+            ValueError: another process trains in it.
+            OSError: the folder cannot be written to.
+        """
+        with self._being_written():
+            self._is_made_here = not self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            if warning := self._lock.acquire():
+                self._say(warning)
+
+    def unlock(self) -> None:
+        """Ends what `lock` began. A folder that it made is removed, if it is still empty."""
+        self._lock.release()
+        if self._is_made_here:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     def check(self, config: RunConfig) -> None:
         """Makes sure that a run of this configuration may start, or resume, in this folder.
@@ -116,11 +160,11 @@ class Workdir:
 
         Raises:
             OSError: the folder cannot be written to.
-            ValueError: a file among the checkpoints keeps Orbax from saving, and nothing has been
-                changed; or versions.json is damaged.
+            ValueError: a file among the checkpoints keeps Orbax from saving, or metrics.csv is
+                damaged, and nothing has been changed; or versions.json is damaged.
         """
         devices = select_devices(config.devices)
-        try:
+        with self._being_written():
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
                 raise PermissionError(13, "Permission denied")
@@ -128,20 +172,26 @@ class Workdir:
                 self._clear()
             else:
                 self.checkpoints.open()
+                self._table.keep_rows_until(step)
             # `config.json` is written before all other files: if the process is killed, the folder
             # still counts as a run's.
             config.save(self.path)
             changes = versions.record(self.path, step, versions.versions(devices))
             self.samples.mkdir(exist_ok=True)
             self.checkpoints.directory.mkdir(exist_ok=True)
-            remove_partial(self.path)
-            self._drop_rows_after(step)
+            remove_partial(self.path, _OF_TRAINING.__contains__)
+            remove_partial(self.samples, _is_grid)
             self._events = EventFile(self.path / "tensorboard", step)
+        return changes
+
+    @contextlib.contextmanager
+    def _being_written(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise OSError(
                 f"the work dir {self.path} cannot be written to: {error.strerror or error}"
             ) from error
-        return changes
 
     def log(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
         """Adds a row to metrics.csv and to TensorBoard.
@@ -155,16 +205,12 @@ class Workdir:
         Raises:
             OSError: metrics.csv cannot be written.
         """
-        values = {name: float(x) for name, x in metrics.items() if not np.isnan(x)}
-        with naming(self.metrics_csv):
-            self._take_columns(["step", "epoch", *metrics])
-            row = {"step": step, "epoch": epoch, **values}
-            assert self._metrics_file is not None  # Opened with the columns.
-            csv.writer(self._metrics_file).writerow([row.get(name) for name in self._columns])
-            self._metrics_file.flush()
-        assert self._events is not None  # Since `open`.
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        self._table.add(step, epoch, metrics)
+        with self._optional("TensorBoard's rows"):
+            assert self._events is not None  # Since `open`.
+            for name, value in metrics.items():
+                if not np.isnan(value):
+                    self._events.add_scalar(name, float(value), step)
 
     def log_throughput(self, step: int, images_per_second: float) -> None:
         """Adds the speed of training to TensorBoard.
@@ -175,13 +221,20 @@ class Workdir:
             step: the step of the run.
             images_per_second: training images, of this run alone.
         """
-        assert self._events is not None  # Since `open`.
-        self._events.add_scalar("images_per_second", images_per_second, step)
+        with self._optional("TensorBoard's rows"):
+            assert self._events is not None  # Since `open`.
+            self._events.add_scalar("images_per_second", images_per_second, step)
+
+    def has_grid(self, epoch: int) -> bool:
+        """Whether the grid of an epoch has been drawn."""
+        return self._grid(epoch).exists()
 
     def draw_samples(
         self, step: int, epoch: int, samples: np.ndarray, columns: int | None = None
-    ) -> Path:
+    ) -> None:
         """Writes an epoch's grid, and removes earlier grids between those of `grid_interval`.
+
+        Training goes on without a grid that cannot be written; one line says why.
 
         Args:
             step: the last step of the epoch.
@@ -189,65 +242,85 @@ class Workdir:
             samples: float [n, H, W, C] in [0, 1].
             columns: as `images.grid` takes them.
 
-        Returns:
-            The file of the grid.
-
         Raises:
-            OSError: the file cannot be written.
+            OSError: the disk takes nothing more.
         """
-        path = self.samples / f"epoch_{epoch:04d}.png"
-        canvas = images.grid(samples, columns)
-        images.write_png(path, canvas, PICTURE_SCALE)
-        assert self._events is not None  # Since `open`.
-        self._events.add_image("samples", canvas, step)
-        # TensorBoard shows an epoch as soon as it has ended.
-        self._events.flush()
-        for other, grid in self.grids().items():
-            if other != epoch and other % grid_interval(epoch):
-                grid.unlink()
-        return path
+        path = self._grid(epoch)
+        with self._optional(path.name):
+            canvas = images.grid(samples, columns)
+            images.write_png(path, canvas, PICTURE_SCALE)
+            for other, grid in self.grids().items():
+                if other != epoch and other % grid_interval(epoch):
+                    grid.unlink()
+            assert self._events is not None  # Since `open`.
+            self._events.add_image("samples", canvas, step)
+            # TensorBoard shows an epoch as soon as it has ended.
+            self._events.flush()
 
     def draw_summary(self, system: System) -> None:
         """Writes losses.png, training.gif (at most `MOST_FRAMES` of the grids) and report.html.
+
+        What cannot be drawn or written is left out; one line for each says why.
 
         Args:
             system: the system that was trained, with the settings of this run.
 
         Raises:
-            OSError: a file cannot be read or written.
-            ValueError: versions.json is damaged.
+            OSError: the disk takes nothing more.
         """
-        if rows := self.rows():
-            plots.plot_losses(self.losses_png, rows, system.title, system.panels)
+        with self._optional(self.losses_png.name):
+            if rows := self.rows():
+                plots.plot_losses(self.losses_png, rows, system.title, system.panels)
+        with self._optional(self.training_gif.name):
+            self._draw_gif()
+        with self._optional(report.FILE_NAME):
+            report.write(self.path, system.config)
+
+    def _draw_gif(self) -> None:
         grids = list(self.grids().items())
         if len(grids) > MOST_FRAMES:
             grids = [
                 grids[i] for i in np.linspace(0, len(grids) - 1, MOST_FRAMES).round().astype(int)
             ]
-        if grids:
+        epochs, canvases = [], []
+        for epoch, grid in grids:
+            with self._optional(f"{grid.name} in {self.training_gif.name}"):
+                canvases.append(images.read_png(grid))
+                epochs.append(epoch)
+        if canvases:
             # The images of a later stage may be larger.
-            canvases = images.of_one_shape([images.read_png(grid) for _, grid in grids])
             frames = [
                 images.captioned(canvas, f"epoch {epoch}")
-                for canvas, (epoch, _) in zip(canvases, grids, strict=True)
+                for canvas, epoch in zip(images.of_one_shape(canvases), epochs, strict=True)
             ]
             images.write_gif(self.training_gif, frames)
-        report.write(self.path, system.config)
+
+    @contextlib.contextmanager
+    def _optional(self, what: str) -> Iterator[None]:
+        """Lets a run go on without something that the block could not write.
+
+        Raises:
+            OSError: the disk takes nothing more.
+        """
+        try:
+            yield
+        # A run is worth more than its pictures, whatever error a file or a library makes.
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            self._say(f"{self.path}: {what} was not written: {why}")
 
     def flush(self) -> None:
         """Forces all rows onto the disk. A checkpoint may be saved only after the rows before it.
 
         Raises:
-            OSError: the rows cannot be written, or metrics.csv has been removed.
+            OSError: the rows cannot be written.
         """
-        if self._metrics_file is not None:
-            with naming(self.metrics_csv):
-                self._metrics_file.flush()
-                os.fsync(self._metrics_file.fileno())
-                # Writing to an open file that has been removed raises no error.
-                os.stat(self.metrics_csv)
-        if self._events is not None:
-            self._events.flush()
+        self._table.sync()
+        with self._optional("TensorBoard's rows"):
+            if self._events is not None:
+                self._events.flush()
 
     def close(self) -> None:
         """Flushes the rows, waits for the checkpoints, and closes all files.
@@ -268,46 +341,34 @@ class Workdir:
             with contextlib.suppress(OSError):
                 close()
 
-    def _take_columns(self, names: list[str]) -> None:
-        """Opens metrics.csv for rows of these columns.
-
-        Columns that the file lacks are added: a stage may have metrics that no earlier stage had.
-        """
-        if self._metrics_file is not None and set(names) <= set(self._columns):
-            return
-        rows: list[list[str]] = []
-        if self.metrics_csv.exists():
-            with open(self.metrics_csv, newline="") as file:
-                self._columns, *rows = csv.reader(file)
-        if new := [name for name in names if name not in self._columns]:
-            self._columns = [*self._columns, *new]
-            if self._metrics_file is not None:
-                self._metrics_file.close()
-            with (
-                written_whole(self.metrics_csv) as beside,
-                open(beside, "w", newline="") as file,
-            ):
-                padded = [row + [""] * (len(self._columns) - len(row)) for row in rows]
-                csv.writer(file).writerows([self._columns, *padded])
-        self._metrics_file = open(self.metrics_csv, "a", newline="")
-
     def _closing(self) -> list[Callable[[], None]]:
-        files = [self._metrics_file, self._events]
-        return [self.checkpoints.close, *(file.close for file in files if file is not None)]
+        return [self.checkpoints.close, self._table.close, self._close_events]
+
+    def _close_events(self) -> None:
+        if self._events is not None:
+            events, self._events = self._events, None
+            with self._optional("TensorBoard's rows"):
+                events.close()
 
     def _left_by_a_run(self) -> list[Path]:
-        names = ("samples", "checkpoints", "tensorboard")
-        files = [self.path / versions.FILE_NAME]
-        files += [self.metrics_csv, self.training_gif, self.losses_png]
-        files += [self.path / report.FILE_NAME]
-        return [self.path / name for name in (*names, *_MADE_OF_A_RUN)] + files
+        names = ("samples", "checkpoints", "tensorboard", *_MADE_OF_A_RUN, *_OF_TRAINING)
+        return [self.path / name for name in names if name != FILE_NAME]
 
     def _clear(self) -> None:
-        for path in self._left_by_a_run():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        """Removes the files of the run before, and no file that somebody else put among them."""
+        # A process that is killed here leaves a run without checkpoints, which begins anew, and
+        # not a run that is trained already without its rows and pictures.
+        self.checkpoints.remove_all()
+        for name in (*_MADE_OF_A_RUN, *_OF_TRAINING):
+            if name != FILE_NAME:
+                (self.path / name).unlink(missing_ok=True)
+        remove_partial(self.path, (*_MADE_OF_A_RUN, *_OF_TRAINING).__contains__)
+        remove_partial(self.samples, _is_grid)
+        _remove_from(self.samples, _is_grid)
+        _remove_from(self.path / "tensorboard", lambda name: name.startswith(EVENTS))
+
+    def _grid(self, epoch: int) -> Path:
+        return self.samples / f"epoch_{epoch:04d}.png"
 
     def grids(self) -> dict[int, Path]:
         """The file of each grid by its epoch, in ascending order of epochs."""
@@ -323,36 +384,27 @@ class Workdir:
 
         Returns:
             The rows in the order of the file; [] if there is no file.
-        """
-        if not self.metrics_csv.exists():
-            return []
-        with open(self.metrics_csv, newline="") as file:
-            return [
-                {name: float(text) for name, text in line.items() if text}
-                for line in csv.DictReader(file)
-            ]
 
-    def _drop_rows_after(self, last_step: int) -> None:
-        if not self.metrics_csv.exists():
-            return
-        # A process that is killed while it writes leaves an incomplete row. Such a row is after
-        # `last_step`, because `flush` puts the rows on disk before a checkpoint is saved.
-        with (
-            open(self.metrics_csv, newline="") as file,
-            written_whole(self.metrics_csv) as beside,
-            open(beside, "w", newline="") as kept,
-        ):
-            rows = csv.reader(file)
-            names = next(rows, [])
-            writer = csv.writer(kept)
-            writer.writerow(names)
-            is_empty = True
-            for row in rows:
-                if len(row) == len(names) and int(row[0]) <= last_step:
-                    writer.writerow(row)
-                    is_empty = False
-        if is_empty:
-            self.metrics_csv.unlink()
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: the file is no table of metrics.
+        """
+        return table.read(self.metrics_csv)
+
+
+def _is_grid(name: str) -> bool:
+    return _GRID.fullmatch(name) is not None
+
+
+def _remove_from(directory: Path, is_own: Callable[[str], bool]) -> None:
+    """Removes files from a directory, and the directory if it is empty then."""
+    if not directory.is_dir():
+        return
+    for entry in directory.iterdir():
+        if is_own(entry.name):
+            entry.unlink()
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def grid_interval(epoch: int) -> int:

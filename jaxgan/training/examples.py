@@ -5,6 +5,7 @@ The order is keyed by (the run's key, epoch). The noise and the rows of a "drawn
 any number of devices.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from jaxgan import game
 from jaxgan.game import GAN, Turn
 
 PyTree = Any
-# The most equal pieces that an epoch is cut into. A row of metrics is the mean over a piece, on
-# every platform. On a CPU, where an epoch takes seconds or more, a piece is also a compiled call of
-# its own, so that the progress bar moves and a signal is noticed soon.
+# The most equal pieces that an epoch is cut into, unless a stage limits the images of a piece. A
+# row of metrics is the mean over a piece, on every platform. On a CPU, where an epoch takes seconds
+# or more, a piece is also a compiled call of its own, so that the progress bar moves and a signal
+# is noticed soon.
 PIECES_PER_EPOCH = 12
 # The largest share of an epoch's steps that may be left out to make equal pieces. A prime number of
 # steps would have none otherwise.
@@ -64,6 +66,7 @@ def schedule(
     gan: GAN,
     platform: str,
     *,
+    images_per_piece: int | None = None,
     first_step: int = 0,
     first_epoch: int = 0,
 ) -> Schedule:
@@ -75,6 +78,7 @@ def schedule(
         gan: the system, whose turns say how many batches a step takes.
         platform: "cpu", "gpu" or "tpu". On a CPU a call is one piece, on accelerators an epoch. The
             platform does not change what a step computes.
+        images_per_piece: about how many images a piece takes at most; None for no limit.
         first_step: as in `Schedule`.
         first_epoch: as in `Schedule`.
 
@@ -95,8 +99,17 @@ def schedule(
     )
     per_piece = steps // pieces
     per_epoch = per_piece * pieces
+    # Parts of the pieces above are pieces too, so a run that was saved at one's end can go on.
+    if images_per_piece is not None:
+        per_piece = _divisor_near(per_piece, images_per_piece / (batch_size * batches))
     per_call = per_piece if platform == "cpu" else per_epoch
     return Schedule(per_epoch, per_piece, per_call, first_step, first_epoch)
+
+
+def _divisor_near(number: int, wanted: float) -> int:
+    """The divisor of a number that is nearest to a wanted one, by their ratio."""
+    divisors = (each for each in range(1, number + 1) if number % each == 0)
+    return min(divisors, key=lambda each: abs(math.log(each / wanted)))
 
 
 def order_of_epoch(

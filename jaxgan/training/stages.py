@@ -57,6 +57,9 @@ class Stage:
             key is the same at every epoch. None for no grids.
         progress: the text of the progress bar, with {metric:.2f} in the place of a metric; None
             for the names and values of the first metrics.
+        images_per_piece: about how many images a row of metrics is the mean over at most. On a CPU
+            a compiled call takes as many, and a signal waits for its end: choose what two cores
+            train in seconds. None for a twelfth of an epoch.
     """
 
     gan: GAN
@@ -67,6 +70,7 @@ class Stage:
     draw: Callable[[TrainState, jax.Array, int], jax.Array] | None = None
     picture: Callable[[TrainState, jax.Array], Picture] | None = None
     progress: str | None = None
+    images_per_piece: int | None = None
 
     @property
     def num_images(self) -> int:
@@ -97,6 +101,7 @@ def plan(stages: Sequence[Stage], platform: str) -> list[Schedule]:
             stage.batch_size,
             stage.gan,
             platform,
+            images_per_piece=stage.images_per_piece,
             first_step=first_step,
             first_epoch=first_epoch,
         )

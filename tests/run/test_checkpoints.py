@@ -2,6 +2,7 @@ import errno
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import chex
 import jax
@@ -393,7 +394,7 @@ def test_players_of_any_names_come_back_whether_averaged_or_not(tmp_path):
         checkpoints.close()
         like = a_state().replace(players=players, averages=kept)
         assert_equal(restore(checkpoints, like), state.replace(players=players, averages=kept))
-    assert checkpoints.load("encoder").keys() == {"params"}
+    assert checkpoints.load("encoder")[1].keys() == {"params"}
 
 
 def test_no_player_has_a_name_that_checkpoints_use(tmp_path):
@@ -471,3 +472,88 @@ def test_a_checkpoint_under_two_names(tmp_path):
     for name in ("020", "٣"):
         (tmp_path / name).mkdir()
     assert Checkpoints(tmp_path).steps() == [10, 20]
+
+
+@pytest.mark.parametrize("name", ["run[1]", "[2026] GAN", "a*b?c{d}", "thử nghiệm 'x'"])
+def test_a_folder_of_any_name_holds_checkpoints(tmp_path, name):
+    checkpoints = save(tmp_path / name / "checkpoints", 10, 20)
+    assert_equal(restore(checkpoints), a_state(20))
+    assert checkpoints.load("generator")[0] == 20
+    save(tmp_path / name / "checkpoints", 30, 40, 50)
+    assert checkpoints.steps() == [30, 40, 50]
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_none(tmp_path):
+    save(tmp_path, 10, 20)
+    shutil.copytree(tmp_path / "20", tmp_path / "9999")
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.load("generator")[0] == checkpoints.load("discriminator")[0] == 20
+    lines = []
+    assert_equal(restore(checkpoints, report=lines.append), a_state(20))
+    assert lines == [
+        "checkpoint 9999 is damaged (it is of step 20, whose name is 20): set aside as damaged_9999"
+    ]
+    save(tmp_path, 30)
+    assert checkpoints.steps() == [10, 20, 30]
+
+
+def test_a_checkpoint_that_was_renamed_is_said_to_be(tmp_path):
+    save(tmp_path, 10)
+    (tmp_path / "10").rename(tmp_path / "9999")
+    with pytest.raises(ValueError, match="of 9999: it is of step 10, whose name is 10"):
+        restore(Checkpoints(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["9999"]
+
+
+def test_a_save_that_orbax_passes_over_is_an_error(tmp_path):
+    checkpoints = save(tmp_path, 30)
+    with pytest.raises(OSError, match="it has a checkpoint of step 20 or of a later one"):
+        checkpoints.save(a_state(20), CONFIG)
+    checkpoints.close()
+    assert checkpoints.steps() == [30]
+
+
+@pytest.mark.parametrize(("end", "damage"), [("wait", "remove"), ("close", "flip")])
+def test_a_save_counts_when_it_can_be_read_back(tmp_path, monkeypatch, end, damage):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(a_state(10), CONFIG)
+    done = checkpoints._open.wait_until_finished
+
+    def damaging():
+        done()
+        monkeypatch.setattr(checkpoints._open, "wait_until_finished", done)
+        for part in (tmp_path / "10" / "state").rglob("*"):
+            if part.is_file() and damage == "remove" and part.name == "manifest.ocdbt":
+                part.unlink()
+            elif damage == "flip" and part.parent.name == "d":
+                content = bytearray(part.read_bytes())
+                content[len(content) // 2] ^= 1
+                part.write_bytes(content)
+
+    monkeypatch.setattr(checkpoints._open, "wait_until_finished", damaging)
+    with pytest.raises(OSError, match="what was saved cannot be read back") as raised:
+        if end == "close":
+            damaging()
+        getattr(checkpoints, end)()
+    assert raised.value.filename == str(tmp_path / "10")
+
+
+def test_removing_all_leaves_what_is_not_ours_and_killed_no_newer_one(tmp_path, monkeypatch):
+    save(tmp_path / "run", 10, 20, 30)
+    checkpoints = Checkpoints(tmp_path / "run")
+    (tmp_path / "run" / "damaged_5").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    rename = Path.rename
+
+    def killed(self, target):
+        if self.name == "20":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.remove_all()
+    assert checkpoints.steps() == [10, 20]
+    checkpoints.remove_all()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import math
 import os
@@ -370,3 +371,142 @@ def test_a_damaged_configuration_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": ')
     with pytest.raises(ValueError, match="config.json cannot be used"):
         Workdir(tmp_path, 3).check(config_for(tmp_path))
+
+
+# --- What is drawn beside ---
+
+
+def finished(path, said):
+    workdir = Workdir(path, 3, said.append)
+    workdir.open(config_for(path), 0)
+    log(workdir, 5, 10)
+    for epoch in range(3):
+        workdir.draw_samples(5 * epoch, epoch, np.full((4, 8, 8, 1), epoch / 2))
+    workdir.close()
+    return workdir
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def not_a_picture(path):
+    path.write_text("no picture")
+
+
+@pytest.mark.parametrize("damage", [cut, not_a_picture])
+def test_a_damaged_grid_is_left_out_of_the_gif_and_said(tmp_path, damage):
+    said = []
+    workdir = finished(tmp_path, said)
+    damage(tmp_path / "samples" / "epoch_0001.png")
+    workdir.draw_summary(system_of(tmp_path))
+    with Image.open(tmp_path / "training.gif") as gif:
+        assert gif.n_frames == 2
+    (line,) = said
+    assert line.startswith(f"{tmp_path}: epoch_0001.png in training.gif was not written: ")
+    assert (tmp_path / "losses.png").exists() and (tmp_path / "report.html").exists()
+
+
+def test_rows_that_cannot_be_plotted_cost_the_plot_alone(tmp_path):
+    said = []
+    workdir = finished(tmp_path, said)
+    (tmp_path / "metrics.csv").write_text("a word\n")
+    workdir.draw_summary(system_of(tmp_path))
+    (line,) = said
+    assert "losses.png was not written" in line and "metrics.csv, line 1" in line
+    assert (tmp_path / "training.gif").exists() and (tmp_path / "report.html").exists()
+
+
+def test_a_plot_that_fails_costs_the_plot_alone(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("latex could not\nbe found")
+
+    said = []
+    workdir = finished(tmp_path, said)
+    monkeypatch.setattr("jaxgan.run.plots.plot_losses", fail)
+    workdir.draw_summary(system_of(tmp_path))
+    assert said == [f"{tmp_path}: losses.png was not written: latex could not be found"]
+
+
+def test_a_work_dir_whose_name_is_not_utf8_is_reported(tmp_path):
+    said = []
+    path = tmp_path / os.fsdecode(b"run\xff")
+    workdir = finished(path, said)
+    workdir.draw_summary(system_of(path))
+    assert said == [] and (path / "report.html").exists()
+
+
+def test_training_goes_on_without_a_grid_that_cannot_be_written(tmp_path):
+    said = []
+    workdir = Workdir(tmp_path, 3, said.append)
+    workdir.open(config_for(tmp_path), 0)
+    (tmp_path / "samples").rmdir()
+    workdir.draw_samples(0, 0, np.zeros((4, 8, 8, 1)))
+    log(workdir, 5)
+    workdir.close()
+    (line,) = said
+    assert line.startswith(f"{tmp_path}: epoch_0000.png was not written: ")
+    assert [row["step"] for row in rows_on_disk(tmp_path)] == ["5"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_more_ends_the_run(tmp_path, monkeypatch, number):
+    def fail(*arguments):
+        raise OSError(number, os.strerror(number), "epoch_0000.png")
+
+    workdir = opened(tmp_path)
+    monkeypatch.setattr("jaxgan.run.images.write_png", fail)
+    with pytest.raises(OSError) as raised:
+        workdir.draw_samples(0, 0, np.zeros((4, 8, 8, 1)))
+    assert raised.value.errno == number
+    workdir.close()
+
+
+# --- Files of others ---
+
+
+def test_only_files_of_a_run_are_removed_from_its_folder(tmp_path):
+    others = [
+        *("downloads/.film.partial.mkv", ".film.partial.mkv", "samples/notes.txt"),
+        *("tensorboard/notes.txt", "checkpoints/notes.txt", "samples/.film.partial.mkv"),
+    ]
+    opened(tmp_path).close()
+    for name in others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    opened(tmp_path, step=5).close()
+    opened(tmp_path, resume=False).close()
+    assert [name for name in others if (tmp_path / name).read_text() != "mine"] == []
+
+
+def test_a_process_that_is_killed_while_it_clears_leaves_no_finished_run(tmp_path, monkeypatch):
+    said = []
+    finished(tmp_path, said)
+    step = tmp_path / "checkpoints" / "10"
+    (step / "state").mkdir(parents=True)
+    unlink = Path.unlink
+
+    def killed(self, **options):
+        if self.name == "epoch_0001.png":
+            raise KeyboardInterrupt
+        unlink(self, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened(tmp_path, resume=False)
+    assert Workdir(tmp_path, 3).checkpoints.steps() == []
+    # The same command without --no-resume begins anew.
+    opened(tmp_path).close()
+    assert list((tmp_path / "samples").iterdir()) == []
+
+
+def test_a_folder_that_was_made_for_a_lock_goes_with_it(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "new/run"):
+        workdir = Workdir(tmp_path / name, 3)
+        workdir.lock()
+        with pytest.raises(ValueError, match=f"{name} is in use by process {os.getpid()} on"):
+            Workdir(tmp_path / name, 3).lock()
+        workdir.unlock()
+    assert (tmp_path / "mine").is_dir() and not (tmp_path / "new" / "run").exists()

@@ -124,6 +124,17 @@ def test_schedule(num_images, batch_size, discriminator_steps, platform, expecte
     assert training.schedule(num_images, batch_size, gan, platform)[:3] == expected
 
 
+@pytest.mark.parametrize(
+    ("images_per_piece", "per_piece"),
+    [(None, 78), (10**6, 78), (5000, 78), (1000, 13), (160, 3), (64, 1), (1, 1)],
+)
+def test_a_piece_of_few_images_is_a_part_of_a_piece(images_per_piece, per_piece):
+    options = {"images_per_piece": images_per_piece}
+    on_cpu = training.schedule(60_000, 64, recording_gan(), "cpu", **options)
+    assert on_cpu[:3] == (936, per_piece, per_piece)
+    assert training.schedule(60_000, 64, recording_gan(), "tpu", **options)[1:3] == (per_piece, 936)
+
+
 def test_a_schedule_divides_and_leaves_out_at_most_a_hundredth():
     gan, wrong = recording_gan(), {}
     for steps in range(1, 400):

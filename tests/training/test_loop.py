@@ -170,6 +170,17 @@ def test_stopping_and_going_on_gives_the_same_bits(num_devices):
     chex.assert_trees_all_equal(metrics, joined)
 
 
+@pytest.mark.parametrize("last_step", [STEPS // 4, 5 * STEPS // 4])
+def test_a_run_that_ends_within_an_epoch_ends_there(last_step):
+    """On an accelerator a call is an epoch, but a run that a CPU has begun may end within one."""
+    schedule = training.Schedule(STEPS, STEPS // 4, STEPS)
+    state, metrics = train(small_gan(), last_step=last_step, schedule=schedule)
+    assert state.step == len(metrics["d_real"]) == last_step
+    in_pieces, expected = train(small_gan(), last_step=last_step, pieces=4)
+    chex.assert_trees_all_equal(parameters(state), parameters(in_pieces))
+    chex.assert_trees_all_equal(metrics, expected)
+
+
 def test_the_length_of_a_call_changes_no_number():
     gan = small_gan()
     whole, metrics = train(gan, last_step=2 * STEPS, pieces=1)

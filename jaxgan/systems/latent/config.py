@@ -169,9 +169,15 @@ class LatentGANConfig(RunConfig):
             draw=draw,
             picture=lambda state, key: config.picture(state.averages["generator"], key, dataset),
             progress=GAME_PROGRESS,
+            images_per_piece=config.images_per_piece,
         )
         title = "The game: both losses, and what the discriminator believes"
         return System(config, [stage], title, [LOSSES, JUDGEMENT])
+
+    @property
+    def images_per_piece(self) -> int | None:
+        """About how many images a row of metrics is the mean over at most, as in `Stage`."""
+        return None
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
