@@ -56,10 +56,8 @@ def main() -> None:
             "settings": dataclasses.replace(run, workdir=recipe.workdir).to_json(),
             "evaluation": json.loads(evaluation.read_text()),
         }
-        players = {
-            player: checkpoints.load_params(config.workdir, player=player)
-            for player in ("generator", "discriminator")
-        }
+        held = checkpoints.Checkpoints(Path(config.workdir) / "checkpoints")
+        _, players = held.load("generator", "discriminator")
         out = Path(config.out)
         weights.write(out, players, np.float16)
         with written_whole(out.with_suffix(".json")) as beside:

@@ -38,7 +38,7 @@ class Run:
             FileNotFoundError: there is no checkpoint yet.
             ValueError: none of the checkpoints can be read.
         """
-        return self._generator[1]
+        return self._generator[1]["generator"]
 
     @property
     def step(self) -> int:
@@ -50,7 +50,7 @@ class Run:
         return self._generator[0]
 
     @functools.cached_property
-    def _generator(self) -> tuple[int, PyTree]:
+    def _generator(self) -> tuple[int, dict[str, PyTree]]:
         return Checkpoints(self.workdir / "checkpoints").load("generator")
 
     def player(self, name: str) -> PyTree:

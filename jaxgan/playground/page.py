@@ -115,11 +115,11 @@ def of_run(workdir: str | Path) -> Pair:
         config.dataset, split="test", image_shape=config.image_shape, data_dir=config.data_dir
     )
     names = [name for name, _ in config.classes]
+    _, players = checkpoints.Checkpoints(workdir / "checkpoints").load("generator", "discriminator")
     pair = Pair(
         name=str(workdir),
         config=config,
-        generator=checkpoints.load_params(workdir),
-        discriminator=checkpoints.load_params(workdir, player="discriminator"),
+        **players,
         real=test.images[:REAL_IMAGES],
         story=_read_story(workdir, config),
         labels=test.codes(names)[:REAL_IMAGES] if names else None,

@@ -124,15 +124,15 @@ class Checkpoints:
             raise OSError(errno.EEXIST, latest, os.fspath(self.directory))
         self._unverified[step] = list(trees)
 
-    def load(self, player: str) -> tuple[int, PyTree]:
-        """One player's variables from the newest checkpoint that can be read, and its step.
+    def load(self, *players: str) -> tuple[int, dict[str, PyTree]]:
+        """The variables of players from the newest checkpoint in which all of them can be read.
 
         Args:
-            player: the player's name. A player with a moving average gives the average.
+            players: the players' names. A player with a moving average gives the average.
 
         Returns:
-            (the step; what the player's `apply` takes, {"params": ..., other collections}: NumPy
-            arrays; the params are float32).
+            (the step of the checkpoint; by player what its `apply` takes, {"params": ..., other
+            collections}: NumPy arrays; the params are float32).
 
         Raises:
             FileNotFoundError: there is no checkpoint.
@@ -144,23 +144,15 @@ class Checkpoints:
         for step in reversed(steps):
             directory = self.directory / str(step)
             try:
-                if player not in RESERVED and (directory / player).is_dir():
-                    _check_step(directory)
-                    return step, _with_float32_params(_read(directory, player))
-                held = _read(directory, STATE)
-                _check_step(directory, int(held[STEP]))
-                players = held.keys() - RESERVED
-                if player in players:
-                    stored = held[player]
-                    return step, _with_float32_params(
-                        {**stored["collections"], "params": stored["params"]}
-                    )
+                _check_step(directory)
+                return step, {player: _load(directory, player) for player in players}
+            except _NoSuchPlayer:
+                raise
+            # Orbax and TensorStore raise many types of errors for damaged files.
             except Exception as error:
                 logging.getLogger(__name__).warning(
                     "checkpoint %d is damaged (%s): taking the one before", step, _first_line(error)
                 )
-                continue
-            raise ValueError(f"player must be one of {', '.join(sorted(players))}, not {player!r}")
         raise ValueError(f"none of the checkpoints in {self.directory} can be read")
 
     def wait(self) -> None:
@@ -395,8 +387,7 @@ def load_params(workdir: str | Path, *, player: str = "generator") -> PyTree:
         FileNotFoundError: there is no run, or no checkpoint yet.
         ValueError: none of the run's checkpoints can be read, or the run has no such player.
     """
-    _, variables = Checkpoints(Path(workdir) / "checkpoints").load(player)
-    return variables
+    return Checkpoints(Path(workdir) / "checkpoints").load(player)[1][player]
 
 
 def _as_trees(state: TrainState) -> tuple[PyTree, dict[str, PyTree]]:
@@ -484,6 +475,20 @@ def _check_step(directory: Path, step: int | None = None) -> None:
         step = int(_read(directory, STATE)[STEP])
     if str(step) != directory.name:
         raise ValueError(f"it is of step {step}, whose name is {step}")
+
+
+class _NoSuchPlayer(ValueError):
+    pass
+
+
+def _load(directory: Path, player: str) -> PyTree:
+    if player not in RESERVED and (directory / player).is_dir():
+        return _with_float32_params(_read(directory, player))
+    held = _read(directory, STATE)
+    players = held.keys() - RESERVED
+    if player not in players:
+        raise _NoSuchPlayer(f"player must be one of {', '.join(sorted(players))}, not {player!r}")
+    return _with_float32_params({**held[player]["collections"], "params": held[player]["params"]})
 
 
 def _digest(tree: PyTree) -> str:

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from small_run import STEPS_PER_EPOCH, assert_same_run, flags, patience, slow, wait_for
+from small_run import STEPS_PER_EPOCH, assert_same_run, contents, flags, patience, slow, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jaxgan.files import PARTIAL
@@ -131,6 +131,26 @@ def test_a_run_that_is_killed_after_its_last_save_still_gets_its_pictures(
     done = run_script("mnist_gan.py", *flags(workdir, "--epochs", 3), devices=2)
     assert done.returncode == 0, done.stderr
     assert "trained for 3 epochs already" in done.stdout
+    assert_nothing_is_amiss(workdir, undisturbed)
+
+
+def test_a_second_command_on_a_work_dir_in_use_is_refused(
+    start_script, call_script, run_script, undisturbed, tmp_path
+):
+    workdir = tmp_path / "run"
+    command = ("mnist_gan.py", *flags(workdir, "--epochs", 3))
+    process = start_script(*command, devices=2)
+    wait_for(lambda: size(workdir / "metrics.csv"), process)
+    process.send_signal(signal.SIGSTOP)  # So that it neither ends nor writes meanwhile.
+    before = contents(workdir)
+    for more in ((), ("--no-resume",), ("--epochs", 9)):
+        done = call_script(*command, *more)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert f"{workdir} is in use by process {process.pid} on " in done.stderr
+    assert contents(workdir) == before
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=patience(60))
+    assert process.returncode == 0
     assert_nothing_is_amiss(workdir, undisturbed)
 
 

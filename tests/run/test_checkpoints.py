@@ -394,7 +394,7 @@ def test_players_of_any_names_come_back_whether_averaged_or_not(tmp_path):
         checkpoints.close()
         like = a_state().replace(players=players, averages=kept)
         assert_equal(restore(checkpoints, like), state.replace(players=players, averages=kept))
-    assert checkpoints.load("encoder")[1].keys() == {"params"}
+    assert checkpoints.load("encoder")[1]["encoder"].keys() == {"params"}
 
 
 def test_no_player_has_a_name_that_checkpoints_use(tmp_path):
@@ -557,3 +557,13 @@ def test_removing_all_leaves_what_is_not_ours_and_killed_no_newer_one(tmp_path, 
     assert checkpoints.steps() == [10, 20]
     checkpoints.remove_all()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_players_that_are_read_together_are_of_one_checkpoint(tmp_path):
+    checkpoints = save(tmp_path, 10, 20)
+    shutil.rmtree(tmp_path / "20" / "generator")
+    step, players = checkpoints.load("discriminator", "generator")
+    assert step == 10
+    state = a_state(10)
+    chex.assert_trees_all_equal(players["discriminator"], state.variables("discriminator"))
+    chex.assert_trees_all_equal(players["generator"], state.averages["generator"])
