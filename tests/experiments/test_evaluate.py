@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import first_state, save_run
+from small_run import first_state, save_run, slow
 
 import jaxgan
 from jaxgan import data
@@ -101,7 +101,7 @@ def test_it_prints_and_writes_what_the_library_finds(call_script, trained, fewer
     )
 
 
-@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("size", [32, slow(64)])
 def test_a_run_of_faces_is_judged_beside_as_many_held_out_ones(
     call_script, make_run, fewer_images, tmp_path, size
 ):

@@ -38,6 +38,7 @@ def test_a_little_training_tells_most_digits(script):
     assert script["accuracy"](variables, some(test, 2000))["label"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_little_training_tells_the_colour_of_most_clothes(script):
     config = script["EvaluatorConfig"](dataset="toon_faces", epochs=4, batch_size=32)
     script["train"].__globals__["EMA_DECAY"] = 0.9

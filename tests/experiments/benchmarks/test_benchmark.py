@@ -42,6 +42,7 @@ def test_the_products_alone_are_those_of_a_step():
     assert sum(sizes) == 8 * benchmark.step_products()
 
 
+@pytest.mark.slow
 def test_plain_jit_trains_what_training_trains():
     config = MLPGANConfig(
         recipe="textbook", batch_size=8, generator_widths=(16,), discriminator_widths=(16,)
@@ -179,6 +180,7 @@ def test_bad_flags_end_in_one_line_and_write_nothing(call_script, tmp_path, bad,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_small_run_without_pytorch_leaves_its_table(monkeypatch, tmp_path, capsys):
     for name in ("JAX_ENABLE_COMPILATION_CACHE", "XLA_PYTHON_CLIENT_PREALLOCATE"):
         monkeypatch.setenv(name, "false")
