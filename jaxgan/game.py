@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan.options import with_own_options
+
 PyTree = Any
 Metrics = dict[str, jax.Array]
 Decay = float | Callable[[jax.Array], jax.Array]
@@ -119,6 +121,7 @@ class GAN:
                 raise ValueError('a turn with every= takes no "next" batch: "last" or "drawn"')
 
 
+@with_own_options
 def init(gan: GAN, key: jax.Array) -> TrainState:
     """The state before the first step, a pure function of the key (typed, a scalar)."""
     variables = gan.init(jax.random.fold_in(key, INIT))
@@ -131,6 +134,7 @@ def init(gan: GAN, key: jax.Array) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), key, players, averages, numbers)
 
 
+@with_own_options
 def take_turn(
     gan: GAN,
     turn: Turn,
@@ -170,6 +174,7 @@ def take_turn(
     return state.replace(numbers={**state.numbers, **outcome.numbers}), outcome.metrics
 
 
+@with_own_options
 def end_step(gan: GAN, state: TrainState) -> TrainState:
     """Ends a step after its turns: updates the moving averages and adds one to `state.step`."""
     averages = {}
@@ -200,6 +205,7 @@ def update_generator(
     return end_step(gan, state), metrics
 
 
+@with_own_options
 def train_step(
     gan: GAN,
     state: TrainState,
