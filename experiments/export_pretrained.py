@@ -13,6 +13,7 @@ import numpy as np
 from jaxgan import weights
 from jaxgan.files import written_whole
 from jaxgan.run import checkpoints, flags
+from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 
@@ -20,9 +21,9 @@ from jaxgan.systems.mlp_gan.config import MLPGANConfig
 class ExportConfig:
     """The run to export, and the file to write."""
 
-    workdir: str = "runs/mnist_gan"
+    workdir: str = setting("runs/mnist_gan", local_path)
     """The folder of the run. It must contain the evaluation.json of experiments/evaluate.py."""
-    out: str = "mnist_gan.npz"
+    out: str = setting("mnist_gan.npz", local_path)
     """The .npz to write, with both networks as float16. The scores and the settings are written to
     a .json beside it."""
 

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxgan import data
 from jaxgan.run import flags, images
+from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import load_run
 
 # A pixel of the generated image is a square of this many pixels a side in the .png.
@@ -24,9 +25,9 @@ SCALE = 4
 class TranslateConfig:
     """The image to translate, and the file to write."""
 
-    workdir: str = "runs/pix2pix"
+    workdir: str = setting("runs/pix2pix", local_path)
     """The folder of the run to translate with."""
-    input: str = simple_parsing.field(default="drawing.png", alias=["--in"])
+    input: str = setting("drawing.png", local_path, alias=["--in"])
     """The input image, of any size and any format that Pillow reads. It should look like the inputs
     of the run's task (for edges2face black lines on white)."""
     from_photo: bool = simple_parsing.field(default=False, negative_prefix="--no-")
@@ -34,7 +35,7 @@ class TranslateConfig:
     edges)."""
     seed: int = 0
     """Seed of the generator's noise. The same seed gives the same image."""
-    out: str = "face.png"
+    out: str = setting("face.png", local_path)
     """The .png to write."""
 
     def __post_init__(self):

@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -49,8 +50,11 @@ def with_own_options(function: Callable[Parameters, Result]) -> Callable[Paramet
 
 @contextlib.contextmanager
 def without_mesh() -> Iterator[None]:
-    """Hides the mesh that the caller has set (`jax.set_mesh`), which a pmap does not accept."""
-    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ())):
+    """Hides the mesh that the caller has set (`jax.set_mesh`): training chooses its own devices.
+
+    This cannot be used inside a jit.
+    """
+    with jax.set_mesh(jax.sharding.Mesh(np.empty((), object), ())):
         yield
 
 

@@ -17,9 +17,9 @@ from typing import TypeVar
 import simple_parsing
 from simple_parsing.utils import Dataclass
 
-from jaxgan.run import processes
+from jaxgan.run import processes, settings
 from jaxgan.run.config import FILE_NAME, RunConfig
-from jaxgan.run.settings import flag
+from jaxgan.run.settings import expanded, flag
 
 CONFIG = "--config"
 _HELP = frozenset({"-h", "--help"})
@@ -47,8 +47,9 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         A `config_class` of the settings asked for.
 
     Raises:
-        ValueError: a flag is unknown, a value is not allowed, the file of --config holds no
-            configuration of this class, or a flag sets a preset to another value than the file's.
+        ValueError: a flag is unknown, a value is not allowed (`settings.check`), the file of
+            --config holds no configuration of this class, or a flag sets a preset to another value
+            than the file's.
         OSError: the file of --config does not exist or cannot be read.
         SystemExit: --help was given.
     """
@@ -69,6 +70,7 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
     _document(config_class)
     parser.add_arguments(config_class, dest="settings", default=shown if asked else held)
     config = parser.parse_args(argv).settings
+    settings.check(config)
     if held is not None:
         _check_presets(held, config)
     return config
@@ -111,6 +113,7 @@ def _read_config(config_class: type[RunConfig], argv: Sequence[str]) -> RunConfi
     path = parser.parse_known_args(argv)[0].config
     if path is None:
         return None
+    path = expanded(path)
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"{CONFIG} {path} is not there, or no file: give a run's {FILE_NAME}"

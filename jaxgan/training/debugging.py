@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgan import game
 from jaxgan.game import GAN, TrainState
-from jaxgan.options import with_own_options
+from jaxgan.options import with_own_options, without_mesh
 from jaxgan.training import examples
 from jaxgan.training.examples import Schedule
 
@@ -21,6 +21,7 @@ _LIBRARIES = {"jax", "flax", "optax", "chex", "contextlib.py", "functools.py"}
 
 
 @with_own_options
+@without_mesh()
 def find_operation(
     gan: GAN, state: TrainState, data: PyTree, *, batch_size: int, schedule: Schedule
 ) -> str | None:
@@ -71,6 +72,7 @@ def find_operation(
 
 
 @with_own_options
+@without_mesh()
 def fault(
     state: TrainState, metrics: Mapping[str, np.ndarray], step: int, num_steps: int
 ) -> str | None:
