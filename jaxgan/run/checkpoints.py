@@ -117,6 +117,8 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             raise FileNotFoundError(f"there is no checkpoint in {self.directory}")
+        # If JAX does not start, Orbax fails too. That is no damage, so JAX's error is raised here.
+        jax.devices()
         for step in reversed(steps):
             directory = self.directory / str(step)
             try:

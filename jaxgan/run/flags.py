@@ -17,7 +17,7 @@ from typing import TypeVar
 import simple_parsing
 from simple_parsing.utils import Dataclass
 
-from jaxgan.run import processes, settings
+from jaxgan.run import backend, processes, settings, streams
 from jaxgan.run.config import FILE_NAME, RunConfig
 from jaxgan.run.settings import expanded, flag
 
@@ -149,9 +149,11 @@ def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
 def user_errors() -> Iterator[None]:
     """Ends the program with one line and exit code 2 if the block raises a user's mistake.
 
-    Mistakes are ValueError, OSError and ImportError. Ctrl-C ends the program without a line, with
-    exit code 130.
+    Mistakes are ValueError, OSError and ImportError, and every error that comes of JAX having no
+    devices. Ctrl-C ends the program without a line, with exit code 130. From here on the standard
+    streams are those of `streams.make_lasting`.
     """
+    streams.make_lasting()
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
@@ -159,6 +161,12 @@ def user_errors() -> Iterator[None]:
         processes.leave(2, together=True)
     except KeyboardInterrupt:
         processes.leave(128 + signal.SIGINT, together=True)
+    except Exception:
+        line = backend.fault()
+        if line is None:
+            raise
+        _print_error(RuntimeError(line))
+        processes.leave(2, together=True)
 
 
 @contextlib.contextmanager
