@@ -9,7 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -78,7 +77,7 @@ def main() -> None:
         out = Path(config.workdir if config.out is None else config.out)
         out.mkdir(parents=True, exist_ok=True)
         begin(PARTS[1])
-        key = jax.random.key(config.seed)
+        key = run.key(config.seed)
         drawn, asked = settings.judged_samples(params, key, num_samples, training)
         drawn = np.asarray(drawn)
         begin(PARTS[2])

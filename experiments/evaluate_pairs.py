@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from jaxgan.files import written_whole
@@ -17,7 +16,7 @@ from jaxgan.metrics.evaluator import check_evaluated, load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.pairs import similarity
 from jaxgan.metrics.scoring import embed
-from jaxgan.run import checkpoints, flags, images, report
+from jaxgan.run import checkpoints, flags, images, keys, report
 from jaxgan.run.config import RunConfig
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.registry import load_config
@@ -89,7 +88,7 @@ def main() -> None:
 
         rows, shown = {}, []
         for workdir, run, params in zip(config.workdirs, runs, players, strict=True):
-            key = jax.random.key(config.seed)
+            key = keys.key(workdir, config.seed)
             made = np.asarray(run.translate(params, held_out.inputs, key))
             rows[workdir] = {"objective": run.objective(), **scores(made)}
             shown.append(made[:SHOWN])

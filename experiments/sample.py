@@ -49,7 +49,7 @@ def main() -> None:
     with flags.user_errors():
         config = flags.parse(SampleConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
-        key = jax.random.key(config.seed)
+        key = run.key(config.seed)
         label_key = jax.random.fold_in(key, 0)
         labels, columns = run.config.labels_named(config.labels, label_key, config.num)
         drawn = run.sample(key, config.num, labels=labels)

@@ -7,7 +7,6 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import simple_parsing
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -105,7 +104,7 @@ def main() -> None:
         if config.from_photo:
             inputs, about = run.config.inputs_of(inputs)
             done.append(f"made {about}")
-        made = run.translate(inputs, jax.random.key(config.seed))
+        made = run.translate(inputs, run.key(config.seed))
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         images.write_png(out, images.to_uint8(np.asarray(made[0])), SCALE)

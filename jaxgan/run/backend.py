@@ -25,7 +25,7 @@ def fault() -> str | None:
         remedy += f" (JAX_PLATFORMS={there[0].platform})" if there else ""
     else:
         remedy = "see that a platform is installed"
-    shown = ", ".join(sorted({f"{each.platform} {each.device_kind}" for each in there})) or "none"
+    shown = f"{len(there)} {there[0].platform} ({there[0].device_kind})" if there else "none"
     return (
         f"JAX cannot use {f'the platform {asked!r}' if asked else 'any platform'}: {said[:300]}; "
         f"the devices that are there: {shown}. Now {remedy}; if another program uses the device, "

@@ -66,6 +66,17 @@ class Checkpoints:
             if entry.name.isdecimal() and entry.name == str(int(entry.name))
         )
 
+    def key_words(self) -> int | None:
+        """The number of words of the run's PRNG key; None if no checkpoint can be read."""
+        for step in reversed(self.steps()):
+            item = self.directory / str(step) / STATE
+            # Orbax and TensorStore raise many types of errors for damaged files.
+            with contextlib.suppress(Exception):
+                checkpoint_guards.check_list(item)
+                with ocp.StandardCheckpointer() as checkpointer:
+                    return int(checkpointer.handler.metadata(item).tree[KEY].shape[0])
+        return None
+
     def open(self) -> None:
         """Makes the directory and opens it for saving. Without this call the first `save` does so.
 

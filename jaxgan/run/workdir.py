@@ -337,10 +337,11 @@ class Workdir:
             return
         # A process that is killed while it writes leaves an incomplete row. Such a row is after
         # `last_step`, because `flush` puts the rows on disk before a checkpoint is saved.
+        # Windows renames no file over an open one, so the old file is closed first.
         with (
-            open(self.metrics_csv, newline="") as file,
             written_whole(self.metrics_csv) as beside,
             open(beside, "w", newline="") as kept,
+            open(self.metrics_csv, newline="") as file,
         ):
             rows = csv.reader(file)
             names = next(rows, [])
