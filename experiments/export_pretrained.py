@@ -5,6 +5,7 @@ python experiments/export_pretrained.py --workdir runs/mnist_gan --out mnist_gan
 
 import dataclasses
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def main() -> None:
         if not evaluation.is_file():
             raise FileNotFoundError(
                 f"{evaluation} is not there: python experiments/evaluate.py "
-                f"--workdir {config.workdir}"
+                f"--workdir {shlex.quote(config.workdir)}"
             )
         card = {
             "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",

@@ -237,7 +237,8 @@ class Checkpoints:
             "averages": {name: _read(directory, name, x) for name, x in averages.items()},
         }
         state = flax.serialization.from_state_dict(template, read)
-        return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
+        key = jax.random.wrap_key_data(jnp.asarray(state.key), impl=jax.random.key_impl(like.key))
+        return state.replace(key=key)
 
     def _remove(self, steps: Sequence[int]) -> None:
         for step in steps:

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import inspect
 import itertools
+import shlex
 import signal
 import sys
 import textwrap
@@ -60,7 +61,7 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         argv = [*asked]
     held = _read_config(config_class, argv) if issubclass(config_class, RunConfig) else None
     parser = _Parser(
-        usage=f"python {sys.argv[0]} [--FLAG VALUE ...]",
+        usage=f"python {shlex.quote(sys.argv[0])} [--FLAG VALUE ...]",
         description=description,
         add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
         allow_abbrev=False,

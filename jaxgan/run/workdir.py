@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -83,9 +84,10 @@ class Workdir:
         if not _is_there(self.path):
             return
         if of_seeds := sorted(self.path.glob(f"seed_[0-9]*/{FILE_NAME}")):
+            one = shlex.quote(str(of_seeds[0].parent))
             raise ValueError(
                 f"{self.path} holds the runs of several seeds: give their number by --seeds, or "
-                f"take one of them, such as --workdir {of_seeds[0].parent}, or another --workdir"
+                f"take one of them, such as --workdir {one}, or another --workdir"
             )
         if not (self.path / FILE_NAME).exists():
             foreign = [path.name for path in self._left_by_a_run() if path.exists()]
