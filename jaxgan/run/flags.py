@@ -61,7 +61,8 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         argv = [*asked]
     held = _read_config(config_class, argv) if issubclass(config_class, RunConfig) else None
     parser = _Parser(
-        usage=f"python {shlex.quote(sys.argv[0])} [--FLAG VALUE ...]",
+        # argparse formats the text by "%".
+        usage=f"python {shlex.quote(sys.argv[0]).replace('%', '%%')} [--FLAG VALUE ...]",
         description=description,
         add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
         allow_abbrev=False,
