@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 
 import pytest
@@ -105,3 +107,19 @@ def test_remove_partial_removes_what_killed_writers_left_and_nothing_else(tmp_pa
 def test_remove_partial_of_nothing(tmp_path):
     files.remove_partial(tmp_path / "none")
     assert names(tmp_path) == []
+
+
+def test_nothing_is_synchronised_that_is_open_for_reading_alone(tmp_path, monkeypatch):
+    """Windows refuses it."""
+
+    def only_of_writers(descriptor):
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        synchronised.append(descriptor)
+
+    synchronised = []
+    monkeypatch.setattr("os.fsync", only_of_writers)
+    with files.written_whole(tmp_path / "x.txt") as beside:
+        beside.write_text("new")
+    assert (tmp_path / "x.txt").read_text() == "new"
+    assert len(synchronised) == 1

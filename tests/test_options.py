@@ -80,7 +80,7 @@ def made(name, key):
         last_step=2,
     )
     measured = []
-    for state, metrics in calls:
+    for state, metrics in calls:  # noqa: B007
         measured.append(metrics)
     state = training.unreplicate(state)
     params = state.averages["generator"]

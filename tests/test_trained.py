@@ -139,3 +139,12 @@ def test_a_run_of_an_unknown_system(tmp_path):
     with pytest.raises(ValueError, match="config.json cannot be used: .*'stylegan'") as error:
         jaxgan.load_run(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_seed_gives_the_same_images_whatever_random_numbers_the_process_has(tmp_path):
+    with jax.default_prng_impl("rbg"):
+        save_run(CONFIGS["normal"], tmp_path)
+        expected = jaxgan.load_run(tmp_path).sample(jax.random.key(1), 2)
+    run = jaxgan.load_run(tmp_path)
+    np.testing.assert_array_equal(run.sample(run.key(1), 2), expected)
+    assert not np.array_equal(run.sample(jax.random.key(1), 2), expected)

@@ -370,3 +370,26 @@ def test_a_damaged_configuration_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": ')
     with pytest.raises(ValueError, match="config.json cannot be used"):
         Workdir(tmp_path, 3).check(config_for(tmp_path))
+
+
+def test_no_file_is_replaced_while_it_is_open(tmp_path, monkeypatch):
+    """Windows refuses it."""
+    whole, replaced = os.replace, []
+
+    def only_of_closed_files(source, target):
+        for descriptor in Path("/proc/self/fd").iterdir():
+            held = descriptor.readlink() if descriptor.exists() else None
+            assert held not in (Path(source).absolute(), Path(target).absolute())
+        replaced.append(Path(target).name)
+        whole(source, target)
+
+    workdir = opened(tmp_path)
+    monkeypatch.setattr("os.replace", only_of_closed_files)
+    log(workdir, 5, 10)
+    workdir.log(15, 1.5, {"another": 1.0})
+    workdir.close()
+    workdir = opened(tmp_path, 10)
+    workdir.draw_summary(system_of(tmp_path))
+    workdir.close()
+    assert [row["step"] for row in rows_on_disk(tmp_path)] == ["5", "10"]
+    assert replaced.count("metrics.csv") == 3
