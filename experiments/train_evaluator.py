@@ -226,6 +226,7 @@ def accuracy(variables: dict, dataset: Dataset) -> dict[str, float]:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(EvaluatorConfig, sys.argv[1:], description=__doc__)
+        jax.devices()  # Raises an error here, and not in training, if JAX does not start.
         tests = [
             data.load(config.dataset, split="test", image_shape=shape)
             for shape in evaluator.EVALUATED[config.dataset]

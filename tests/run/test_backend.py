@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_run import save_run
+from small_run import save_run, slow
 
 from jaxgan.run import backend
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-TRAINING = ("mnist_gan.py", "dcgan.py", "pix2pix.py", "train_evaluator.py")
 
 
 def call(script, *arguments, platform, folder):
@@ -41,14 +40,14 @@ def test_a_process_with_devices_has_no_fault():
     assert backend.fault() is None
 
 
-@pytest.mark.parametrize("platform", ["tpu", "CPU", "cuda"])
+@pytest.mark.parametrize("platform", [slow("tpu"), "CPU", "cuda"])
 def test_what_jax_said_is_in_the_line(platform, tmp_path):
     done = call("mnist_gan.py", "--workdir", "run", platform=platform, folder=tmp_path)
     assert_one_line(done, "mnist_gan.py", platform)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("script", TRAINING[1:])
+@pytest.mark.parametrize("script", [slow("dcgan.py"), slow("pix2pix.py"), "train_evaluator.py"])
 def test_every_script_that_trains(script, tmp_path):
     done = call(script, platform="nothing", folder=tmp_path)
     assert_one_line(done, script, "nothing")

@@ -175,7 +175,7 @@ def assert_ends_as(workdir, straight):
 
 
 @pytest.fixture
-def killed_in_its_first_epoch(monkeypatch):
+def signalled_in_its_first_epoch(monkeypatch):
     """(workdir, signal) -> trains a run that gets the signal after its first step."""
 
     def run(workdir, number):
@@ -194,23 +194,24 @@ def killed_in_its_first_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_stops(number, straight, killed_in_its_first_epoch, tmp_path, capfd):
+def test_a_signal_saves_and_stops(number, straight, signalled_in_its_first_epoch, tmp_path, capfd):
     before = signal.getsignal(number)
     with pytest.raises(SystemExit, match=str(128 + number)):
-        killed_in_its_first_epoch(tmp_path, number)
+        signalled_in_its_first_epoch(tmp_path, number)
     assert f"Stopped by {number.name} after" in capfd.readouterr().out
     assert signal.getsignal(number) == before
-    assert jaxgan.load_run(tmp_path).steps == [1]
+    # The signal is noticed after the next call.
+    assert jaxgan.load_run(tmp_path).steps == [2]
     train(tmp_path)
     assert_ends_as(tmp_path, straight)
 
 
 def test_a_hang_up_that_nohup_ignores_stays_ignored(
-    straight, killed_in_its_first_epoch, tmp_path, monkeypatch
+    straight, signalled_in_its_first_epoch, tmp_path
 ):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        killed_in_its_first_epoch(tmp_path, signal.SIGHUP)
+        signalled_in_its_first_epoch(tmp_path, signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
     assert_ends_as(tmp_path, straight)
@@ -222,9 +223,11 @@ def test_a_system_without_the_signal_trains(tmp_path, monkeypatch):
     train(tmp_path, epochs=1)
 
 
-def test_64_bits_change_no_bit_of_a_run(straight, tmp_path):
+@pytest.mark.parametrize("before", [True, False])
+def test_64_bits_change_no_bit_of_a_run(before, straight, signalled_in_its_first_epoch, tmp_path):
+    with jax.enable_x64(before), pytest.raises(SystemExit):
+        signalled_in_its_first_epoch(tmp_path, signal.SIGTERM)
     with jax.enable_x64(True):
-        train(tmp_path, epochs=1)
         train(tmp_path)
     assert_ends_as(tmp_path, straight)
 
@@ -239,14 +242,16 @@ def of_rbg(tmp_path_factory):
 
 
 @pytest.mark.parametrize("is_recorded", [True, False])
-def test_a_run_goes_on_with_its_own_random_numbers(straight, of_rbg, is_recorded, tmp_path, capfd):
+def test_a_run_goes_on_with_its_own_random_numbers(
+    straight, of_rbg, is_recorded, signalled_in_its_first_epoch, tmp_path, capfd
+):
     for name, begun, now, whole in (
         ("mine", "threefry2x32", "rbg", straight),
         ("theirs", "rbg", "threefry2x32", of_rbg),
     ):
         workdir = tmp_path / name
-        with jax.default_prng_impl(begun):
-            train(workdir, epochs=1)
+        with jax.default_prng_impl(begun), pytest.raises(SystemExit):
+            signalled_in_its_first_epoch(workdir, signal.SIGTERM)
         held = workdir / "versions.json"
         entries = json.loads(held.read_text())
         assert entries[0]["prng"] == begun
