@@ -9,7 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from jaxgan.files import written_whole
 from jaxgan.metrics import evaluation, evaluator
 from jaxgan.metrics.agreement import agreement, classify
 from jaxgan.run import flags, plots, report
+from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import load_run
 
 # Samples of each kind that evaluation.png shows beside their nearest training images.
@@ -31,7 +31,7 @@ BAR = "{desc} {bar} {n_fmt}/{total_fmt}"
 class EvaluateConfig:
     """The run to score, and the number of samples."""
 
-    workdir: str = "runs/mnist_gan"
+    workdir: str = setting("runs/mnist_gan", local_path)
     """The folder of the run. Its data set must be mnist or toon_faces, which the evaluators were
     trained on."""
     num_samples: int | None = None
@@ -40,7 +40,7 @@ class EvaluateConfig:
     seed: int = 0
     """Seed of the samples and of the scores' random choices. The same seed gives the same
     scores."""
-    out: str | None = None
+    out: str | None = setting(None, local_path)
     """The folder to write evaluation.json and evaluation.png to; None: the work dir."""
 
     def __post_init__(self):
@@ -77,7 +77,7 @@ def main() -> None:
         out = Path(config.workdir if config.out is None else config.out)
         out.mkdir(parents=True, exist_ok=True)
         begin(PARTS[1])
-        key = jax.random.key(config.seed)
+        key = run.key(config.seed)
         drawn, asked = settings.judged_samples(params, key, num_samples, training)
         drawn = np.asarray(drawn)
         begin(PARTS[2])

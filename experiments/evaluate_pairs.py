@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from jaxgan.files import written_whole
@@ -17,8 +16,9 @@ from jaxgan.metrics.evaluator import check_evaluated, load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.pairs import similarity
 from jaxgan.metrics.scoring import embed
-from jaxgan.run import checkpoints, flags, images, report
+from jaxgan.run import checkpoints, flags, images, keys, report
 from jaxgan.run.config import RunConfig
+from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.registry import load_config
 
 # Held-out examples in pairs.png.
@@ -31,12 +31,12 @@ HEADER = ("objective", "L1, lower is better", "PSNR in dB, higher", "SSIM, highe
 class PairsConfig:
     """The runs to score, and the output."""
 
-    workdirs: tuple[str, ...] = ("runs/pix2pix",)
+    workdirs: tuple[str, ...] = setting(("runs/pix2pix",), local_path)
     """The folders of the runs. All runs must have the same task, data set and image shape. Each run
     is a row of the table."""
     seed: int = 0
     """Seed of the generator's noise."""
-    out: str | None = None
+    out: str | None = setting(None, local_path)
     """The folder to write pairs.json and pairs.png to; None: the first work dir."""
 
     def __post_init__(self):
@@ -88,7 +88,7 @@ def main() -> None:
 
         rows, shown = {}, []
         for workdir, run, params in zip(config.workdirs, runs, players, strict=True):
-            key = jax.random.key(config.seed)
+            key = keys.key(workdir, config.seed)
             made = np.asarray(run.translate(params, held_out.inputs, key))
             rows[workdir] = {"objective": run.objective(), **scores(made)}
             shown.append(made[:SHOWN])

@@ -5,6 +5,7 @@ python experiments/export_pretrained.py --workdir runs/mnist_gan --out mnist_gan
 
 import dataclasses
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from jaxgan import weights
 from jaxgan.files import written_whole
 from jaxgan.run import checkpoints, flags
+from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 
@@ -20,9 +22,9 @@ from jaxgan.systems.mlp_gan.config import MLPGANConfig
 class ExportConfig:
     """The run to export, and the file to write."""
 
-    workdir: str = "runs/mnist_gan"
+    workdir: str = setting("runs/mnist_gan", local_path)
     """The folder of the run. It must contain the evaluation.json of experiments/evaluate.py."""
-    out: str = "mnist_gan.npz"
+    out: str = setting("mnist_gan.npz", local_path)
     """The .npz to write, with both networks as float16. The scores and the settings are written to
     a .json beside it."""
 
@@ -48,7 +50,7 @@ def main() -> None:
         if not evaluation.is_file():
             raise FileNotFoundError(
                 f"{evaluation} is not there: python experiments/evaluate.py "
-                f"--workdir {config.workdir}"
+                f"--workdir {shlex.quote(config.workdir)}"
             )
         card = {
             "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",

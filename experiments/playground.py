@@ -14,6 +14,7 @@ from pathlib import Path
 from jaxgan.files import written_whole
 from jaxgan.playground import page
 from jaxgan.run import flags
+from jaxgan.run.settings import local_path, setting
 
 FILE_NAME = "playground.html"
 
@@ -22,10 +23,10 @@ FILE_NAME = "playground.html"
 class PlaygroundConfig:
     """The run to show, and the file to write."""
 
-    workdir: str | None = None
+    workdir: str | None = setting(None, local_path)
     """The folder of the run to show, such as runs/mnist_gan; None: the pretrained GAN of the
     package, without the history of its training."""
-    out: str | None = None
+    out: str | None = setting(None, local_path)
     """The .html to write; None: playground.html in the work dir, or in the current folder if there
     is no --workdir."""
 

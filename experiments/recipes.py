@@ -19,7 +19,7 @@ from pathlib import Path
 
 from jaxgan.files import written_whole
 from jaxgan.run import flags
-from jaxgan.run.config import flag
+from jaxgan.run.settings import flag, local_path, setting
 from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ class RecipesConfig:
     ingredients has the values of 'textbook'."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """The seeds that each row is trained with."""
-    root: str = "runs/recipes"
+    root: str = setting("runs/recipes", local_path)
     """The folder of the runs and of the table, which is table.md, or ablation.md with --ablate."""
 
     def __post_init__(self):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from jaxgan.run import flags, report
+from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.registry import load_config
 
 
@@ -17,7 +18,7 @@ from jaxgan.systems.registry import load_config
 class ReportConfig:
     """The run to report on."""
 
-    workdir: str = "runs/mnist_gan"
+    workdir: str = setting("runs/mnist_gan", local_path)
     """The folder of the run, which may be of any system."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgan.files import written_whole
 from jaxgan.run import flags, images
+from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import load_run
 
 ENDINGS = (".png", ".npz")
@@ -21,7 +22,7 @@ ENDINGS = (".png", ".npz")
 class SampleConfig:
     """The images to draw, and the file to write."""
 
-    workdir: str = "runs/mnist_gan"
+    workdir: str = setting("runs/mnist_gan", local_path)
     """The folder of the run to draw from."""
     num: int = 100
     """How many images to draw."""
@@ -31,7 +32,7 @@ class SampleConfig:
     """For a conditional run: the classes of all images, as a class of the only attribute (7) or as
     classes of some attributes (hair_colour=blond beard=none). The classes of other attributes are
     random. Without --labels, each class of the first attribute has a row of the grid."""
-    out: str = "digits.png"
+    out: str = setting("digits.png", local_path)
     """The file to write: .png for a grid; .npz for the array 'images', float32 [num, H, W, C] in
     [0, 1], and for a conditional run also 'labels', int32 [num, k]."""
 
@@ -48,7 +49,7 @@ def main() -> None:
     with flags.user_errors():
         config = flags.parse(SampleConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
-        key = jax.random.key(config.seed)
+        key = run.key(config.seed)
         label_key = jax.random.fold_in(key, 0)
         labels, columns = run.config.labels_named(config.labels, label_key, config.num)
         drawn = run.sample(key, config.num, labels=labels)

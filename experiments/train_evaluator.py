@@ -23,6 +23,7 @@ from jaxgan.data import Dataset
 from jaxgan.game import GAN, Outcome, TrainState, Turn
 from jaxgan.metrics import evaluator
 from jaxgan.run import flags
+from jaxgan.run.settings import local_path, setting
 
 # Decay of the moving average of the classifier's variables.
 EMA_DECAY = 0.998
@@ -34,7 +35,7 @@ class EvaluatorConfig:
 
     dataset: Literal["mnist", "toon_faces"] = "mnist"
     """The data set whose images the evaluator is trained on, and will score."""
-    out: str = "evaluator.npz"
+    out: str = setting("evaluator.npz", local_path)
     """The file to write."""
     epochs: int = 14
     """Passes over the training set."""
@@ -225,6 +226,7 @@ def accuracy(variables: dict, dataset: Dataset) -> dict[str, float]:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(EvaluatorConfig, sys.argv[1:], description=__doc__)
+        jax.devices()  # Raises an error here, and not in training, if JAX does not start.
         tests = [
             data.load(config.dataset, split="test", image_shape=shape)
             for shape in evaluator.EVALUATED[config.dataset]

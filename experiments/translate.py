@@ -7,13 +7,13 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import simple_parsing
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxgan import data
 from jaxgan.run import flags, images
+from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import load_run
 
 # A pixel of the generated image is a square of this many pixels a side in the .png.
@@ -24,9 +24,9 @@ SCALE = 4
 class TranslateConfig:
     """The image to translate, and the file to write."""
 
-    workdir: str = "runs/pix2pix"
+    workdir: str = setting("runs/pix2pix", local_path)
     """The folder of the run to translate with."""
-    input: str = simple_parsing.field(default="drawing.png", alias=["--in"])
+    input: str = setting("drawing.png", local_path, alias=["--in"])
     """The input image, of any size and any format that Pillow reads. It should look like the inputs
     of the run's task (for edges2face black lines on white)."""
     from_photo: bool = simple_parsing.field(default=False, negative_prefix="--no-")
@@ -34,7 +34,7 @@ class TranslateConfig:
     edges)."""
     seed: int = 0
     """Seed of the generator's noise. The same seed gives the same image."""
-    out: str = "face.png"
+    out: str = setting("face.png", local_path)
     """The .png to write."""
 
     def __post_init__(self):
@@ -104,7 +104,7 @@ def main() -> None:
         if config.from_photo:
             inputs, about = run.config.inputs_of(inputs)
             done.append(f"made {about}")
-        made = run.translate(inputs, jax.random.key(config.seed))
+        made = run.translate(inputs, run.key(config.seed))
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         images.write_png(out, images.to_uint8(np.asarray(made[0])), SCALE)

@@ -17,8 +17,8 @@ def draw_shift(key: jax.Array, most: int, probability: float) -> jax.Array:
         int32 [2]: the pixels down and right, each uniform in [-most, most].
     """
     pixels_key, use_key = jax.random.split(key)
-    pixels = jax.random.randint(pixels_key, (2,), -most, most + 1)
-    return jnp.where(jax.random.bernoulli(use_key, probability), pixels, 0)
+    pixels = jax.random.randint(pixels_key, (2,), -most, most + 1, jnp.int32)
+    return jnp.where(jax.random.bernoulli(use_key, jnp.float32(probability)), pixels, 0)
 
 
 def shift(images: jax.Array, shifts: jax.Array, most: int) -> jax.Array:

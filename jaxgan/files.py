@@ -52,7 +52,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield beside
-            with open(beside, "rb") as written:
+            # Windows refuses fsync of a file that is open for reading alone.
+            with open(beside, "r+b") as written:
                 os.fsync(written.fileno())
             os.replace(beside, path)
     finally:

@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan.options import with_own_options
+
 PyTree = Any
 Metrics = dict[str, jax.Array]
 Decay = float | Callable[[jax.Array], jax.Array]
+AxisName = str | None
 # The uses of randomness: the run's key is folded with one of these numbers for each use.
 INIT, ORDER, NOISE, DRAWING, EVALUATION, ROWS = range(6)
 
@@ -61,7 +64,7 @@ class Outcome(NamedTuple):
     numbers: Mapping[str, jax.Array] = {}
 
 
-Loss = Callable[[TrainState, PyTree, PyTree, str | None], tuple[jax.Array, Outcome]]
+Loss = Callable[[TrainState, PyTree, PyTree, AxisName], tuple[jax.Array, Outcome]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Turn:
         player: the name of the player that moves.
         loss: (state, batch, noise, axis_name) -> (scalar, Outcome), a pure function. Its gradient
             is taken with respect to the moving player's params in the state. The loss must be a
-            mean over the batch, so that a mean over devices is the mean over the global batch.
-            Other statistics of a batch must be averaged over `axis_name`, unless it is None.
+            mean over the batch: a mean over devices is then the mean over the global batch. Other
+            statistics of a batch must be averaged over `axis_name`, unless it is None.
         noise: (key, data) -> the random numbers of one example, a pytree. Data is the data set,
             arrays [N, ...]; the function may pick rows of it, such as target labels.
         times: how often a step takes the turn, each time with new noise; a "last" batch is reused.
@@ -119,6 +122,7 @@ class GAN:
                 raise ValueError('a turn with every= takes no "next" batch: "last" or "drawn"')
 
 
+@with_own_options
 def init(gan: GAN, key: jax.Array) -> TrainState:
     """The state before the first step, a pure function of the key (typed, a scalar)."""
     variables = gan.init(jax.random.fold_in(key, INIT))
@@ -131,13 +135,14 @@ def init(gan: GAN, key: jax.Array) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), key, players, averages, numbers)
 
 
+@with_own_options
 def take_turn(
     gan: GAN,
     turn: Turn,
     state: TrainState,
     batch: PyTree,
     noise: PyTree,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[TrainState, Metrics]:
     """One gradient step of the turn's player. The params of the other players stay as they are.
 
@@ -170,6 +175,7 @@ def take_turn(
     return state.replace(numbers={**state.numbers, **outcome.numbers}), outcome.metrics
 
 
+@with_own_options
 def end_step(gan: GAN, state: TrainState) -> TrainState:
     """Ends a step after its turns: updates the moving averages and adds one to `state.step`."""
     averages = {}
@@ -184,7 +190,7 @@ def end_step(gan: GAN, state: TrainState) -> TrainState:
 
 
 def update_discriminator(
-    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
+    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: AxisName = None
 ) -> tuple[TrainState, Metrics]:
     """Takes the first turn of "discriminator". Args and returns are as in `take_turn`."""
     turn = next(turn for turn in gan.turns if turn.player == "discriminator")
@@ -192,7 +198,7 @@ def update_discriminator(
 
 
 def update_generator(
-    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
+    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: AxisName = None
 ) -> tuple[TrainState, Metrics]:
     """Takes the first turn of "generator" and ends the step; otherwise as `take_turn`."""
     turn = next(turn for turn in gan.turns if turn.player == "generator")
@@ -205,7 +211,7 @@ def train_step(
     state: TrainState,
     batches: tuple[PyTree, ...],
     noises: tuple[PyTree, ...],
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes all turns of a step, then ends the step.
 
@@ -232,7 +238,7 @@ def train_step(
 
 
 def _take_if_due(
-    gan: GAN, turn: Turn, state: TrainState, inputs: tuple[PyTree, PyTree], axis_name: str | None
+    gan: GAN, turn: Turn, state: TrainState, inputs: tuple[PyTree, PyTree], axis_name: AxisName
 ) -> tuple[TrainState, Metrics]:
     def once(state: TrainState, inputs: tuple[PyTree, PyTree]) -> tuple[TrainState, Metrics]:
         return take_turn(gan, turn, state, *inputs, axis_name)

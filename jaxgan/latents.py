@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Draws float32 numbers of the given shape from N(0, 1)."""
-    return jax.random.normal(key, shape)
+    return jax.random.normal(key, shape, jnp.float32)
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Draws float32 numbers of the given shape from U(-1, 1)."""
-    return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+    return jax.random.uniform(key, shape, jnp.float32, minval=-1.0, maxval=1.0)
 
 
 def lerp(start: jax.Array, end: jax.Array, fractions: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from numpy.typing import ArrayLike
 
+from jaxgan.run import keys
 from jaxgan.run.checkpoints import Checkpoints, load_params
 from jaxgan.run.config import RunConfig
 from jaxgan.systems import registry
@@ -56,6 +57,19 @@ class Run:
     def player(self, name: str) -> PyTree:
         """The variables of a player, such as "discriminator"; as `jaxgan.load_params`."""
         return load_params(self.workdir, player=name)
+
+    def key(self, seed: int) -> jax.Array:
+        """A PRNG key of the implementation of random numbers that the run was begun with.
+
+        So a seed gives the same images under every `JAX_DEFAULT_PRNG_IMPL`.
+
+        Args:
+            seed: from 0 to below 2**32.
+
+        Raises:
+            ValueError: versions.json is damaged.
+        """
+        return keys.key(self.workdir, seed)
 
     def sample(
         self, key: jax.Array, num_samples: int = 64, *, labels: ArrayLike | None = None

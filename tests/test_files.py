@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 
 import pytest
@@ -115,3 +117,19 @@ def test_several_writers_of_one_file_leave_one_of_their_files_whole(tmp_path):
         first.write_text("first")
         second.write_text("second")
     assert names(tmp_path) == ["grid.png"] and path.read_text() == "first"
+
+
+def test_nothing_is_synchronised_that_is_open_for_reading_alone(tmp_path, monkeypatch):
+    """Windows refuses it."""
+
+    def only_of_writers(descriptor):
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        synchronised.append(descriptor)
+
+    synchronised = []
+    monkeypatch.setattr("os.fsync", only_of_writers)
+    with files.written_whole(tmp_path / "x.txt") as beside:
+        beside.write_text("new")
+    assert (tmp_path / "x.txt").read_text() == "new"
+    assert len(synchronised) == 1

@@ -156,3 +156,12 @@ def test_weights_and_step_are_of_one_checkpoint(tmp_path):
     checkpoints.close()
     shutil.rmtree(tmp_path / "checkpoints" / str(newer.step) / "generator" / "d")
     assert jaxgan.load_run(tmp_path).step == older.step
+
+
+def test_a_seed_gives_the_same_images_whatever_random_numbers_the_process_has(tmp_path):
+    with jax.default_prng_impl("rbg"):
+        save_run(CONFIGS["normal"], tmp_path)
+        expected = jaxgan.load_run(tmp_path).sample(jax.random.key(1), 2)
+    run = jaxgan.load_run(tmp_path)
+    np.testing.assert_array_equal(run.sample(run.key(1), 2), expected)
+    assert not np.array_equal(run.sample(jax.random.key(1), 2), expected)

@@ -34,6 +34,7 @@ from jaxgan_gans import Case
 import jaxgan
 from jaxgan.run import flags
 from jaxgan.run.config import Precision
+from jaxgan.run.settings import local_path, setting
 
 NUM_IMAGES, NUM_SAMPLES = 60_000, 10_000
 # Of convolutional systems: few, for short calls, which are twelfths of an epoch on CPUs.
@@ -177,7 +178,7 @@ class BenchmarkConfig:
     """About how long a turn is: 1.5, or 0.4 with --quick; of mnist_gan.py an epoch."""
     starts: int | None = None
     """How often mnist_gan.py is started to time its first step: 3, or 1 with --quick."""
-    out: str = "experiments/benchmarks/results"
+    out: str = setting("experiments/benchmarks/results", local_path)
     """The folder of the table, which is named after the machine."""
 
     def __post_init__(self):

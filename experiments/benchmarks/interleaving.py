@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgan.files import written_whole
+from jaxgan.run import backend
 
 MOST_FOR_OTHERS = 0.03  # PyTorch's threads wait for each other: a small load makes it slower
 
@@ -183,7 +184,8 @@ def ask_jax() -> tuple[str, str]:
     code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
-        raise OSError(f"JAX cannot be used: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines()[-1]
+        raise OSError(backend.fault() or f"JAX cannot be used: {said}")
     platform_name, device = done.stdout.splitlines()
     if platform_name != "cpu":
         return platform_name, f"{platform_name.upper()} {device}"

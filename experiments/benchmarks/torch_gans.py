@@ -353,6 +353,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     np.random.seed(arguments.seed)
+    arguments.out = arguments.out.expanduser()
     arguments.out.mkdir(parents=True, exist_ok=True)
     game, arrays = MLPGAN(), {"images": data.load().images}
     run = make("tutorial", game, arrays, 128, gpu=torch.cuda.is_available())

@@ -107,7 +107,7 @@ def convolution(x: jax.Array, kernel: jax.Array | np.ndarray, stride: int, dtype
     )
     depth = patches.shape[-1]
     y = product(dtype)(patches.reshape(-1, depth), kernel.reshape(depth, -1))
-    return y.reshape(len(x), height, width, kernel.shape[-1])
+    return y.reshape(x.shape[0], height, width, kernel.shape[-1])
 
 
 def _convolution_by_sum(x: jax.Array, kernel: jax.Array | np.ndarray, dtype: Any) -> jax.Array:

@@ -84,6 +84,17 @@ class Checkpoints:
             if entry.name.isdecimal() and entry.name == str(int(entry.name))
         )
 
+    def key_words(self) -> int | None:
+        """The number of words of the run's PRNG key; None if no checkpoint can be read."""
+        for step in reversed(self.steps()):
+            item = self.directory / str(step) / STATE
+            # Orbax and TensorStore raise many types of errors for damaged files.
+            with contextlib.suppress(Exception):
+                checkpoint_guards.check_list(item)
+                with ocp.StandardCheckpointer() as checkpointer:
+                    return int(checkpointer.handler.metadata(item).tree[KEY].shape[0])
+        return None
+
     def open(self) -> None:
         """Makes the directory and opens it for saving. Without this call the first `save` does so.
 
@@ -141,6 +152,8 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             raise FileNotFoundError(f"there is no checkpoint in {self.directory}")
+        # If JAX does not start, Orbax fails too. That is no damage, so JAX's error is raised here.
+        jax.devices()
         for step in reversed(steps):
             directory = self.directory / str(step)
             try:
@@ -280,7 +293,8 @@ class Checkpoints:
         }
         _check_step(directory, int(read[STEP]))
         state = flax.serialization.from_state_dict(template, read)
-        return state.replace(key=jax.random.wrap_key_data(jnp.asarray(state.key)))
+        key = jax.random.wrap_key_data(jnp.asarray(state.key), impl=jax.random.key_impl(like.key))
+        return state.replace(key=key)
 
     def _remove(self, steps: Sequence[int]) -> None:
         for step in steps:

@@ -3,6 +3,8 @@
 import signal
 import sys
 
+from jaxgan.run import streams
+
 
 def train(config_class: str, description: str) -> None:
     """Trains the run that the command line asks for.
@@ -17,6 +19,7 @@ def train(config_class: str, description: str) -> None:
     # Before training there is nothing to save, so Ctrl-C ends the program at once and without a
     # traceback, as SIGTERM does. The slow imports come after this line for the same reason.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    streams.make_lasting()
     import dataclasses
     import pkgutil
 

@@ -18,7 +18,7 @@ from jaxgan.data import Dataset, load
 from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated
 from jaxgan.run import settings
-from jaxgan.run.settings import MOST_COUNT, count, flag, setting
+from jaxgan.run.settings import MOST_COUNT, count, flag, local_path, setting
 from jaxgan.run.system import System
 
 PyTree = Any
@@ -54,7 +54,7 @@ class RunConfig:
     seeds: int = setting(1, count(1), may_change=True)
     """Number of GANs to train at once, with the seeds --seed, --seed + 1 and so on. If there are
     several, the run of seed K is in the folder seed_K of the work dir."""
-    workdir: str = setting("runs/run", may_change=True)
+    workdir: str = setting("runs/run", local_path, may_change=True)
     """The folder that the run writes to, and resumes from."""
     dataset: str = setting("mnist")
     """Name of the data set: 'mnist' or 'toon_faces', which are built in, or a name of TensorFlow

@@ -10,7 +10,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,9 +22,10 @@ from jaxgan.game import TrainState
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
 from jaxgan.metrics.scoring import embed
-from jaxgan.run import checkpoints, processes, report
+from jaxgan.run import checkpoints, compilation_cache, keys, processes, report, versions
 from jaxgan.run.checkpoints import check_player_names
 from jaxgan.run.config import RunConfig, flag
+from jaxgan.run.streams import STDERR
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
 from jaxgan.training import on_host, seeds, select_devices, stages, train_seeds, unreplicate
 from jaxgan.training.devices import local_batch_size
@@ -34,12 +34,16 @@ from jaxgan.training.stages import Stage
 
 # Images that the FID of --eval-every is computed from.
 EVALUATED_IMAGES = 10_000
-STDERR = 2
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
+# A terminal was closed, or the connection to it was lost. Windows has no such signal.
+_HANG_UP = getattr(signal, "SIGHUP", None)
+_STOPPING = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, _HANG_UP)))
 # Settings that may differ between the processes of a run.
 OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download", "script"})
 # Metrics in the progress bar of a stage that has no `progress` text.
 MOST_SHOWN = 4
+# The longest name of an implementation of JAX's random numbers.
+_MOST_LETTERS = 64
 # How long a run that has failed waits for the saves it began.
 LAST_SAVE_SECONDS = 30
 
@@ -95,7 +99,7 @@ class Experiment:
                 report=lambda line: print(line, flush=True),
             )
             self._check_same_settings()
-        _use_compilation_cache()
+        compilation_cache.use()
         # All processes train. Only the first one prints, and writes to the work dir.
         self._is_first = jax.process_index() == 0
         self._devices = select_devices(config.devices)
@@ -120,7 +124,8 @@ class Experiment:
             raise ValueError("--eval-every wants images to judge, and this system draws none")
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
         self._reference: Moments | None = None
-        with contextlib.ExitStack() as unlocking:
+        self._prng = self._own_prng(workdirs)
+        with contextlib.ExitStack() as unlocking, jax.default_prng_impl(self._prng):
             if self._is_first:
                 for workdir in workdirs:
                     workdir.lock()
@@ -138,8 +143,8 @@ class Experiment:
     def run(self) -> None:
         """Trains up to `config.epochs`, and writes the files that `Workdir` lists.
 
-        The first Ctrl-C or SIGTERM saves the run and ends the program with 128 plus the signal's
-        number. The second one ends the program at once.
+        The first Ctrl-C, SIGTERM or SIGHUP saves the run and ends the program with 128 plus the
+        signal's number. The second one ends the program at once.
 
         Raises:
             RunFailed: a work dir could not be written to (its last complete checkpoint is
@@ -147,7 +152,11 @@ class Experiment:
                 call that made it is not saved); or another process of the run was lost.
             SystemExit: a signal stopped the run, here or in another process.
         """
-        with self._unlocking, _StopSignals() as signals:
+        with (
+            self._unlocking,
+            _StopSignals() as signals,
+            jax.default_prng_impl(self._prng),
+        ):
             try:
                 self._run(signals)
             except OSError as error:
@@ -263,6 +272,18 @@ class Experiment:
         processes.check_same(
             {flag(name): value for name, value in settings.items() if name not in OF_A_PROCESS}
         )
+
+    def _own_prng(self, workdirs: Sequence[Workdir]) -> str:
+        """The name of the run's implementation of random numbers, the same on all processes."""
+        name = versions.default_prng()
+        if self._is_first and self._config.resume:
+            begun = [each.path for each in workdirs if each.checkpoints.steps()]
+            name = keys.implementation(begun[0]) if begun else name
+        if jax.process_count() > 1:
+            letters = np.frombuffer(name.encode().ljust(_MOST_LETTERS), np.uint8)
+            shared = np.asarray(multihost_utils.broadcast_one_to_all(letters), np.uint8)
+            name = shared.tobytes().decode().strip()
+        return name
 
     def _first_states(
         self, configs: Sequence[RunConfig], workdirs: Sequence[Workdir]
@@ -492,9 +513,10 @@ def _mean(values: np.ndarray) -> float:
 
 
 class _StopSignals:
-    """Within its `with` block the first Ctrl-C or SIGTERM is only recorded, in `received`.
+    """Within its `with` block the first of `_STOPPING` is only recorded, in `received`.
 
-    The next signal has its default effect: it ends the process.
+    The next signal has its default effect: it ends the process. A SIGHUP that the process was
+    started to ignore, as `nohup` does, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -503,7 +525,9 @@ class _StopSignals:
 
     def __enter__(self) -> "_StopSignals":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _STOPPING:
+                if number == _HANG_UP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._receive)
         return self
 
@@ -528,17 +552,3 @@ def use_multi_output_fusion() -> None:
     option of a single compiled program does the same.
     """
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_extra_options=" + MULTI_OUTPUT_FUSION)
-
-
-def _use_compilation_cache() -> None:
-    """Lets JAX keep compiled programs on disk between runs, in the user's cache folder.
-
-    What the user has set (JAX's cache directory, or its least compile time) is left as it is.
-    """
-    # JAX adds its options to this object at run time, so its annotations do not name them.
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    # By default JAX keeps no program that compiles fast. The small ones take a second together.
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

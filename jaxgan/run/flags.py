@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import inspect
 import itertools
+import shlex
 import signal
 import sys
 import textwrap
@@ -17,9 +18,9 @@ from typing import TypeVar
 import simple_parsing
 from simple_parsing.utils import Dataclass
 
-from jaxgan.run import processes
+from jaxgan.run import backend, processes, settings, streams
 from jaxgan.run.config import FILE_NAME, RunConfig
-from jaxgan.run.settings import flag
+from jaxgan.run.settings import expanded, flag
 
 CONFIG = "--config"
 _HELP = frozenset({"-h", "--help"})
@@ -47,8 +48,9 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         A `config_class` of the settings asked for.
 
     Raises:
-        ValueError: a flag is unknown, a value is not allowed, the file of --config holds no
-            configuration of this class, or a flag sets a preset to another value than the file's.
+        ValueError: a flag is unknown, a value is not allowed (`settings.check`), the file of
+            --config holds no configuration of this class, or a flag sets a preset to another value
+            than the file's.
         OSError: the file of --config does not exist or cannot be read.
         SystemExit: --help was given.
     """
@@ -59,7 +61,8 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
         argv = [*asked]
     held = _read_config(config_class, argv) if issubclass(config_class, RunConfig) else None
     parser = _Parser(
-        usage=f"python {sys.argv[0]} [--FLAG VALUE ...]",
+        # argparse formats the text by "%".
+        usage=f"python {shlex.quote(sys.argv[0]).replace('%', '%%')} [--FLAG VALUE ...]",
         description=description,
         add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
         allow_abbrev=False,
@@ -69,6 +72,7 @@ def parse(config_class: type[ConfigT], argv: Sequence[str], *, description: str)
     _document(config_class)
     parser.add_arguments(config_class, dest="settings", default=shown if asked else held)
     config = parser.parse_args(argv).settings
+    settings.check(config)
     if held is not None:
         _check_presets(held, config)
     return config
@@ -111,6 +115,7 @@ def _read_config(config_class: type[RunConfig], argv: Sequence[str]) -> RunConfi
     path = parser.parse_known_args(argv)[0].config
     if path is None:
         return None
+    path = expanded(path)
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"{CONFIG} {path} is not there, or no file: give a run's {FILE_NAME}"
@@ -146,9 +151,11 @@ def _check_values_given(config_class: type, argv: Sequence[str]) -> None:
 def user_errors() -> Iterator[None]:
     """Ends the program with one line and exit code 2 if the block raises a user's mistake.
 
-    Mistakes are ValueError, OSError and ImportError. Ctrl-C ends the program without a line, with
-    exit code 130.
+    Mistakes are ValueError, OSError and ImportError, and every error that comes of JAX having no
+    devices. Ctrl-C ends the program without a line, with exit code 130. From here on the standard
+    streams are those of `streams.make_lasting`.
     """
+    streams.make_lasting()
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
@@ -156,6 +163,12 @@ def user_errors() -> Iterator[None]:
         processes.leave(2, together=True)
     except KeyboardInterrupt:
         processes.leave(128 + signal.SIGINT, together=True)
+    except Exception:
+        line = backend.fault()
+        if line is None:
+            raise
+        _print_error(RuntimeError(line))
+        processes.leave(2, together=True)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxgan.run import last_words
+from jaxgan.run import last_words, streams
+from jaxgan.run.streams import STDERR
 
 # How long a process waits at its start for the others to start.
 WAIT_SECONDS = 300
@@ -28,7 +29,6 @@ LOST = (
     "lost another process of this run ({}): start all of them again with the same commands; the "
     "run goes on from its newest checkpoint"
 )
-STDERR = 2
 # How messages of JAX begin if the loss of another process may have caused the error. A mistake in
 # the program causes errors with other beginnings.
 _LOSS = re.compile(r"(ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN): ")
@@ -229,4 +229,4 @@ def _have_last_words() -> None:
     os.dup2(reader.stdin.fileno(), STDERR)
     reader.stdin.close()
     if sys.stderr is sys.__stderr__:
-        sys.stderr = open(real, "w", buffering=1, errors="backslashreplace")
+        sys.stderr = streams.lasting(real, sys.stderr)

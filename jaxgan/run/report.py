@@ -172,7 +172,8 @@ def _to_be_judged(workdir: Path, config: RunConfig) -> list[str]:
 def _repeat(workdir: Path, config: RunConfig) -> list[str]:
     heading, held = "<h2>The command that repeats it</h2>", str(workdir / CONFIG_FILE)
     if config.script is None:
-        return [heading, f"<p>The script that trained it, with --config {html.escape(held)}.</p>"]
+        flags = html.escape(shlex.join(["--config", held]))
+        return [heading, f"<p>The script that trained it, with {flags}.</p>"]
     words = ["python", config.script, "--config", held, "--workdir", f"{workdir}_again"]
     return [
         heading,

@@ -1,7 +1,10 @@
 """Settings: each field of a configuration states its default, its range and if it may change."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import simple_parsing
@@ -13,6 +16,7 @@ MOST_COUNT = 2**32
 _MOST_WEIGHT = 3.4e38
 # The key of a field's metadata.
 _KEY = "jaxgan"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 # A value -> what is wrong with it, as the end of "--flag must be ..."; None if nothing is.
 Range = Callable[[Any], str | None]
@@ -53,6 +57,25 @@ def rate(value: float) -> str | None:
     return None if 0 < value <= _MOST_WEIGHT else f"above 0 and finite in float32, not {value}"
 
 
+def local_path(value: str | tuple[str, ...]) -> str | None:
+    """The range of a path on this machine, or of several. `check` expands a "~" at its beginning.
+
+    It holds for a field of this name in all subclasses too.
+    """
+    for each in (value,) if isinstance(value, str) else value:
+        if _URL.match(each):
+            return f"a path on this machine, not {each}: give a local or a mounted folder"
+        if Path(expanded(each)).parts[:1] == ("~",):
+            return f"a path without ~, not {each}: this process has no home folder"
+    return None
+
+
+def expanded(value: Any) -> Any:
+    """A path, or a tuple of paths, with the home folder in the place of a "~" at the beginning."""
+    # A path whose user is unknown stays as it is: a folder's name may begin with a "~".
+    return os.path.expanduser(value) if isinstance(value, str) else tuple(map(expanded, value))
+
+
 @dataclasses.dataclass(frozen=True)
 class _About:
     range: Range | None
@@ -71,6 +94,7 @@ def setting(
     is_flag: bool = True,
     may_change: bool = False,
     of_command: bool = False,
+    alias: Sequence[str] = (),
 ) -> Any:
     """A field of a configuration. The docstring below the field is the help text of its flag.
 
@@ -85,6 +109,7 @@ def setting(
             number that the run computes.
         of_command: whether the setting describes one command, such as the number of this process,
             and not the run. Such a setting may change, and --config does not repeat it.
+        alias: other names of the flag.
 
     Returns:
         A dataclass field.
@@ -92,6 +117,8 @@ def setting(
     options: dict[str, Any] = {} if choices is None else {"choices": tuple(choices)}
     if isinstance(default, bool):
         options["negative_prefix"] = "--no-"
+    if alias:
+        options["alias"] = list(alias)
     about = _About(allowed, may_change or of_command, of_command)
     return simple_parsing.field(default=default, cmd=is_flag, metadata={_KEY: about}, **options)
 
@@ -102,15 +129,31 @@ def flag(name: str) -> str:
 
 
 def check(config: Any) -> None:
-    """Checks the range of each setting of a configuration. A setting that is None passes.
+    """Checks the range of each setting of a configuration, and expands the "~" of its paths.
+
+    A setting that is None passes.
+
+    Args:
+        config: a dataclass.
 
     Raises:
         ValueError: a setting is out of its range. The message names its flag.
     """
+    paths = {
+        field.name
+        for each in type(config).__mro__
+        for field in each.__dict__.get("__dataclass_fields__", {}).values()
+        if _about(field).range is local_path
+    }
     for field in dataclasses.fields(config):
-        value, allowed = getattr(config, field.name), _about(field).range
-        if allowed is not None and value is not None and (wrong := allowed(value)):
+        value = getattr(config, field.name)
+        allowed = local_path if field.name in paths else _about(field).range
+        if allowed is None or value is None:
+            continue
+        if wrong := allowed(value):
             raise ValueError(f"{flag(field.name)} must be {wrong}")
+        if allowed is local_path:
+            object.__setattr__(config, field.name, expanded(value))
 
 
 def may_change(config_class: type) -> frozenset[str]:

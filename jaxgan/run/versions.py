@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,11 @@ from jaxgan.files import written_whole
 FILE_NAME = "versions.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 FROM_STEP = "from_step"
+CORES, PRNG = "cores", "prng"
+# Older files lack both, and the number of cores is recorded on CPUs alone.
+_NOT_ALWAYS = frozenset({CORES, PRNG})
 
-Versions = Mapping[str, str | int]
+Versions = Mapping[str, str | int | None]
 
 
 def versions(devices: Sequence[jax.Device]) -> Versions:
@@ -27,8 +31,10 @@ def versions(devices: Sequence[jax.Device]) -> Versions:
 
     Returns:
         Versions by name: of jaxgan, Python and `PACKAGES`, and the operating system, the machine,
-        and the platform, kind and number of the devices.
+        the platform, kind and number of the devices, the implementation of JAX's random numbers,
+        and on CPUs the number of cores that this process may use: XLA divides sums among them.
     """
+    cores = {CORES: _cores()} if devices[0].platform == "cpu" else {}
     return {
         "jaxgan": jaxgan.__version__,
         "python": platform.python_version(),
@@ -38,7 +44,29 @@ def versions(devices: Sequence[jax.Device]) -> Versions:
         "platform": devices[0].platform,
         "device_kind": devices[0].device_kind,
         "devices": len(devices),
+        PRNG: default_prng(),
+        **cores,
     }
+
+
+def default_prng() -> str:
+    """The name of the implementation of JAX's random numbers that new keys have."""
+    return str(jax.random.key_impl(jax.random.key(0)))
+
+
+def recorded(workdir: Path, name: str) -> Any:
+    """A version that the newest entry of a run's `versions.json` has; None if it has no such one.
+
+    Args:
+        workdir: the run's folder.
+        name: the name of the version, such as `PRNG`.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is damaged.
+    """
+    held = _read(workdir / FILE_NAME)
+    return held[-1].get(name) if held else None
 
 
 def record(workdir: Path, step: int, now: Versions) -> list[str]:
@@ -54,7 +82,7 @@ def record(workdir: Path, step: int, now: Versions) -> list[str]:
 
     Returns:
         A line for each version that differs from that of the steps before, such as
-        "jax 0.10.2, now 0.12.0".
+        "jax 0.10.2, now 0.12.0". One of `_NOT_ALWAYS` that was not recorded has not changed.
 
     Raises:
         OSError: the file cannot be read or written.
@@ -72,7 +100,13 @@ def record(workdir: Path, step: int, now: Versions) -> list[str]:
         f"{name} {before.get(name, 'unknown')}, now {now.get(name, 'unknown')}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
+        and not (name in _NOT_ALWAYS and (name not in before or name not in now))
     ]
+
+
+def _cores() -> int | None:
+    # A process may be confined to some of the machine's cores, which only Linux tells.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

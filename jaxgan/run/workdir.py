@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -127,9 +128,10 @@ class Workdir:
         if not _is_there(self.path):
             return
         if of_seeds := sorted(self.path.glob(f"seed_[0-9]*/{FILE_NAME}")):
+            one = shlex.quote(str(of_seeds[0].parent))
             raise ValueError(
                 f"{self.path} holds the runs of several seeds: give their number by --seeds, or "
-                f"take one of them, such as --workdir {of_seeds[0].parent}, or another --workdir"
+                f"take one of them, such as --workdir {one}, or another --workdir"
             )
         if not (self.path / FILE_NAME).exists():
             foreign = [path.name for path in self._left_by_a_run() if path.exists()]

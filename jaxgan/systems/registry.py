@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import pkgutil
 import reprlib
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,7 +103,8 @@ def _find_outside(name: str) -> type[RunConfig]:
         if module_name not in allowed:
             raise ValueError(
                 f"this is a run of {reprlib.repr(name)}, a system outside jaxgan: if you trust it, "
-                f"set {VARIABLE}={module_name} in the environment, with its folder in PYTHONPATH"
+                f"set {VARIABLE}={shlex.quote(module_name)} in the environment, with its folder in "
+                "PYTHONPATH"
             )
         try:
             module = importlib.import_module(module_name)

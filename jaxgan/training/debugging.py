@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxgan import game
 from jaxgan.game import GAN, TrainState
+from jaxgan.options import with_own_options, without_mesh
 from jaxgan.training import examples
 from jaxgan.training.examples import Schedule
 
@@ -19,6 +20,8 @@ PyTree = Any
 _LIBRARIES = {"jax", "flax", "optax", "chex", "contextlib.py", "functools.py"}
 
 
+@with_own_options
+@without_mesh()
 def find_operation(
     gan: GAN, state: TrainState, data: PyTree, *, batch_size: int, schedule: Schedule
 ) -> str | None:
@@ -68,6 +71,8 @@ def find_operation(
     return None
 
 
+@with_own_options
+@without_mesh()
 def fault(
     state: TrainState, metrics: Mapping[str, np.ndarray], step: int, num_steps: int
 ) -> str | None:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.options import with_own_options, without_mesh
+
 PyTree = Any
 # The name of the pmap axis of every run.
 AXIS = "devices"
@@ -53,6 +55,8 @@ def local_batch_size(batch_size: int, num_devices: int) -> int:
     return batch_size // num_devices
 
 
+@with_own_options
+@without_mesh()
 def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     """Copies a pytree of arrays to every device.
 
@@ -68,6 +72,7 @@ def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     return copy(np.arange(local), tree)
 
 
+@with_own_options
 def unreplicate(tree: PyTree) -> PyTree:
     """Fetches one device's copy of a replicated pytree.
 
@@ -83,6 +88,7 @@ def unreplicate(tree: PyTree) -> PyTree:
     return _on_host(tree, lambda x: np.asarray(x.addressable_shards[0].data)[0].copy())
 
 
+@with_own_options
 def on_host(tree: PyTree) -> PyTree:
     """Fetches a pytree of arrays to the host: leaves become NumPy arrays; PRNG keys stay keys."""
     return _on_host(tree, np.asarray)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxgan import game
 from jaxgan.game import GAN, Metrics, TrainState
+from jaxgan.options import with_own_options, without_mesh
 from jaxgan.training import examples, seeds
 from jaxgan.training.debugging import fault, find_operation
 from jaxgan.training.devices import AXIS, local_batch_size, replicate, unreplicate
@@ -105,7 +106,8 @@ def compile_epoch(
         return jax.lax.scan(step, state, (order, drawn))
 
     def on_devices(function: Callable, **options: Any) -> Callable:
-        return jax.pmap(function, axis_name=AXIS, devices=devices, **options)
+        mapped = jax.pmap(function, axis_name=AXIS, devices=devices, **options)
+        return with_own_options(without_mesh()(mapped))
 
     return Program(
         on_devices(seeds.order_of_each(order)),

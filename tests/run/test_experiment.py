@@ -3,7 +3,9 @@
 import csv
 import dataclasses
 import json
+import os
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -163,3 +165,111 @@ def test_no_score_of_what_draws_nothing(tmp_path):
     with pytest.raises(ValueError, match="--eval-every wants images to judge"):
         Experiment(config)
     assert not (tmp_path / "run").exists()
+
+
+def assert_ends_as(workdir, straight):
+    assert (workdir / "metrics.csv").read_bytes() == (straight / "metrics.csv").read_bytes()
+    for player in ("generator", "discriminator"):
+        mine, theirs = (jaxgan.load_params(path, player=player) for path in (workdir, straight))
+        assert all(jax.tree.leaves(jax.tree.map(np.array_equal, mine, theirs)))
+
+
+@pytest.fixture
+def signalled_in_its_first_epoch(monkeypatch):
+    """(workdir, signal) -> trains a run that gets the signal after its first step."""
+
+    def run(workdir, number):
+        whole, sent = Experiment._log, []
+
+        def log(self, step, metrics, bar):
+            if not sent:
+                sent.append(os.kill(os.getpid(), number))
+            whole(self, step, metrics, bar)
+
+        with monkeypatch.context() as patches:
+            patches.setattr(Experiment, "_log", log)
+            train(workdir)
+
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops(number, straight, signalled_in_its_first_epoch, tmp_path, capfd):
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit, match=str(128 + number)):
+        signalled_in_its_first_epoch(tmp_path, number)
+    assert f"Stopped by {number.name} after" in capfd.readouterr().out
+    assert signal.getsignal(number) == before
+    # The signal is noticed after the next call.
+    assert jaxgan.load_run(tmp_path).steps == [2]
+    train(tmp_path)
+    assert_ends_as(tmp_path, straight)
+
+
+def test_a_hang_up_that_nohup_ignores_stays_ignored(
+    straight, signalled_in_its_first_epoch, tmp_path
+):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signalled_in_its_first_epoch(tmp_path, signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert_ends_as(tmp_path, straight)
+
+
+def test_a_system_without_the_signal_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxgan.run.experiment._HANG_UP", None)
+    monkeypatch.setattr("jaxgan.run.experiment._STOPPING", (signal.SIGINT, signal.SIGTERM))
+    train(tmp_path, epochs=1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_64_bits_change_no_bit_of_a_run(before, straight, signalled_in_its_first_epoch, tmp_path):
+    with jax.enable_x64(before), pytest.raises(SystemExit):
+        signalled_in_its_first_epoch(tmp_path, signal.SIGTERM)
+    with jax.enable_x64(True):
+        train(tmp_path)
+    assert_ends_as(tmp_path, straight)
+
+
+@pytest.fixture(scope="module")
+def of_rbg(tmp_path_factory):
+    """A run whose keys have four words."""
+    workdir = tmp_path_factory.mktemp("mean") / "rbg"
+    with jax.default_prng_impl("rbg"):
+        train(workdir)
+    return workdir
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_a_run_goes_on_with_its_own_random_numbers(
+    straight, of_rbg, is_recorded, signalled_in_its_first_epoch, tmp_path, capfd
+):
+    for name, begun, now, whole in (
+        ("mine", "threefry2x32", "rbg", straight),
+        ("theirs", "rbg", "threefry2x32", of_rbg),
+    ):
+        workdir = tmp_path / name
+        with jax.default_prng_impl(begun), pytest.raises(SystemExit):
+            signalled_in_its_first_epoch(workdir, signal.SIGTERM)
+        held = workdir / "versions.json"
+        entries = json.loads(held.read_text())
+        assert entries[0]["prng"] == begun
+        if not is_recorded:
+            held.write_text(json.dumps([{k: v for k, v in entries[0].items() if k != "prng"}]))
+        with jax.default_prng_impl(now):
+            train(workdir)
+            assert jax.random.key_impl(jax.random.key(0)) == now
+        said = capfd.readouterr().out
+        assert "damaged" not in said and "made with" not in said
+        assert_ends_as(workdir, whole)
+    assert (straight / "metrics.csv").read_bytes() != (of_rbg / "metrics.csv").read_bytes()
+
+
+def test_a_new_run_in_the_place_of_another_has_the_random_numbers_of_the_process(
+    straight, of_rbg, tmp_path
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(of_rbg, workdir)
+    train(workdir, resume=False)
+    assert_ends_as(workdir, straight)

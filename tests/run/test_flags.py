@@ -335,3 +335,39 @@ def test_a_block_that_ends_well_goes_on(capsys):
     with flags.user_errors(), flags.failures(Failed):
         pass
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_home_folder_takes_the_place_of_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    HELD.save(tmp_path)
+    config = parse(f"--config=~/{FILE_NAME} --workdir=~/run")
+    assert config == dataclasses.replace(HELD, workdir=str(tmp_path / "run"))
+
+
+SCRIPTS = {
+    "dcgan.py": ["--workdir"],
+    "mnist_gan.py": ["--workdir"],
+    "pix2pix.py": ["--workdir"],
+    "sample.py": ["--workdir", "--out"],
+    "evaluate.py": ["--workdir", "--out"],
+    "evaluate_pairs.py": ["--workdirs", "--out"],
+    "export_pretrained.py": ["--workdir", "--out"],
+    "playground.py": ["--workdir", "--out"],
+    "recipes.py": ["--root"],
+    "report.py": ["--workdir"],
+    "train_evaluator.py": ["--out"],
+    "translate.py": ["--workdir", "--in", "--out"],
+}
+ENDINGS = {"export_pretrained.py": "npz", "playground.py": "html"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_address_of_a_bucket_is_refused_by_every_script(script, call_script, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    address = f"gs://bucket/x.{ENDINGS.get(script, 'png')}"
+    for name in SCRIPTS[script]:
+        done = call_script(script, f"{name}={address}")
+        assert done.returncode == 2
+        assert f"must be a path on this machine, not {address}" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before

@@ -2,11 +2,21 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 
 from jaxgan.run import settings
-from jaxgan.run.settings import MOST_COUNT, count, counts, rate, setting, share, weight
+from jaxgan.run.settings import (
+    MOST_COUNT,
+    count,
+    counts,
+    local_path,
+    rate,
+    setting,
+    share,
+    weight,
+)
 
 NO_NUMBERS = [math.nan, math.inf, -math.inf]
 
@@ -91,3 +101,57 @@ def test_ranges(allowed, good, bad):
 
 def test_the_flag_of_a_field():
     assert settings.flag("keep_checkpoints") == "--keep-checkpoints"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exhibition:
+    """Something with paths."""
+
+    room: str = setting("here", local_path)
+    """Where they hang."""
+    catalogue: str | None = setting(None, local_path)
+    """What to write."""
+    lenders: tuple[str, ...] = setting((), local_path, alias=["--from"])
+    """Where they come from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Retrospective(Exhibition):
+    """A subclass may have another default."""
+
+    room: str = setting("there")
+
+
+@pytest.mark.parametrize("kind", [Exhibition, Retrospective])
+def test_the_home_folder_takes_the_place_of_a_tilde(kind, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    shown = kind("~/room", "~", ("~/a", "b", "c/~"))
+    settings.check(shown)
+    settings.check(shown)
+    assert shown == kind("/home/somebody/room", "/home/somebody", ("/home/somebody/a", "b", "c/~"))
+    plain = kind()
+    settings.check(plain)
+    assert plain == kind()
+
+
+@pytest.mark.parametrize("kind", [Exhibition, Retrospective])
+@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://a", "file:///a", "hf+x.y-1://a"])
+def test_an_address_of_a_bucket_is_no_path(kind, address):
+    said = f"must be a path on this machine, not {address}: give a local or a mounted folder"
+    for shown, name in (
+        (kind(address), "--room"),
+        (kind(catalogue=address), "--catalogue"),
+        (kind(lenders=("a", address)), "--lenders"),
+    ):
+        with pytest.raises(ValueError, match="^" + re.escape(f"{name} {said}") + "$"):
+            settings.check(shown)
+    for path in ("C:\\runs", "a:b", "gs:/bucket", "a/gs://b", "://a"):
+        settings.check(kind(path))
+
+
+def test_without_a_home_folder_a_tilde_is_refused(monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(ValueError, match="--room must be a path without ~, not ~/run: .* no home"):
+        settings.check(Exhibition("~/run"))
+    # Of a user who is unknown: a folder of this name.
+    settings.check(Exhibition("~somebody"))

@@ -1,12 +1,13 @@
 import importlib.metadata
 import json
+import os
 import platform
 
 import jax
 import pytest
 
 import jaxgan
-from jaxgan.run.versions import FILE_NAME, record, versions
+from jaxgan.run.versions import FILE_NAME, record, recorded, versions
 
 NOW = {"jax": "0.10.2", "devices": 2}
 LATER = {"jax": "0.12.0", "devices": 2}
@@ -24,6 +25,8 @@ def test_versions_are_those_of_this_process():
     for name in ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint"):
         assert found[name] == importlib.metadata.version(name)
     assert found["jax"] == jax.__version__
+    assert found["prng"] == "threefry2x32"
+    assert found["cores"] == len(os.sched_getaffinity(0))
 
 
 def test_versions_tell_nothing_of_the_machines_name_or_its_user(tmp_path):
@@ -81,3 +84,33 @@ def test_a_file_that_is_no_such_list_is_named_and_left(tmp_path, content):
         record(tmp_path, 60, NOW)
     assert "\n" not in str(error.value)
     assert (tmp_path / FILE_NAME).read_text() == content
+
+
+def test_a_process_may_be_confined_to_some_cores():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert versions(jax.devices())["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_cores_are_counted_on_any_system(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert versions(jax.devices())["cores"] == os.cpu_count()
+
+
+def test_another_number_of_cores_is_said(tmp_path):
+    record(tmp_path, 0, NOW | {"cores": 8})
+    assert record(tmp_path, 60, NOW | {"cores": 1}) == ["cores 8, now 1"]
+
+
+@pytest.mark.parametrize("name", ["cores", "prng"])
+def test_what_an_older_file_does_not_have_has_not_changed(tmp_path, name):
+    record(tmp_path, 0, NOW)
+    assert recorded(tmp_path, name) is None
+    assert record(tmp_path, 60, NOW | {name: 1}) == []
+    assert recorded(tmp_path, name) == 1
+    # On another platform the number of cores is not recorded.
+    assert record(tmp_path, 120, LATER) == ["jax 0.10.2, now 0.12.0"]
+    assert recorded(tmp_path / "none", name) is None

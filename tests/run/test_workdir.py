@@ -510,3 +510,26 @@ def test_a_folder_that_was_made_for_a_lock_goes_with_it(tmp_path):
             Workdir(tmp_path / name, 3).lock()
         workdir.unlock()
     assert (tmp_path / "mine").is_dir() and not (tmp_path / "new" / "run").exists()
+
+
+def test_no_file_is_replaced_while_it_is_open(tmp_path, monkeypatch):
+    """Windows refuses it."""
+    whole, replaced = os.replace, []
+
+    def only_of_closed_files(source, target):
+        for descriptor in Path("/proc/self/fd").iterdir():
+            held = descriptor.readlink() if descriptor.exists() else None
+            assert held not in (Path(source).absolute(), Path(target).absolute())
+        replaced.append(Path(target).name)
+        whole(source, target)
+
+    workdir = opened(tmp_path)
+    monkeypatch.setattr("os.replace", only_of_closed_files)
+    log(workdir, 5, 10)
+    workdir.log(15, 1.5, {"another": 1.0})
+    workdir.close()
+    workdir = opened(tmp_path, 10)
+    workdir.draw_summary(system_of(tmp_path))
+    workdir.close()
+    assert [row["step"] for row in rows_on_disk(tmp_path)] == ["5", "10"]
+    assert replaced.count("metrics.csv") == 3

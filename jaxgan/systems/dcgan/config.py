@@ -13,6 +13,7 @@ import numpy as np
 from jaxgan.data import LABEL, Dataset
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
+from jaxgan.options import with_own_options
 from jaxgan.run.settings import count, setting
 from jaxgan.systems.dcgan import networks
 from jaxgan.systems.dcgan.chain import discriminator_chain, generator_chain
@@ -150,6 +151,7 @@ class DCGANConfig(LatentGANConfig):
             arrays["labels"] = self._codes(dataset)
         return arrays
 
+    @with_own_options
     def label_array(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
         if not self.classes:
             return None
@@ -158,6 +160,7 @@ class DCGANConfig(LatentGANConfig):
         rows = jax.random.randint(label_key, (num_images,), 0, len(dataset.images))
         return jnp.asarray(self._codes(dataset))[rows]
 
+    @with_own_options
     def labels_named(
         self, words: Sequence[str], key: jax.Array, num_images: int
     ) -> tuple[jax.Array | None, int | None]:
@@ -189,6 +192,7 @@ class DCGANConfig(LatentGANConfig):
         columns = math.ceil(num_images / self.num_classes[0])
         return labels.at[:, 0].set(jnp.arange(num_images) // columns), columns
 
+    @with_own_options
     def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
         if not self.classes:
             return super().picture(params, key, dataset)

@@ -66,7 +66,7 @@ class Generator(nn.Module):
         chex.assert_shape(latents, (None, self.latent_size))
         x = latents
         if self.num_classes:
-            x = jnp.concatenate([x, one_hot(labels, self.num_classes, len(x))], axis=1)
+            x = jnp.concatenate([x, one_hot(labels, self.num_classes, x.shape[0])], axis=1)
         halvings = num_halvings(self.image_shape)
         height, width = (length >> halvings for length in self.image_shape[:2])
         channels = self.width << (halvings - 1)
@@ -129,11 +129,11 @@ class Discriminator(nn.Module):
             if i > 0:
                 x = _normalised(x, train, axis_name)
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         logits = dense(1, self.dtype, kernel_init=INITIALIZER)(x)[:, 0]
         if self.num_classes:
             learnt = dense(x.shape[1], self.dtype, use_bias=False, kernel_init=INITIALIZER)
-            logits += jnp.sum(x * learnt(one_hot(labels, self.num_classes, len(x))), axis=1)
+            logits += jnp.sum(x * learnt(one_hot(labels, self.num_classes, x.shape[0])), axis=1)
         return logits
 
 
@@ -158,7 +158,11 @@ def one_hot(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) 
     chex.assert_shape(labels, (batch, len(num_classes)))
     assert labels is not None  # None has no such shape.
     return jnp.concatenate(
-        [jax.nn.one_hot(labels[:, i], count) for i, count in enumerate(num_classes)], axis=1
+        [
+            jax.nn.one_hot(labels[:, i], count, dtype=jnp.float32)
+            for i, count in enumerate(num_classes)
+        ],
+        axis=1,
     )
 
 

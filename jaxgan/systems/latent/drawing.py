@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from jaxgan.checks import as_typed_key, check_params
 from jaxgan.latents import NOISES, WALKS, check_noise
+from jaxgan.options import with_own_options
 
 PyTree = Any
 # Pixels of the images that are generated at a time. The activations of so few images stay in a
@@ -24,6 +25,7 @@ PyTree = Any
 BLOCK = 784_000
 
 
+@with_own_options
 def sample(
     params: PyTree,
     key: jax.Array,
@@ -43,6 +45,7 @@ def sample(
     return _sample(params, as_typed_key(key), labels, int(num_samples), noise, generator)
 
 
+@with_own_options
 def generate(
     params: PyTree,
     latents: jax.Array,
@@ -57,10 +60,11 @@ def generate(
         raise ValueError(
             f"latents must have the shape (batch, {generator.latent_size}), not {latents.shape}"
         )
-    labels = _checked_labels(labels, len(latents), generator)
+    labels = _checked_labels(labels, latents.shape[0], generator)
     return _generate(params, latents, labels, generator)
 
 
+@with_own_options
 def interpolate(
     params: PyTree,
     start: jax.Array,

@@ -65,8 +65,8 @@ class LatentGame:
             The variables of "generator" and of "discriminator", {"params": ..., other collections}.
         """
         generator_key, discriminator_key = jax.random.split(key)
-        latents = jnp.zeros((1, self.generator.latent_size))
-        images = jnp.zeros((1, *self.generator.image_shape))
+        latents = jnp.zeros((1, self.generator.latent_size), jnp.float32)
+        images = jnp.zeros((1, *self.generator.image_shape), jnp.float32)
         labels: tuple[jax.Array, ...] = ()
         if self.is_conditional:
             labels = (jnp.zeros((1, len(self.generator.num_classes)), jnp.int32),)
@@ -91,7 +91,7 @@ class LatentGame:
         latent_key, mix_key, shift_key = jax.random.split(key, 3)
         drawn = {"latent": NOISES[self.noise](latent_key, (self.generator.latent_size,))}
         if self.gradient_penalty:
-            drawn["mix"] = jax.random.uniform(mix_key)
+            drawn["mix"] = jax.random.uniform(mix_key, dtype=jnp.float32)
         if self.translation:
             drawn["shifts"] = jax.vmap(lambda key: draw_shift(key, self.translation, SHIFTED))(
                 jax.random.split(shift_key)
@@ -168,7 +168,7 @@ class LatentGame:
         """The weighted gradient penalties times `penalty_interval`; 0 at steps without them."""
 
         def penalties() -> jax.Array:
-            value = jnp.zeros(())
+            value = jnp.zeros((), jnp.float32)
             if self.r1:
                 value += self.r1 * losses.zero_centred_penalty(logit, real)
             if self.r2:
@@ -181,7 +181,7 @@ class LatentGame:
         if self.penalty_interval == 1:
             return penalties()
         is_due = step % self.penalty_interval == 0
-        return jax.lax.cond(is_due, penalties, lambda: jnp.zeros(()))
+        return jax.lax.cond(is_due, penalties, lambda: jnp.zeros((), jnp.float32))
 
     def _labels(self, batch: PyTree) -> tuple[jax.Array, ...]:
         return (batch["labels"],) if self.is_conditional else ()

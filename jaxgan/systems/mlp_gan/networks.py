@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
             AssertionError: images have another shape (from chex).
         """
         chex.assert_shape(images, (None, *self.image_shape))
-        x = _hidden_layers(images.reshape(len(images), -1), self.widths, self.dtype)
+        x = _hidden_layers(images.reshape(images.shape[0], -1), self.widths, self.dtype)
         return dense(1, self.dtype)(x)[:, 0]
 
 

@@ -43,8 +43,9 @@ class PairedGame:
             The variables of "generator" and of "discriminator", {"params": ..., other collections}.
         """
         generator_key, discriminator_key = jax.random.split(key)
-        images = jnp.zeros((1, *self.generator.image_shape))
-        inputs = jnp.zeros((1, *self.generator.image_shape[:2], self.generator.input_channels))
+        *size, channels = self.generator.image_shape
+        images = jnp.zeros((1, *size, channels), jnp.float32)
+        inputs = jnp.zeros((1, *size, self.generator.input_channels), jnp.float32)
         return {
             "generator": self.generator.init(generator_key, inputs),
             "discriminator": self.discriminator.init(discriminator_key, images, inputs),

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from jaxgan.checks import as_typed_key, check_params
+from jaxgan.options import with_own_options
 from jaxgan.systems.pix2pix import networks as pix2pix
 
 PyTree = Any
@@ -18,6 +19,7 @@ FACES = pix2pix.UNet()
 BLOCK = 784_000
 
 
+@with_own_options
 def translate(
     params: PyTree, images: ArrayLike, key: jax.Array, *, generator: nn.Module = FACES
 ) -> jax.Array:

@@ -1,0 +1,79 @@
+"""The folder in which JAX keeps compiled programs between runs."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+# JAX's ending of an entry's name.
+_ENTRY = "-cache"
+# The file whose date says when the entries were last checked.
+_CHECKED = "checked-by-jaxgan"
+# Entries that are so much older than the last check are checked again: the clock of a network disk
+# may be another one.
+_MARGIN_SECONDS = 60
+
+
+def use() -> None:
+    """Lets JAX keep compiled programs on disk between runs, in the user's cache folder.
+
+    What the user has set (JAX's cache directory, or its least compile time) is left as it is. A
+    user without a home folder has no such cache.
+    """
+    # JAX adds its options to this object at run time, so its annotations do not name them.
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        # Without a home folder the "~" stays.
+        if os.path.isabs(caches):
+            directory = Path(caches) / "jaxgan"
+            remove_broken(directory)
+            jax.config.update("jax_compilation_cache_dir", str(directory))
+    # By default JAX keeps no program that compiles fast. The small ones take a second together.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def remove_broken(directory: Path) -> None:
+    """Removes the entries that a process was killed while it wrote.
+
+    JAX writes an entry in place and never replaces one. It would warn of a broken entry, and
+    compile the program again, at every start. Only entries since the last check are read.
+
+    Args:
+        directory: the folder of the cache; it may be missing, or not be writable.
+    """
+    decompress = _decompress()
+    if decompress is None or not directory.is_dir():
+        return
+    # A cache that cannot be read or written is JAX's to report.
+    with contextlib.suppress(OSError):
+        checked, now = directory / _CHECKED, time.time()
+        since = checked.stat().st_mtime - _MARGIN_SECONDS if checked.exists() else 0
+        for entry in directory.glob(f"*{_ENTRY}"):
+            if entry.stat().st_mtime >= since and not _is_whole(entry, decompress):
+                entry.unlink(missing_ok=True)
+        checked.touch()
+        os.utime(checked, (now, now))
+
+
+def _is_whole(entry: Path, decompress: Callable[[bytes], Any]) -> bool:
+    content = entry.read_bytes()
+    try:
+        decompress(content)
+    # The libraries that JAX compresses with have errors of their own.
+    except Exception:
+        return False
+    return True
+
+
+def _decompress() -> Callable[[bytes], Any] | None:
+    """JAX's function that reads an entry. It is not public: None if this JAX has no such one."""
+    try:
+        from jax._src.compilation_cache import decompress_executable
+    except ImportError:
+        return None
+    return decompress_executable
