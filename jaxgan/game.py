@@ -14,7 +14,7 @@ from jaxgan.options import with_own_options
 PyTree = Any
 Metrics = dict[str, jax.Array]
 Decay = float | Callable[[jax.Array], jax.Array]
-AxisName = str | None
+Axis = str | None
 # The uses of randomness: the run's key is folded with one of these numbers for each use.
 INIT, ORDER, NOISE, DRAWING, EVALUATION, ROWS = range(6)
 
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
     numbers: Mapping[str, jax.Array] = {}
 
 
-Loss = Callable[[TrainState, PyTree, PyTree, AxisName], tuple[jax.Array, Outcome]]
+Loss = Callable[[TrainState, PyTree, PyTree, Axis], tuple[jax.Array, Outcome]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,12 +137,7 @@ def init(gan: GAN, key: jax.Array) -> TrainState:
 
 @with_own_options
 def take_turn(
-    gan: GAN,
-    turn: Turn,
-    state: TrainState,
-    batch: PyTree,
-    noise: PyTree,
-    axis_name: AxisName = None,
+    gan: GAN, turn: Turn, state: TrainState, batch: PyTree, noise: PyTree, axis_name: Axis = None
 ) -> tuple[TrainState, Metrics]:
     """One gradient step of the turn's player. The params of the other players stay as they are.
 
@@ -190,7 +185,7 @@ def end_step(gan: GAN, state: TrainState) -> TrainState:
 
 
 def update_discriminator(
-    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: AxisName = None
+    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: Axis = None
 ) -> tuple[TrainState, Metrics]:
     """Takes the first turn of "discriminator". Args and returns are as in `take_turn`."""
     turn = next(turn for turn in gan.turns if turn.player == "discriminator")
@@ -198,7 +193,7 @@ def update_discriminator(
 
 
 def update_generator(
-    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: AxisName = None
+    gan: GAN, state: TrainState, batch: PyTree, noise: PyTree, axis_name: Axis = None
 ) -> tuple[TrainState, Metrics]:
     """Takes the first turn of "generator" and ends the step; otherwise as `take_turn`."""
     turn = next(turn for turn in gan.turns if turn.player == "generator")
@@ -211,7 +206,7 @@ def train_step(
     state: TrainState,
     batches: tuple[PyTree, ...],
     noises: tuple[PyTree, ...],
-    axis_name: AxisName = None,
+    axis_name: Axis = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes all turns of a step, then ends the step.
 
@@ -238,7 +233,7 @@ def train_step(
 
 
 def _take_if_due(
-    gan: GAN, turn: Turn, state: TrainState, inputs: tuple[PyTree, PyTree], axis_name: AxisName
+    gan: GAN, turn: Turn, state: TrainState, inputs: tuple[PyTree, PyTree], axis_name: Axis
 ) -> tuple[TrainState, Metrics]:
     def once(state: TrainState, inputs: tuple[PyTree, PyTree]) -> tuple[TrainState, Metrics]:
         return take_turn(gan, turn, state, *inputs, axis_name)
