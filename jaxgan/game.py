@@ -81,8 +81,7 @@ class Turn:
             arrays [N, ...]; the function may pick rows of it, such as target labels.
         times: how often a step takes the turn, each time with new noise; a "last" batch is reused.
         every: the turn is taken only at steps that are multiples of this number.
-        batch: "next", the next batch of the epoch; "last", the batch of the turn before; or
-            "drawn", rows of the data set drawn with replacement.
+        batch: "next" of the epoch; "last", of the turn before; "drawn" from data with replacement.
     """
 
     player: str

@@ -124,20 +124,21 @@ class Experiment:
             raise ValueError("--eval-every wants images to judge, and this system draws none")
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
         self._reference: Moments | None = None
-        self._prng = self._own_prng(workdirs)
-        with contextlib.ExitStack() as unlocking, jax.default_prng_impl(self._prng):
+        with contextlib.ExitStack() as unlocking:
             if self._is_first:
                 for workdir in workdirs:
                     workdir.lock()
                     unlocking.callback(workdir.unlock)
                 # Another process may have trained here since the first check.
                 self._check(workdirs, configs)
-            states = self._first_states(configs, workdirs)
-            self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
-            if self._is_first:
-                changes = [run.workdir.open(run.config, self._step) for run in self._runs]
-                for change in dict.fromkeys("; ".join(each) for each in changes if each):
-                    self._say(f"made with {change}: the same bits are not promised")
+            self._prng = self._own_prng(workdirs)
+            with jax.default_prng_impl(self._prng):
+                states = self._first_states(configs, workdirs)
+                self._runs = [_Run(*parts) for parts in zip(configs, workdirs, states, strict=True)]
+                if self._is_first:
+                    changes = [run.workdir.open(run.config, self._step) for run in self._runs]
+                    for change in dict.fromkeys("; ".join(each) for each in changes if each):
+                        self._say(f"made with {change}: the same bits are not promised")
             self._unlocking = unlocking.pop_all()
 
     def run(self) -> None:
