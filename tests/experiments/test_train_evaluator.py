@@ -29,6 +29,7 @@ def some(dataset, count):
     return dataclasses.replace(dataset, images=dataset.images[:count], attributes=attributes)
 
 
+@pytest.mark.slow
 def test_a_little_training_tells_most_digits(script):
     training, test = data.load(), data.load(split="test")
     # The average is of few steps; chance is 0.1.

@@ -18,7 +18,7 @@ from growing_gan import GrowingGANConfig
 from jax.flatten_util import ravel_pytree
 from lazy_gan import LazyGANConfig
 from PIL import Image
-from small_run import assert_same_run, saved_item
+from small_run import assert_same_run, saved_item, slow
 
 from jaxgan import game, training
 from jaxgan.data import load
@@ -185,7 +185,7 @@ class Killed(Exception):
     pass
 
 
-@NAMES
+@pytest.mark.parametrize("name", [slow("encoder_gan"), slow("lazy_gan"), "growing_gan"])
 def test_a_run_that_ends_after_every_epoch_goes_on_bit_for_bit(
     name, straight, tmp_path, monkeypatch
 ):
@@ -240,7 +240,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_an_epoch_goes_on_bit_for_bit(
 def test_a_process_that_is_killed_goes_on_bit_for_bit(
     killed_and_gone_on_with, run_script, tmp_path
 ):
-    command = (HERE / "growing_gan.py", "--epochs", 30, "--small-epochs", 3)
+    command = (HERE / "growing_gan.py", "--epochs", 9, "--small-epochs", 2)
     undisturbed = tmp_path / "undisturbed"
     done = run_script(*command, "--workdir", undisturbed, devices=2)
     assert done.returncode == 0, done.stderr
@@ -339,7 +339,7 @@ class MeasuringNothing(LazyGANConfig):
         return with_outcomes(super().system(dataset), lambda outcome: outcome._replace(metrics={}))
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [slow(1), 2])
 def test_a_system_that_measures_nothing_is_trained(seeds, tmp_path, capsys):
     run(settings(MeasuringNothing, workdir=str(tmp_path / "run"), epochs=2, seeds=seeds))
     printed = capsys.readouterr().out
@@ -378,7 +378,9 @@ def run_of_stranger(straight, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [("sample.py", "--num", 4, "--out", "some.png"), ("report.py",)], ids=lambda c: c[0]
+    "command",
+    [("sample.py", "--num", 4, "--out", "some.png"), slow(("report.py",))],
+    ids=["sample.py", "report.py"],
 )
 def test_the_scripts_read_a_run_of_a_system_that_the_user_names(
     command, run_of_stranger, run_script, tmp_path, monkeypatch
