@@ -11,7 +11,8 @@ from jaxgan.systems import registry
 REPOSITORY = Path(__file__).parent.parent
 # The parts of the package, lowest first. A part imports those of the lines below it.
 LAYERS = (
-    {"checks", "files", "weight_guards", "weights", "latents", "augmentation", "schedules"},
+    {"checks", "files", "memory", "reading", "weight_guards", "weights"}
+    | {"latents", "augmentation", "schedules"},
     {"game", "losses", "layers", "data"},
     {"training", "metrics"},
     {"run"},

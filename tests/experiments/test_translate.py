@@ -1,5 +1,6 @@
 """experiments/translate.py on a run that is only a checkpoint and a config, and on all images."""
 
+import os
 import runpy
 import struct
 import zlib
@@ -122,6 +123,16 @@ def test_sixteen_bits_are_brought_to_eight(read, tmp_path):
     np.testing.assert_array_equal(given[..., 0], levels)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "BMP", "TIFF", "PPM", "TGA", "QOI", "JPEG2000", "WEBP"])
+@pytest.mark.parametrize("shape", [COLOUR, GREY])
+def test_a_picture_that_needs_no_change(read, tmp_path, kind, shape):
+    image = np.full(COLOUR if kind in ("QOI", "WEBP") else shape, 128, np.uint8)
+    Image.fromarray(image.squeeze()).save(tmp_path / "a.png", kind)
+    given, _ = read(tmp_path / "a.png", shape)
+    assert given.shape == shape and given.dtype == np.uint8
+    assert np.abs(given.astype(int) - 128).max() <= 1
+
+
 def test_floats_are_brought_to_eight_bits(read, tmp_path):
     levels = np.arange(256, dtype=np.float32).reshape(16, 16) / 255
     Image.fromarray(levels).save(tmp_path / "a.tiff")
@@ -217,6 +228,10 @@ def broken(path, kind):
         path.write_bytes(path.read_bytes()[:2000])
     elif kind == "huge.png":
         path.write_bytes(a_png_of(20_000, 20_000))
+    elif kind == "nan.tiff":
+        Image.fromarray(np.full((16, 16), np.nan, np.float32)).save(path)
+    elif kind == "pipe.png":
+        os.mkfifo(path)
     elif kind == "hollow.png":
         path.write_bytes(a_png_of(16, 16))
 
@@ -227,6 +242,8 @@ def broken(path, kind):
         ("text.png", "is not an image that Pillow reads"),
         ("empty.png", "is not an image that Pillow reads"),
         ("folder", "cannot be read as an image"),
+        ("nan.tiff", "--in nan.tiff has numbers that are NaN or infinite"),
+        ("pipe.png", "--in pipe.png cannot be read as an image: is no regular file"),
         ("absent.png", "--in absent.png is not there"),
         ("cut.png", "--in cut.png "),
         ("cut.jpg", "--in cut.jpg "),
