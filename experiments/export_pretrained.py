@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgan import weights
 from jaxgan.files import written_whole
+from jaxgan.reading import read_json
 from jaxgan.run import checkpoints, flags
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
@@ -54,7 +55,7 @@ def main() -> None:
             "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",
             # The folder on the machine that trained the run is not published.
             "settings": dataclasses.replace(run, workdir=recipe.workdir).to_json(),
-            "evaluation": json.loads(evaluation.read_text()),
+            "evaluation": read_json(evaluation, dict),
         }
         players = {
             player: checkpoints.load_params(config.workdir, player=player)

@@ -6,6 +6,10 @@ import stat
 from pathlib import Path
 from typing import IO, Any
 
+# What files hold may be this many times as large as the files. Trained weights hardly compress, but
+# moments that are all zeros and weights that are all NaN compress by thousands. The spare bytes are
+# for such arrays; every machine has memory for them.
+_MOST_RATIO, _SPARE_BYTES = 64, 64 << 20
 # The most holes of a file that are looked for. A file of a run has none.
 _MOST_HOLES = 1000
 
@@ -88,14 +92,14 @@ def read_json(path: str | Path, kind: type, most: int = 1 << 20) -> Any:
             message is one line, which names the file.
         OSError: the file does not exist or cannot be read.
     """
-    content = read_bytes(path, most)
     try:
-        values = json.loads(content.decode())
+        values = json.loads(read_bytes(path, most).decode())
+        if not isinstance(values, kind):
+            raise ValueError(f"not a JSON {'object' if kind is dict else 'list'}")
     except (ValueError, RecursionError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path} cannot be used: {why}") from error
-    if not isinstance(values, kind):
-        raise ValueError(f"{path} cannot be used: it holds no {kind.__name__}")
+        why = " ".join(str(error).removeprefix(f"{path} ").split())
+        why = f"it {why}" if why.startswith(("has ", "is ")) else why
+        raise ValueError(f"{path} cannot be used: {why[:300]}") from error
     return values
 
 
@@ -114,6 +118,20 @@ def held_bytes(path: str | Path) -> int:
     # A disk that compresses counts fewer blocks, and some disks count none until they have written
     # them. Such a file has no holes.
     return max(512 * blocks, _outside_holes(path, size))
+
+
+def check_claim(claimed: int, held: int) -> None:
+    """Checks that files do not claim to hold much more than they have on disk.
+
+    Args:
+        claimed: the bytes that they claim.
+        held: the bytes that they have (`held_bytes`).
+
+    Raises:
+        ValueError: they do. The message lacks the name of the files.
+    """
+    if claimed > _MOST_RATIO * held + _SPARE_BYTES:
+        raise ValueError(f"its {held:,} bytes claim to be {claimed:,}")
 
 
 def _outside_holes(path: str | Path, size: int) -> int:

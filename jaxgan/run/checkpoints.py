@@ -185,6 +185,8 @@ class Checkpoints:
             orbax_messages.quieten()
             self.directory.mkdir(parents=True, exist_ok=True)
             try:
+                for step in self.steps():
+                    checkpoint_guards.check_files(self.directory / str(step))
                 self._open = ocp.CheckpointManager(
                     self.directory,
                     options=ocp.CheckpointManagerOptions(
@@ -373,6 +375,7 @@ def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
         Exception: Orbax and TensorStore raise many other types of errors for damaged files.
     """
     orbax_messages.quieten()
+    checkpoint_guards.check_files(directory / item)
     checkpoint_guards.check_list(directory / item)
     options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
     with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
@@ -383,7 +386,7 @@ def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
         else:
             checkpoint_guards.check_like(metadata, _flat(like))
         tree = checkpointer.restore(directory / item)
-    checkpoint_guards.check_digest(directory / DIGESTS, item, _digest(tree))
+    checkpoint_guards.check_digest(directory, item, _digest(tree), digests=DIGESTS, config=CONFIG)
     return tree
 
 

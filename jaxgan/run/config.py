@@ -17,14 +17,13 @@ from numpy.typing import ArrayLike
 from jaxgan.data import Dataset, load
 from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated
+from jaxgan.reading import read_json
 from jaxgan.run import settings
 from jaxgan.run.settings import MOST_COUNT, count, flag, setting
 from jaxgan.run.system import System
 
 PyTree = Any
 FILE_NAME = "config.json"
-# The largest config.json that is read; one has a kilobyte or two.
-_MOST_BYTES = 1 << 20
 # The package whose subpackages are the systems.
 _SYSTEMS = "jaxgan.systems."
 
@@ -396,14 +395,8 @@ class RunConfig:
             OSError: the file does not exist or cannot be read.
             ValueError: the file is not a configuration of this class. The message is one line.
         """
-        with open(path, "rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+        values = read_json(path, dict)
         try:
-            if len(content) > _MOST_BYTES:
-                raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
-            values = json.loads(content.decode())
-            if not isinstance(values, dict):
-                raise ValueError("not a JSON object")
             return cls.from_json(values)
         except (ValueError, RecursionError) as error:
             why = " ".join(str(error).split())

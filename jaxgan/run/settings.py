@@ -9,6 +9,9 @@ import simple_parsing
 # The largest count that is accepted. No sensible count is near it, and no arithmetic on smaller
 # counts overflows a float.
 MOST_COUNT = 2**32
+# The most items of a setting that is a list, such as the layers of a network. Deeper networks take
+# minutes to compile.
+MOST_ITEMS = 100
 # The largest float32, nearly: networks and optimisers compute in float32.
 _MOST_WEIGHT = 3.4e38
 # The key of a field's metadata.
@@ -105,10 +108,15 @@ def check(config: Any) -> None:
     """Checks the range of each setting of a configuration. A setting that is None passes.
 
     Raises:
-        ValueError: a setting is out of its range. The message names its flag.
+        ValueError: a setting is out of its range, or a list of more than `MOST_ITEMS`. The message
+            names its flag.
     """
     for field in dataclasses.fields(config):
         value, allowed = getattr(config, field.name), _about(field).range
+        if isinstance(value, tuple) and len(value) > MOST_ITEMS:
+            raise ValueError(
+                f"{flag(field.name)} must be {MOST_ITEMS} or fewer, not {len(value):,}"
+            )
         if allowed is not None and value is not None and (wrong := allowed(value)):
             raise ValueError(f"{flag(field.name)} must be {wrong}")
 

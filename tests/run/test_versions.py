@@ -1,5 +1,6 @@
 import importlib.metadata
 import json
+import os
 import platform
 
 import jax
@@ -81,3 +82,17 @@ def test_a_file_that_is_no_such_list_is_named_and_left(tmp_path, content):
         record(tmp_path, 60, NOW)
     assert "\n" not in str(error.value)
     assert (tmp_path / FILE_NAME).read_text() == content
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_in_its_place_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / FILE_NAME)
+    with pytest.raises(ValueError, match="is no regular file.*: remove it"):
+        record(tmp_path, 60, NOW)
+
+
+def test_a_file_without_end_is_not_read(tmp_path):
+    (tmp_path / FILE_NAME).touch()
+    os.truncate(tmp_path / FILE_NAME, 2**40)
+    with pytest.raises(ValueError, match="it has more than 1,048,576 bytes.*: remove it"):
+        record(tmp_path, 60, NOW)
