@@ -72,6 +72,9 @@ def main() -> None:
         config = flags.parse(TranslateConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
         shape = run.config.input_shape()
+        # The settings may claim any size. The weights and the memory say whether it can be.
+        run.config.check_params(run.params)
+        images.check_grid(1, run.config.image_shape, SCALE)
         image, done = read(
             Path(config.input), run.config.image_shape if config.from_photo else shape
         )

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 # Less than this is not compared: every machine has it, and comparing takes longer than allocating.
 _SMALL = 1 << 28
@@ -15,13 +16,19 @@ _LIMITS = (
 )
 
 
-def available() -> float:
-    """The bytes of memory that this process can have: the machine's, or a limit below that.
+def available(device: Any = None) -> float:
+    """The bytes of memory that this process can have.
+
+    Args:
+        device: a `jax.Device`, for an accelerator's own memory; None, or a CPU, for the machine's.
 
     Returns:
-        The least of the machine's memory, the limit of the process (`ulimit -v`) and the limit of
-        its control group. Infinity where the system tells none of them, as on Windows.
+        For the machine the least of its memory, the limit of the process (`ulimit -v`) and the
+        limit of its control group. Infinity where the system tells none of them, as on Windows, or
+        the device does not tell its memory.
     """
+    if device is not None and device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_limit", math.inf)
     found = [math.inf]
     with contextlib.suppress(OSError, ValueError, AttributeError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -39,18 +46,19 @@ def available() -> float:
     return min(each for each in found if each > 0)
 
 
-def check(needed: float, what: str, instead: str) -> None:
+def check(needed: float, what: str, instead: str, device: Any = None) -> None:
     """Refuses what needs more memory than there is.
 
     Args:
         needed: the bytes that are needed at least.
         what: what needs them, as the beginning of a sentence, such as "--num 1000000000".
         instead: what to do about it.
+        device: as in `available`.
 
     Raises:
         ValueError: there is less memory. The message is one line, with both numbers.
     """
-    if needed > _SMALL and needed > (there := available()):
+    if needed > _SMALL and needed > (there := available(device)):
         raise ValueError(
             f"{what} needs at least {needed / 1e9:,.1f} GB of memory, and there are "
             f"{there / 1e9:,.1f} GB: {instead}"

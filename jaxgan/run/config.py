@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import math
 import reprlib
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -203,6 +204,33 @@ class RunConfig:
         """
         raise ValueError(self._instead("makes no images from noise alone", "Images"))
 
+    def sample_in_parts(
+        self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
+    ) -> Iterator[jax.Array]:
+        """The images of `sample`, some at a time, so that not all are in memory at once.
+
+        By default there is a single part.
+
+        Args:
+            params, key, num_samples, labels: as in `sample`.
+
+        Returns:
+            The images in order, float32 [n, H, W, C] in [0, 1], `num_samples` in all.
+
+        Raises:
+            ValueError: as `sample`.
+        """
+        return iter([self.sample(params, key, num_samples, labels=labels)])
+
+    def sample_bytes(self, num_samples: int, *, whole: bool = True) -> int:
+        """The bytes of memory that drawing images takes at the least.
+
+        Args:
+            num_samples: how many images are drawn.
+            whole: whether all images are in memory at once, as `sample` gives them.
+        """
+        return 4 * num_samples * (math.prod(self.image_shape) if whole else 1)
+
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
         """Translates each image into another one, by a trained generator of this system.
 
@@ -226,6 +254,18 @@ class RunConfig:
             ValueError: the system does not translate images.
         """
         raise ValueError(self._instead("makes no images of images", "Images"))
+
+    def check_params(self, params: PyTree) -> None:
+        """Checks, before anything is computed, that variables are of these settings' generator.
+
+        By default nothing is checked.
+
+        Args:
+            params: the generator's variables, {"params": ...}.
+
+        Raises:
+            ValueError: they belong to another network.
+        """
 
     def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """Computes the inputs of `translate` from the images that it should make.

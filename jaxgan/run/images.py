@@ -12,6 +12,8 @@ from jaxgan.data.pictures import read_picture
 from jaxgan.files import written_whole
 
 CAPTION_HEIGHT = 24
+# Pillow refuses a picture of twice its MAX_IMAGE_PIXELS.
+MOST_PIXELS = 178_956_970
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -57,6 +59,26 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.nda
     cells = cells.reshape(rows, columns, height + gap, width + gap, channels)
     canvas = cells.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
     return canvas[: canvas.shape[0] - gap, : canvas.shape[1] - gap]
+
+
+def check_grid(count: int, image_shape: Sequence[int], scale: int, gap: int = 2) -> None:
+    """Refuses a grid of so many images that Pillow would not open its file.
+
+    Args:
+        count: how many images.
+        image_shape: height, width and channels of each.
+        scale: as in `write_png`.
+        gap: as in `grid`.
+
+    Raises:
+        ValueError: there are too many images for one file.
+    """
+    area = (image_shape[0] + gap) * (image_shape[1] + gap) * scale**2
+    if count * area > MOST_PIXELS:
+        raise ValueError(
+            f"a grid of {count:,} images has more than {MOST_PIXELS:,} pixels, which no viewer "
+            f"shows: draw {MOST_PIXELS // area:,} or fewer, or write an .npz"
+        )
 
 
 def write_png(path: Path, canvas: np.ndarray, scale: int = 1) -> None:
