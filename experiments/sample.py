@@ -92,12 +92,15 @@ def main() -> None:
         key = jax.random.key(config.seed)
         label_key = jax.random.fold_in(key, 0)
         labels, columns = run.config.labels_named(config.labels, label_key, config.num)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        # Mistakes are found before anything is written, and parts are drawn when they are written.
         if is_grid:
-            drawn = run.sample(key, config.num, labels=labels)
-            images.write_png(out, images.grid(np.asarray(drawn), columns), SCALE)
+            canvas = images.grid(np.asarray(run.sample(key, config.num, labels=labels)), columns)
         else:
             parts = run.sample_in_parts(key, config.num, labels=labels)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if is_grid:
+            images.write_png(out, canvas, SCALE)
+        else:
             write_npz(out, (config.num, *run.config.image_shape), parts, labels)
     print(f"{config.num} images in {out}")
 

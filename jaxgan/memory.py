@@ -28,7 +28,11 @@ def available(device: Any = None) -> float:
         the device does not tell its memory.
     """
     if device is not None and device.platform != "cpu":
-        return (device.memory_stats() or {}).get("bytes_limit", math.inf)
+        try:
+            return (device.memory_stats() or {}).get("bytes_limit", math.inf)
+        # Each platform says in its own way that it has no statistics.
+        except Exception:
+            return math.inf
     found = [math.inf]
     with contextlib.suppress(OSError, ValueError, AttributeError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

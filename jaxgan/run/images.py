@@ -74,6 +74,9 @@ def check_grid(count: int, image_shape: Sequence[int], scale: int, gap: int = 2)
         ValueError: there are too many images for one file.
     """
     area = (image_shape[0] + gap) * (image_shape[1] + gap) * scale**2
+    if area > MOST_PIXELS:
+        shape = "x".join(map(str, image_shape))
+        raise ValueError(f"images of {shape} are too large for a .png of {scale}x{scale} a pixel")
     if count * area > MOST_PIXELS:
         raise ValueError(
             f"a grid of {count:,} images has more than {MOST_PIXELS:,} pixels, which no viewer "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxgan import game, memory
 from jaxgan.game import TrainState
@@ -76,7 +77,7 @@ def _bytes_of_call(stage: Stage, schedule: Schedule, state: TrainState) -> int:
 
     def draw(key: jax.Array, data: PyTree) -> PyTree:
         # One example: each of a batch has as many.
-        return examples.draws(stage.gan, key, 0, jax.numpy.arange(1), data)
+        return examples.draws(stage.gan, key, jnp.int32(0), jnp.arange(1), data)
 
     drawn = _bytes(jax.eval_shape(draw, state.key, data))
     example = sum(

@@ -1,5 +1,6 @@
 """experiments/translate.py on a run that is only a checkpoint and a config, and on all images."""
 
+import json
 import os
 import runpy
 import struct
@@ -291,3 +292,20 @@ def test_a_run_that_makes_images_of_noise(call_script, tmp_path):
     assert_refused(
         call_script, tmp_path, ("--in", "drawing.png"), "python experiments/sample.py --workdir run"
     )
+
+
+@pytest.mark.parametrize("side", [2**14, 2**20])
+def test_settings_that_claim_huge_images(call_script, trained, tmp_path, side):
+    Image.fromarray(noise(16, 16)).save(tmp_path / "drawing.png")
+    values = json.loads((tmp_path / "run" / "config.json").read_text())
+    values["image_shape"] = [side, side, 3]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(values))
+    assert_refused(call_script, tmp_path, ("--in", "drawing.png"), "which the generator wants")
+
+
+def test_images_too_large_for_a_file(call_script, tmp_path):
+    config = Pix2PixConfig(workdir="run", image_shape=(4096, 4096, 3), width=1)
+    save_with_large_weights(config, tmp_path / "run")
+    Image.fromarray(noise(16, 16)).save(tmp_path / "drawing.png")
+    message = "images of 4096x4096x3 are too large for a .png of 4x4 a pixel"
+    assert_refused(call_script, tmp_path, ("--in", "drawing.png"), message)

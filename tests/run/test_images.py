@@ -189,3 +189,9 @@ def test_a_grid_that_is_damaged_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="a.png is not an image"):
         images.read_png(tmp_path / "a.png")
+
+
+def test_a_grid_that_no_viewer_shows():
+    images.check_grid(49_710, (28, 28, 1), 2)
+    with pytest.raises(ValueError, match="draw 49,710 or fewer, or write an .npz"):
+        images.check_grid(49_711, (28, 28, 1), 2)
