@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan import data
+from jaxgan import data, memory
 from jaxgan.files import written_whole
 from jaxgan.metrics import evaluation, evaluator
 from jaxgan.metrics.agreement import agreement, classify
@@ -59,6 +59,12 @@ def main() -> None:
             evaluator.check_evaluated(settings.dataset, settings.image_shape)
         except ValueError as error:
             raise ValueError(f"{config.workdir} cannot be judged: {error}") from None
+        if config.num_samples is not None:
+            memory.check(
+                settings.sample_bytes(config.num_samples),
+                f"--num-samples {config.num_samples}",
+                "judge fewer samples",
+            )
         params, step = run.params, run.step
         # The stack closes the bar before an error is printed, so the error has a line of its own.
         progress = stack.enter_context(

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxgan import weights
 from jaxgan.files import written_whole
+from jaxgan.reading import read_json
 from jaxgan.run import checkpoints, flags
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
@@ -56,7 +57,7 @@ def main() -> None:
             "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",
             # The folder on the machine that trained the run is not published.
             "settings": dataclasses.replace(run, workdir=recipe.workdir).to_json(),
-            "evaluation": json.loads(evaluation.read_text()),
+            "evaluation": read_json(evaluation, dict),
         }
         held = checkpoints.Checkpoints(Path(config.workdir) / "checkpoints")
         _, players = held.load("generator", "discriminator")

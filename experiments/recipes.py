@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgan.files import written_whole
+from jaxgan.reading import read_json
 from jaxgan.run import flags
 from jaxgan.run.settings import flag, local_path, setting
 from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig
@@ -122,7 +123,7 @@ def row(arguments: Sequence[str], workdirs: Sequence[Path]) -> list[str]:
         workdirs: the work dirs of its runs, one for each seed.
     """
     config = MLPGANConfig.load(workdirs[0])
-    evaluations = [json.loads((path / "evaluation.json").read_text()) for path in workdirs]
+    evaluations = [read_json(path / "evaluation.json", dict) for path in workdirs]
     seconds = [json.loads((path / "seconds.json").read_text()) for path in workdirs]
     with open(workdirs[0] / "metrics.csv", newline="") as file:
         steps = int(list(csv.DictReader(file))[-1]["step"])

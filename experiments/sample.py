@@ -5,17 +5,22 @@ python experiments/sample.py --workdir runs/mnist_gan --num 100 --seed 0 --out d
 
 import dataclasses
 import sys
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from jaxgan import memory
 from jaxgan.files import written_whole
 from jaxgan.run import flags, images
 from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import load_run
 
 ENDINGS = (".png", ".npz")
+# A pixel of an image is a square of this many pixels a side in the grid.
+SCALE = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,22 +50,59 @@ class SampleConfig:
             raise ValueError(f"--out must end in {' or '.join(ENDINGS)}, not {self.out!r}")
 
 
+def write_npz(
+    path: Path, shape: tuple[int, ...], parts: Iterable[jax.Array], labels: jax.Array | None
+) -> None:
+    """Writes images as an .npz file, compressed, with no more than a part of them in memory.
+
+    Args:
+        path: the file. An old file of this name is replaced.
+        shape: of all images together, [num, H, W, C].
+        parts: the images in order, float32 [n, H, W, C] each.
+        labels: int32 [num, k]; None for no labels.
+
+    Raises:
+        OSError: the file cannot be written. An old file at `path` is unchanged.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with (
+        written_whole(path) as beside,
+        zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        with archive.open("images.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in parts:
+                file.write(np.asarray(part, "<f4").tobytes())
+        if labels is not None:
+            with archive.open("labels.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asarray(labels))
+
+
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(SampleConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
+        out = Path(config.out)
+        is_grid = out.suffix == ".png"
+        if is_grid:
+            images.check_grid(config.num, run.config.image_shape, SCALE)
+        needed = run.config.sample_bytes(config.num, whole=is_grid)
+        memory.check(
+            needed, f"--num {config.num}", "draw fewer at a time, each time another --seed"
+        )
         key = run.key(config.seed)
         label_key = jax.random.fold_in(key, 0)
         labels, columns = run.config.labels_named(config.labels, label_key, config.num)
-        drawn = run.sample(key, config.num, labels=labels)
-        out = Path(config.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".png":
-            images.write_png(out, images.grid(np.asarray(drawn), columns), scale=2)
+        # Mistakes are found before anything is written, and parts are drawn when they are written.
+        if is_grid:
+            canvas = images.grid(np.asarray(run.sample(key, config.num, labels=labels)), columns)
         else:
-            arrays = {"images": drawn} if labels is None else {"images": drawn, "labels": labels}
-            with written_whole(out) as beside:
-                np.savez_compressed(beside, **jax.tree.map(np.asarray, arrays))
+            parts = run.sample_in_parts(key, config.num, labels=labels)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if is_grid:
+            images.write_png(out, canvas, SCALE)
+        else:
+            write_npz(out, (config.num, *run.config.image_shape), parts, labels)
     print(f"{config.num} images in {out}")
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import simple_parsing
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxgan import data
+from jaxgan.data.pictures import read_picture
 from jaxgan.run import flags, images
 from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import load_run
@@ -27,8 +27,9 @@ class TranslateConfig:
     workdir: str = setting("runs/pix2pix", local_path)
     """The folder of the run to translate with."""
     input: str = setting("drawing.png", local_path, alias=["--in"])
-    """The input image, of any size and any format that Pillow reads. It should look like the inputs
-    of the run's task (for edges2face black lines on white)."""
+    """The input image, of any size, as a file of PNG, JPEG, TIFF, WebP or another common format of
+    pictures. It should look like the inputs of the run's task (for edges2face black lines on
+    white)."""
     from_photo: bool = simple_parsing.field(default=False, negative_prefix="--no-")
     """Compute the input from the image first, as the run's task does (for edges2face find the
     edges)."""
@@ -45,10 +46,10 @@ class TranslateConfig:
 
 
 def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
-    """Reads an image file and resizes the image.
+    """Reads an image file, as `read_picture`, and resizes the image.
 
     Args:
-        path: the file, of any format that Pillow reads.
+        path: the file.
         image_shape: height, width and channels (1 or 3) of the result.
 
     Returns:
@@ -56,40 +57,14 @@ def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not an image that Pillow reads, or the image is too large.
+        ValueError: the file is not an image that can be read; the message begins with its flag.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"--in {path} is not there")
     try:
-        with Image.open(path) as picture:
-            done = [f"{picture.format}, {picture.width}x{picture.height}, {picture.mode}"]
-            if getattr(picture, "n_frames", 1) > 1:
-                done.append("its first frame")
-            if picture.getexif().get(ExifTags.Base.Orientation) in range(2, 9):
-                picture = ImageOps.exif_transpose(picture)
-                done.append("turned as the camera was")
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                ground = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(ground, picture).convert("RGB")
-                done.append("put on white")
-            elif picture.mode.startswith("I") or picture.mode == "F":
-                # Pixels have 16 bits or more. Pillow itself would clip them at 255.
-                values = np.asarray(picture, np.float64)
-                top = 65535 if picture.mode.startswith("I;16") else max(values.max(), 1)
-                picture = Image.fromarray(np.uint8(np.rint(np.clip(values / top, 0, 1) * 255)))
-                done.append("brought to 8 bits")
-            elif picture.mode not in ("L", "RGB"):
-                picture = picture.convert("L" if picture.mode == "1" else "RGB")
-            picture, fitted = data.fit(picture, image_shape)
-            done += fitted
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"--in {path} is too large: {error}") from error
-    except (UnidentifiedImageError, SyntaxError, EOFError) as error:
-        raise ValueError(f"--in {path} is not an image that Pillow reads: {error}") from error
-    except OSError as error:
-        raise ValueError(f"--in {path} cannot be read as an image: {error}") from error
-    return np.asarray(picture).reshape(image_shape), done
+        picture, done = read_picture(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"--in {error}") from error
+    picture, fitted = data.fit(picture, image_shape)
+    return np.asarray(picture).reshape(image_shape), [*done, *fitted]
 
 
 def main() -> None:
@@ -97,6 +72,9 @@ def main() -> None:
         config = flags.parse(TranslateConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
         shape = run.config.input_shape()
+        # The settings may claim any size. The weights and the memory say whether it can be.
+        run.config.check_params(run.params)
+        images.check_grid(1, run.config.image_shape, SCALE)
         image, done = read(
             Path(config.input), run.config.image_shape if config.from_photo else shape
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,23 @@ class Run:
             FileNotFoundError: there is no checkpoint yet.
         """
         return self.config.sample(self.params, key, num_samples, labels=labels)
+
+    def sample_in_parts(
+        self, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
+    ) -> Iterator[jax.Array]:
+        """The images of `sample`, some at a time, so that not all are in memory at once.
+
+        Args:
+            key, num_samples, labels: as in `sample`.
+
+        Returns:
+            The images in order, float32 [n, height, width, channels] in [0, 1], `num_samples` in
+            all. They are those of `sample`, bit for bit.
+
+        Raises:
+            ValueError, FileNotFoundError: as `sample`.
+        """
+        return self.config.sample_in_parts(self.params, key, num_samples, labels=labels)
 
     def translate(self, images: ArrayLike, key: jax.Array) -> jax.Array:
         """Translates each image into another one. The same key gives the same images.

@@ -8,6 +8,7 @@ import flax.traverse_util
 import numpy as np
 
 from jaxgan.files import written_whole
+from jaxgan.reading import check_claim, held_bytes, open_regular
 from jaxgan.weight_guards import read_arrays
 
 PyTree = Any
@@ -54,7 +55,11 @@ def read(path: str | Path) -> PyTree:
         raise FileNotFoundError(f"{path} is not there")
     if not path.is_file():
         raise ValueError(f"{path} is no file of weights: it is a folder or a device")
-    with open(path, "rb") as file:
+    try:
+        check_claim(path.stat().st_size, held_bytes(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is no file of weights: {error}") from error
+    with open_regular(path) as file:
         return _read(file, str(path))
 
 

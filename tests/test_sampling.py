@@ -389,3 +389,54 @@ def test_labels_that_the_generator_does_not_take(options, message):
 def test_labels_for_a_generator_that_takes_none():
     with pytest.raises(ValueError, match="takes no labels: it is not conditional"):
         sample_small(PARAMS, jax.random.key(0), labels=[1])
+
+
+@pytest.mark.parametrize("num_samples", [1, 6, 7, 12, 13, 40])
+@pytest.mark.parametrize("noise", ["normal", "uniform"])
+def test_parts_are_the_same_images(monkeypatch, num_samples, noise):
+    monkeypatch.setattr(drawing, "BLOCK", 3 * 6)  # Blocks of three images, parts of six.
+    monkeypatch.setattr(drawing, "BLOCKS_IN_PART", 2)
+    jax.clear_caches()
+    arguments = PARAMS, jax.random.key(4)
+    options = {"num_samples": num_samples, "noise": noise, "generator": SMALL}
+    parts = list(drawing.sample_in_parts(*arguments, **options))
+    assert [len(part) for part in parts[:-1]] == [6] * (len(parts) - 1) and len(parts[-1]) <= 6
+    np.testing.assert_array_equal(np.concatenate(parts), drawing.sample(*arguments, **options))
+    jax.clear_caches()
+
+
+def test_parts_of_a_conditional_generator(monkeypatch):
+    monkeypatch.setattr(drawing, "BLOCK", 64 * 10)  # Blocks of ten images, parts of 160.
+    jax.clear_caches()
+    generator = dcgan.Generator(3, 2, (8, 8, 1), (3,))
+    params = generator.init(jax.random.key(0), np.zeros((1, 3)), np.zeros((1, 1), int))
+    labels = np.arange(500)[:, None] % 3
+    arguments, options = (params, jax.random.key(4)), {"labels": labels, "generator": generator}
+    parts = drawing.sample_in_parts(*arguments, num_samples=500, **options)
+    whole = np.asarray(drawing.sample(*arguments, **options))
+    first = 0
+    for part in parts:
+        np.testing.assert_array_equal(part, whole[first : first + len(part)])
+        first += len(part)
+    assert first == 500
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("count", [10**12, 10**30, np.int64(10**12)])
+def test_more_images_than_there_is_memory_for(count):
+    key = jax.random.key(0)
+    draws = (
+        lambda: sample_small(PARAMS, key, num_samples=count),
+        lambda: drawing.sample_in_parts(PARAMS, key, num_samples=count, generator=SMALL),
+        lambda: jax.jit(lambda key: sample_small(PARAMS, key, num_samples=count))(key),
+        lambda: interpolate_small(PARAMS, np.zeros(3), np.ones(3), num_steps=count),
+    )
+    for draw in draws:
+        with pytest.raises(ValueError, match="GB of memory, and there are") as error:
+            draw()
+        assert "\n" not in str(error.value)
+
+
+def test_what_an_image_takes():
+    assert drawing.sample_bytes(SMALL, 10) == 10 * 4 * (4 * 3 + 2 * 6)
+    assert drawing.sample_bytes(SMALL, 10, whole=False) == 10 * 4 * 4 * 3

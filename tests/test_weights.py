@@ -1,4 +1,5 @@
 import json
+import os
 from importlib import resources
 
 import chex
@@ -118,3 +119,10 @@ def test_the_shipped_discriminator_tells_real_from_fake():
 def test_what_is_not_shipped(arguments, message):
     with pytest.raises(ValueError, match=message):
         weights.pretrained(**arguments)
+
+
+def test_a_sparse_file_is_no_file_of_weights(tmp_path):
+    weights.write(tmp_path / "a.npz", {"params": {"kernel": np.ones((2, 3), np.float32)}})
+    os.truncate(tmp_path / "a.npz", 3 << 30)
+    with pytest.raises(ValueError, match="a.npz is no file of weights: its .* bytes claim to be"):
+        weights.read(tmp_path / "a.npz")

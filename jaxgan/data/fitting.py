@@ -1,9 +1,12 @@
 """Brings images to one shape: crops, resizes and changes their channels."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
+
+from jaxgan import memory
 
 
 def checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
@@ -54,8 +57,8 @@ def gather(
         (uint8 [count, *image_shape] in [0, 255], notes as in `Dataset`).
 
     Raises:
-        ValueError: `image_shape` is None and the pictures have several shapes, or there are not
-            `count` pictures.
+        ValueError: `image_shape` is None and the pictures have several shapes, there are not
+            `count` pictures, or there is not enough memory for them.
     """
     # Dictionaries serve as sets that keep their order.
     shapes: dict[tuple[int, int, int], None] = {}
@@ -72,6 +75,11 @@ def gather(
             )
         if read == 0:
             wanted = image_shape or (picture.height, picture.width, min(shape[2], 3))
+            memory.check(
+                count * math.prod(wanted),
+                f"{name} of {count:,} images of {_dimensions(wanted)}",
+                "take a smaller image_shape (--image-shape), or a part of the set",
+            )
             images = np.empty((count, *wanted), np.uint8)
         picture, done = fit(picture, wanted)
         changes |= dict.fromkeys(done)

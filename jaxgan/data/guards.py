@@ -1,26 +1,7 @@
 """Guards against hostile files of a data set that somebody else prepared."""
 
 import contextlib
-import io
 from collections.abc import Iterator
-
-from PIL import Image
-
-# The formats that TensorFlow decodes. Pillow knows more, and would run a PostScript file as the
-# program that it is.
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP")
-
-
-def open_picture(encoded: bytes) -> Image.Image:
-    """Opens an encoded image that is a PNG, JPEG, GIF or BMP file.
-
-    Returns:
-        Pillow's image, whose pixels are not decoded yet.
-
-    Raises:
-        PIL.UnidentifiedImageError: the bytes are no image of these formats.
-    """
-    return Image.open(io.BytesIO(encoded), formats=_FORMATS)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from PIL import Image
 from jaxgan.data.dataset import LABEL, Attribute, Dataset
 from jaxgan.data.embedded import EMBEDDED_SETS
 from jaxgan.data.fitting import gather
-from jaxgan.data.guards import importing_no_features, open_picture
+from jaxgan.data.guards import importing_no_features
+from jaxgan.data.pictures import PREPARED, decode
 
 # The classes of a feature that is true or false, such as the attributes of celeb_a.
 _YES_OR_NO = ("no", "yes")
@@ -249,9 +250,9 @@ def _pictures(
             records = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
         for record, row in zip(records, codes, strict=False):
             row[:] = [_at(record, path) for path in paths]
-            with open_picture(record[image_key]) as picture:
-                own_mode = "L" if picture.mode in ("1", "L") else "RGB"
-                yield picture.convert(mode or own_mode)
+            picture, _ = decode(record[image_key], PREPARED)
+            own_mode = "L" if picture.mode in ("1", "L") else "RGB"
+            yield picture.convert(mode or own_mode)
     except ImportError:
         raise
     # Each file format raises errors of its own types.

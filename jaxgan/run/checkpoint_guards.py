@@ -15,18 +15,50 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxgan.reading import check_claim, held_bytes, read_bytes, read_json
 from jaxgan.weight_guards import check_names
 
 # Orbax's file that lists the variables of an item. It takes a third of a kilobyte for each.
 _VARIABLES = "_METADATA"
+# The largest file that Orbax reads whole.
 _MOST_LIST_BYTES = 16 << 20
+# The folders of an item in which Orbax has the arrays, which it reads in parts. The other files
+# describe them.
+_DATA = "d"
+# The file of an item of JSON.
+_JSON = "metadata"
 # The types of the leaves that Orbax lists for what `save` gives it: arrays and empty leaves.
 _ARRAY, _EMPTY = "np.ndarray", ("Dict", "None")
 _DTYPES = frozenset({"float32", "float16", "bfloat16", "int32", "uint32"})
-# The arrays of an item may be this many times as large as its files. Trained weights hardly
-# compress, but moments that are all zeros and weights that are all NaN compress by thousands.
-# The spare bytes are for such arrays; every machine has memory for them.
-_MOST_RATIO, _SPARE_BYTES = 64, 64 << 20
+
+
+def check_files(directory: Path) -> None:
+    """Checks the files in a directory of checkpoints, at any depth, before Orbax opens any.
+
+    Args:
+        directory: an item, or the folder of a step with its items.
+
+    Raises:
+        ValueError: an entry is no regular file and no folder (a pipe would block the reader); a
+            file other than those of arrays has more than 16 MiB; or the files are sparse, so that
+            their sizes say nothing.
+        OSError: an entry cannot be read.
+    """
+    sizes = held = 0
+    for path in directory.rglob("*"):
+        if path.is_dir():
+            # A link to a folder could lead round in a circle.
+            if path.is_symlink():
+                raise ValueError(f"{path.name} is a link to a folder")
+            continue
+        if not path.is_file():
+            raise ValueError(f"{path.relative_to(directory)} is no regular file")
+        size = path.stat().st_size
+        if path.parent.name != _DATA and size > _MOST_LIST_BYTES:
+            raise ValueError(f"{path.name} has more than {_MOST_LIST_BYTES:,} bytes")
+        sizes += size
+        held += held_bytes(path)
+    check_claim(sizes, held)
 
 
 def check_list(item: Path) -> None:
@@ -42,10 +74,7 @@ def check_list(item: Path) -> None:
     # Older versions of Orbax kept arrays in this file, and Orbax still looks for it first.
     if (item / "checkpoint").exists():
         raise ValueError("it has a file that is none of a checkpoint's: checkpoint")
-    with open(item / _VARIABLES, "rb") as file:
-        content = file.read(_MOST_LIST_BYTES + 1)
-    if len(content) > _MOST_LIST_BYTES:
-        raise ValueError(f"{_VARIABLES} has more than {_MOST_LIST_BYTES:,} bytes")
+    content = read_bytes(item / _VARIABLES, _MOST_LIST_BYTES)
     try:
         listed = json.loads(content)
         variables = list(listed["tree_metadata"].values())
@@ -89,7 +118,7 @@ def check_arrays(metadata: Mapping[str, Any]) -> None:
 
 
 def check_size(metadata: Mapping[str, Any], item: Path) -> None:
-    """Checks that the arrays do not claim to be much larger than the item's files.
+    """Checks that the arrays do not claim to be much larger than what the item has on disk.
 
     Args:
         metadata: of the item's leaves.
@@ -100,9 +129,7 @@ def check_size(metadata: Mapping[str, Any], item: Path) -> None:
     """
     arrays = [array for array in metadata.values() if hasattr(array, "shape")]
     claimed = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
-    on_disk = sum(path.stat().st_size for path in item.rglob("*") if path.is_file())
-    if claimed > _MOST_RATIO * on_disk + _SPARE_BYTES:
-        raise ValueError(f"its {on_disk:,} bytes claim to be {claimed:,}")
+    check_claim(claimed, sum(held_bytes(path) for path in item.rglob("*") if path.is_file()))
 
 
 def check_like(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -124,21 +151,30 @@ def check_like(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {_described(got)}, not {_described(want)}")
 
 
-def check_digest(digests: Path, name: str, digest: str) -> None:
+def check_digest(directory: Path, name: str, digest: str, *, digests: str, config: str) -> None:
     """Checks that the arrays of an item are those that were saved.
 
-    A checkpoint without digests passes, since the first versions of jaxgan wrote none.
+    The first versions of jaxgan wrote no digests. The configuration that they saved in a
+    checkpoint has no setting "system", so a checkpoint without digests passes only if its own
+    configuration has none.
 
     Args:
-        digests: the directory of the item that holds the digests.
+        directory: the folder of the checkpoint.
         name: the item's name.
         digest: the digest of the arrays that were read.
+        digests: the name of the item that holds the digests.
+        config: the name of the item that holds the configuration.
 
     Raises:
-        ValueError: another digest was saved.
+        ValueError: another digest was saved, or the digests have been removed.
+        OSError: the configuration of a checkpoint without digests cannot be read.
     """
-    if (saved := _saved(digests)) is not None and saved.get(name) != digest:
-        raise ValueError(f"the {name} is not what was saved")
+    if (directory / digests).exists():
+        saved = read_json(directory / digests / _JSON, dict, _MOST_LIST_BYTES)
+        if saved.get(name) != digest:
+            raise ValueError(f"the {name} is not what was saved")
+    elif "system" in read_json(directory / config / _JSON, dict, _MOST_LIST_BYTES):
+        raise ValueError(f"its {digests} are missing, and this version of jaxgan saved them")
 
 
 def saved_step(digests: Path) -> int | None:
@@ -146,19 +182,14 @@ def saved_step(digests: Path) -> int | None:
 
     Args:
         digests: the directory of the item that holds the digests.
+
+    Raises:
+        ValueError: the record is damaged.
+        OSError: the record cannot be read.
     """
-    saved = _saved(digests) or {}
-    return saved.get("step")
-
-
-def _saved(digests: Path) -> dict[str, Any] | None:
     if not digests.exists():
         return None
-    with open(digests / "metadata", "rb") as file:
-        saved = json.loads(file.read(_MOST_LIST_BYTES))
-    if not isinstance(saved, dict):
-        raise ValueError("its digests are no table")
-    return saved
+    return read_json(digests / _JSON, dict, _MOST_LIST_BYTES).get("step")
 
 
 def _is_saved_leaf(value: Mapping[str, Any]) -> bool:

@@ -253,6 +253,8 @@ class Checkpoints:
             orbax_messages.quieten()
             self.directory.mkdir(parents=True, exist_ok=True)
             try:
+                for step in self.steps():
+                    checkpoint_guards.check_files(self.directory / str(step))
                 self._open = ocp.CheckpointManager(
                     _LiteralPath(self.directory),
                     options=ocp.CheckpointManagerOptions(
@@ -450,7 +452,7 @@ def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
         else:
             checkpoint_guards.check_like(metadata, _flat(like))
         tree = checkpointer.restore(_LiteralPath(directory / item))
-    checkpoint_guards.check_digest(directory / DIGESTS, item, _digest(tree))
+    checkpoint_guards.check_digest(directory, item, _digest(tree), digests=DIGESTS, config=CONFIG)
     return tree
 
 
@@ -467,6 +469,7 @@ def _describe(directory: Path, item: str) -> None:
 @contextlib.contextmanager
 def _reading(directory: Path, item: str) -> Iterator[ocp.StandardCheckpointer]:
     orbax_messages.quieten()
+    checkpoint_guards.check_files(directory / item)
     checkpoint_guards.check_list(directory / item)
     options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
     with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import math
 import reprlib
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,14 +18,13 @@ from numpy.typing import ArrayLike
 from jaxgan.data import Dataset, load
 from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated
+from jaxgan.reading import read_json
 from jaxgan.run import settings
 from jaxgan.run.settings import MOST_COUNT, count, flag, local_path, setting
 from jaxgan.run.system import System
 
 PyTree = Any
 FILE_NAME = "config.json"
-# The largest config.json that is read; one has a kilobyte or two.
-_MOST_BYTES = 1 << 20
 # The package whose subpackages are the systems.
 _SYSTEMS = "jaxgan.systems."
 
@@ -204,6 +204,33 @@ class RunConfig:
         """
         raise ValueError(self._instead("makes no images from noise alone", "Images"))
 
+    def sample_in_parts(
+        self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
+    ) -> Iterator[jax.Array]:
+        """The images of `sample`, some at a time, so that not all are in memory at once.
+
+        By default there is a single part.
+
+        Args:
+            params, key, num_samples, labels: as in `sample`.
+
+        Returns:
+            The images in order, float32 [n, H, W, C] in [0, 1], `num_samples` in all.
+
+        Raises:
+            ValueError: as `sample`.
+        """
+        return iter([self.sample(params, key, num_samples, labels=labels)])
+
+    def sample_bytes(self, num_samples: int, *, whole: bool = True) -> int:
+        """The bytes of memory that drawing images takes at the least.
+
+        Args:
+            num_samples: how many images are drawn.
+            whole: whether all images are in memory at once, as `sample` gives them.
+        """
+        return 4 * num_samples * (math.prod(self.image_shape) if whole else 1)
+
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
         """Translates each image into another one, by a trained generator of this system.
 
@@ -227,6 +254,18 @@ class RunConfig:
             ValueError: the system does not translate images.
         """
         raise ValueError(self._instead("makes no images of images", "Images"))
+
+    def check_params(self, params: PyTree) -> None:
+        """Checks, before anything is computed, that variables are of these settings' generator.
+
+        By default nothing is checked.
+
+        Args:
+            params: the generator's variables, {"params": ...}.
+
+        Raises:
+            ValueError: they belong to another network.
+        """
 
     def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """Computes the inputs of `translate` from the images that it should make.
@@ -396,14 +435,8 @@ class RunConfig:
             OSError: the file does not exist or cannot be read.
             ValueError: the file is not a configuration of this class. The message is one line.
         """
-        with open(path, "rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+        values = read_json(path, dict)
         try:
-            if len(content) > _MOST_BYTES:
-                raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
-            values = json.loads(content.decode())
-            if not isinstance(values, dict):
-                raise ValueError("not a JSON object")
             return cls.from_json(values)
         except (ValueError, RecursionError) as error:
             why = " ".join(str(error).split())

@@ -22,7 +22,15 @@ from jaxgan.game import TrainState
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import Moments, frechet_distance, moments
 from jaxgan.metrics.scoring import embed
-from jaxgan.run import checkpoints, compilation_cache, keys, processes, report, versions
+from jaxgan.run import (
+    checkpoints,
+    compilation_cache,
+    keys,
+    processes,
+    reckoning,
+    report,
+    versions,
+)
 from jaxgan.run.checkpoints import check_player_names
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.streams import STDERR
@@ -104,6 +112,7 @@ class Experiment:
         self._is_first = jax.process_index() == 0
         self._devices = select_devices(config.devices)
         local_batch_size(config.batch_size, len(self._devices))
+        reckoning.check_seeds(config)
         configs = config.of_each_seed()
         workdirs = [Workdir(each.workdir, each.keep_checkpoints) for each in configs]
         self._check(workdirs, configs)
@@ -123,6 +132,7 @@ class Experiment:
         if config.eval_every and all(stage.draw is None for stage in self._stages):
             raise ValueError("--eval-every wants images to judge, and this system draws none")
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
+        reckoning.check_fits(config, self._stages, self._schedules, self._devices)
         self._reference: Moments | None = None
         with contextlib.ExitStack() as unlocking:
             if self._is_first:

@@ -8,14 +8,27 @@ import chex
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxgan.data.pictures import read_picture
 from jaxgan.files import written_whole
 
 CAPTION_HEIGHT = 24
+# Pillow refuses a picture of twice its MAX_IMAGE_PIXELS.
+MOST_PIXELS = 178_956_970
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """float in [0, 1] -> uint8 in [0, 255], rounded to nearest; values outside are clipped."""
-    return np.rint(np.clip(np.asarray(images), 0, 1) * 255).astype(np.uint8)
+    """float in [0, 1] -> uint8 in [0, 255], rounded to nearest; values outside are clipped.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    images = np.asarray(images)
+    if bad := np.size(images) - np.count_nonzero(np.isfinite(images)):
+        raise ValueError(
+            f"{bad:,} of {np.size(images):,} pixels are NaN or infinite: the weights have diverged "
+            "or are damaged"
+        )
+    return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
 def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.ndarray:
@@ -30,7 +43,7 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.nda
         uint8 [rows * (height + gap) - gap, columns * (width + gap) - gap, channels].
 
     Raises:
-        ValueError: there are no images, or columns is below 1.
+        ValueError: there are no images, columns is below 1, or a value is NaN or infinite.
         AssertionError: images are of another rank (from chex).
     """
     images = to_uint8(images)
@@ -46,6 +59,29 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.nda
     cells = cells.reshape(rows, columns, height + gap, width + gap, channels)
     canvas = cells.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
     return canvas[: canvas.shape[0] - gap, : canvas.shape[1] - gap]
+
+
+def check_grid(count: int, image_shape: Sequence[int], scale: int, gap: int = 2) -> None:
+    """Refuses a grid of so many images that Pillow would not open its file.
+
+    Args:
+        count: how many images.
+        image_shape: height, width and channels of each.
+        scale: as in `write_png`.
+        gap: as in `grid`.
+
+    Raises:
+        ValueError: there are too many images for one file.
+    """
+    area = (image_shape[0] + gap) * (image_shape[1] + gap) * scale**2
+    if area > MOST_PIXELS:
+        shape = "x".join(map(str, image_shape))
+        raise ValueError(f"images of {shape} are too large for a .png of {scale}x{scale} a pixel")
+    if count * area > MOST_PIXELS:
+        raise ValueError(
+            f"a grid of {count:,} images has more than {MOST_PIXELS:,} pixels, which no viewer "
+            f"shows: draw {MOST_PIXELS // area:,} or fewer, or write an .npz"
+        )
 
 
 def write_png(path: Path, canvas: np.ndarray, scale: int = 1) -> None:
@@ -64,9 +100,16 @@ def write_png(path: Path, canvas: np.ndarray, scale: int = 1) -> None:
 
 
 def read_png(path: Path) -> np.ndarray:
-    """Reads a file that `write_png` wrote: uint8 [height, width, 1 or 3]."""
-    with Image.open(path) as picture:
-        array = np.asarray(picture)
+    """Reads a file that `write_png` wrote, or a user's own in its place, as `read_picture`.
+
+    Returns:
+        uint8 [height, width, 1 or 3].
+
+    Raises:
+        ValueError: the file is no picture, or is damaged. The message names the file.
+        FileNotFoundError: there is no such file.
+    """
+    array = np.asarray(read_picture(path)[0])
     return array[..., None] if array.ndim == 2 else array
 
 

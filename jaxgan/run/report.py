@@ -3,13 +3,13 @@
 import base64
 import dataclasses
 import html
-import json
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from jaxgan.files import written_whole
+from jaxgan.reading import read_bytes, read_json
 from jaxgan.run.config import FILE_NAME as CONFIG_FILE
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE
@@ -17,6 +17,8 @@ from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE
 FILE_NAME = "report.html"
 EVALUATION_FILE = "evaluation.json"
 PAIRS_FILE = "pairs.json"
+# The largest picture that is put into the page.
+_MOST_PICTURE_BYTES = 1 << 28
 # Grids of samples on the page.
 _GRIDS = 4
 # The names that evaluate.py prints for the scores of evaluation.json.
@@ -127,7 +129,7 @@ def _scores(workdir: Path) -> list[str]:
     if not held.is_file():
         return []
     try:
-        values = _read_json(held, dict)
+        values = read_json(held, dict)
         columns = [values["scores"][name] for name in ("samples", "held_out", "noise")]
         rows = [
             (label, *(f"{column[name]:.4g}" for column in columns))
@@ -150,7 +152,7 @@ def _pairs(workdir: Path) -> list[str]:
     if not held.is_file() or not picture.is_file():
         return []
     try:
-        runs = _read_json(held, dict)["runs"].values()
+        runs = read_json(held, dict)["runs"].values()
         rows = [
             (run["objective"], *(f"{run[name]:.4g}" for name in ("l1", "psnr", "ssim", "fid")))
             for run in runs
@@ -195,7 +197,7 @@ def _machine(workdir: Path) -> list[str]:
     held = workdir / VERSIONS_FILE
     if not held.is_file():
         return []
-    entries = _read_json(held, list)
+    entries = read_json(held, list)
     if not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{held} is no list of versions")
     parts = ["<h2>Machine and versions</h2>"]
@@ -208,7 +210,7 @@ def _machine(workdir: Path) -> list[str]:
 
 
 def _figure(picture: Path, caption: str) -> str:
-    data = base64.b64encode(picture.read_bytes()).decode()
+    data = base64.b64encode(read_bytes(picture, _MOST_PICTURE_BYTES)).decode()
     return (
         f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
@@ -235,13 +237,3 @@ def _shown(value: Any) -> str:
 
 def _text(value: Any) -> str:
     return html.escape(_shown(value))
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    try:
-        values = json.loads(path.read_bytes())
-        if not isinstance(values, kind):
-            raise ValueError(f"it holds no {kind.__name__}")
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be used: {error}") from error
-    return values

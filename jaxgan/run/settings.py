@@ -12,6 +12,9 @@ import simple_parsing
 # The largest count that is accepted. No sensible count is near it, and no arithmetic on smaller
 # counts overflows a float.
 MOST_COUNT = 2**32
+# The most items of a setting that is a list, such as the layers of a network. Deeper networks take
+# minutes to compile.
+MOST_ITEMS = 100
 # The largest float32, nearly: networks and optimisers compute in float32.
 _MOST_WEIGHT = 3.4e38
 # The key of a field's metadata.
@@ -137,7 +140,8 @@ def check(config: Any) -> None:
         config: a dataclass.
 
     Raises:
-        ValueError: a setting is out of its range. The message names its flag.
+        ValueError: a setting is out of its range, or a list of more than `MOST_ITEMS`. The message
+            names its flag.
     """
     paths = {
         field.name
@@ -148,6 +152,10 @@ def check(config: Any) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         allowed = local_path if field.name in paths else _about(field).range
+        if isinstance(value, tuple) and len(value) > MOST_ITEMS:
+            raise ValueError(
+                f"{flag(field.name)} must be {MOST_ITEMS} or fewer, not {len(value):,}"
+            )
         if allowed is None or value is None:
             continue
         if wrong := allowed(value):

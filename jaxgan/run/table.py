@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TextIO
 import numpy as np
 
 from jaxgan.files import naming, written_whole
+from jaxgan.reading import open_regular
 
 STEP, EPOCH = "step", "epoch"
 
@@ -162,7 +164,7 @@ def read(path: Path) -> list[dict[str, float]]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is no table of metrics.
+        ValueError: the file is no table of metrics, or no regular file.
     """
     if not path.exists():
         return []
@@ -184,7 +186,7 @@ def _step(row: Sequence[str]) -> int:
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     """The names of a table's columns, and its whole rows, of which the first cell is a step."""
     rows: list[list[str]] = []
-    with open(path, newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(open_regular(path), newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         try:
             columns = next(reader, [])

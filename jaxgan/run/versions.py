@@ -12,6 +12,7 @@ import jax
 
 import jaxgan
 from jaxgan.files import written_whole
+from jaxgan.reading import read_json
 
 FILE_NAME = "versions.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
@@ -113,10 +114,11 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        held = json.loads(path.read_text())
+        held = read_json(path, list)
         steps = [entry[FROM_STEP] for entry in held]
         if not all(isinstance(step, int) for step in steps):
             raise TypeError(f"{FROM_STEP} must be a step")
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} cannot be used ({error!r}): remove it to go on") from error
+        why = str(error).removeprefix(f"{path} cannot be used: ")
+        raise ValueError(f"{path} cannot be used ({why}): remove it to go on") from error
     return held

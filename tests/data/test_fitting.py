@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from jaxgan import data
+from jaxgan.data.fitting import gather
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,16 @@ def test_other_proportions_are_cropped_about_the_centre(mnist):
 def test_extreme_proportions(mnist):
     dataset = data.load(split="test", image_shape=(1, 100, 1))
     assert dataset.images.shape == (10_000, 1, 100, 1)
+
+
+def test_a_set_that_memory_does_not_hold(monkeypatch):
+    monkeypatch.setattr("jaxgan.memory._SMALL", 0)
+    pictures = [Image.new("RGB", (8, 8))] * 3
+    monkeypatch.setattr("jaxgan.memory.available", lambda device=None: 3 * 4 * 5 * 3)
+    gather("some", iter(pictures), 3, (4, 5, 3))
+    monkeypatch.setattr("jaxgan.memory.available", lambda device=None: 3 * 4 * 5 * 3 - 1)
+    with pytest.raises(ValueError, match="some of 3 images of 4x5x3 needs at least"):
+        gather("some", iter(pictures), 3, (4, 5, 3))
+    monkeypatch.setattr("jaxgan.memory.available", lambda device=None: 3 * 8 * 8 * 3 - 1)
+    with pytest.raises(ValueError, match="some of 3 images of 8x8x3 needs at least"):
+        gather("some", iter(pictures), 3, None)

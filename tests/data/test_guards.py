@@ -59,3 +59,21 @@ def test_images_that_are_programs_are_not_run(monkeypatch, kind):
     else:
         (picture,) = read
         assert np.asarray(picture).min() == 255
+
+
+@pytest.mark.parametrize("channels", [1, 3, None])
+def test_deep_pictures_are_read_by_their_range(channels):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 32896, np.uint16)).save(buffer, "PNG")
+
+    class Records(list):
+        def __getitems__(self, indices):
+            return [self[i] for i in indices]
+
+    builder = SimpleNamespace(
+        as_data_source=lambda **_: Records([{"image": buffer.getvalue()}]),
+        info=SimpleNamespace(features={"image": SimpleNamespace(shape=(8, 8, channels))}),
+    )
+    no_codes = np.zeros((1, 0), np.int32)
+    (picture,) = tfds._pictures(builder, "some", "train", "image", [], no_codes, "remove it")
+    assert (np.asarray(picture) == 128).all()

@@ -232,6 +232,7 @@ def test_the_same_command_writes_the_same_bytes(call_script, trained, fewer_imag
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--num-samples", 10**12), "--num-samples 1000000000000 needs at least"),
         (("--num-samples", 9), "--num-samples must be 10 or more, not 9"),
         (("--num-samples", "many"), "invalid int value: 'many'"),
         (("--seed", "-1"), "--seed must be from 0"),

@@ -1,5 +1,8 @@
 """experiments/sample.py as a user runs it, on a run that is only a checkpoint and a config."""
 
+import runpy
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 
+SCRIPT = Path(__file__).parents[2] / "experiments" / "sample.py"
 CLASSES = (("hair", ("black", "blond", "grey")), ("eyes", ("wide", "bow")))
 
 
@@ -91,6 +95,9 @@ def test_a_picture_of_the_same(call_script, trained, tmp_path):
         (("--out", "digits.jpg"), "--out must end in .png or .npz, not 'digits.jpg'"),
         (("--workdir", "elsewhere"), "there is no run in elsewhere"),
         (("--out", "run/config.json/digits.png"), "config.json"),
+        (("--num", 10**12), "a grid of 1,000,000,000,000 images has more than 178,956,970 pixels"),
+        (("--num", 10**6), "draw 372,827 or fewer, or write an .npz"),
+        (("--num", 10**12, "--out", "a.npz"), "--num 1000000000000 needs at least 80,000.0 GB"),
         (("--labels", 7), "this run is not conditional: there is nothing to ask for"),
     ],
 )
@@ -150,6 +157,43 @@ def test_labels_that_a_run_does_not_know(call_script, conditional, tmp_path, lab
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and message in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("num", [10**12, 10**30])
+def test_more_labels_than_there_is_memory_for(call_script, conditional, tmp_path, num):
+    done = call_script("sample.py", "--workdir", "run", "--num", num, "--out", "a.npz")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "GB of memory, and there are" in done.stderr
+
+
+def test_an_array_is_written_in_parts(monkeypatch, tmp_path):
+    write_npz = runpy.run_path(str(SCRIPT))["write_npz"]
+    rng = np.random.default_rng(0)
+    parts = [rng.random((n, 3, 4, 1), np.float32) for n in (5, 5, 2)]
+    labels = np.arange(12, dtype=np.int32)[:, None]
+    taken = []
+
+    def one_at_a_time():
+        for part in parts:
+            taken.append(len(part))
+            yield jax.numpy.asarray(part)
+
+    write_npz(tmp_path / "a.npz", (12, 3, 4, 1), one_at_a_time(), labels)
+    assert taken == [5, 5, 2]
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["images"], np.concatenate(parts))
+        np.testing.assert_array_equal(arrays["labels"], labels)
+        assert arrays["images"].dtype == np.float32 and arrays["labels"].dtype == np.int32
+
+    def failing():
+        yield parts[0]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_npz(tmp_path / "a.npz", (12, 3, 4, 1), failing(), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["images"], np.concatenate(parts))
 
 
 def test_a_run_that_makes_images_of_images(call_script, tmp_path):

@@ -1,5 +1,7 @@
 """experiments/translate.py on a run that is only a checkpoint and a config, and on all images."""
 
+import json
+import os
 import runpy
 import struct
 import zlib
@@ -122,6 +124,16 @@ def test_sixteen_bits_are_brought_to_eight(read, tmp_path):
     np.testing.assert_array_equal(given[..., 0], levels)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "BMP", "TIFF", "PPM", "TGA", "QOI", "JPEG2000", "WEBP"])
+@pytest.mark.parametrize("shape", [COLOUR, GREY])
+def test_a_picture_that_needs_no_change(read, tmp_path, kind, shape):
+    image = np.full(COLOUR if kind in ("QOI", "WEBP") else shape, 128, np.uint8)
+    Image.fromarray(image.squeeze()).save(tmp_path / "a.png", kind)
+    given, _ = read(tmp_path / "a.png", shape)
+    assert given.shape == shape and given.dtype == np.uint8
+    assert np.abs(given.astype(int) - 128).max() <= 1
+
+
 def test_floats_are_brought_to_eight_bits(read, tmp_path):
     levels = np.arange(256, dtype=np.float32).reshape(16, 16) / 255
     Image.fromarray(levels).save(tmp_path / "a.tiff")
@@ -217,6 +229,10 @@ def broken(path, kind):
         path.write_bytes(path.read_bytes()[:2000])
     elif kind == "huge.png":
         path.write_bytes(a_png_of(20_000, 20_000))
+    elif kind == "nan.tiff":
+        Image.fromarray(np.full((16, 16), np.nan, np.float32)).save(path)
+    elif kind == "pipe.png":
+        os.mkfifo(path)
     elif kind == "hollow.png":
         path.write_bytes(a_png_of(16, 16))
 
@@ -227,6 +243,8 @@ def broken(path, kind):
         ("text.png", "is not an image that Pillow reads"),
         ("empty.png", "is not an image that Pillow reads"),
         ("folder", "cannot be read as an image"),
+        ("nan.tiff", "--in nan.tiff has numbers that are NaN or infinite"),
+        ("pipe.png", "--in pipe.png cannot be read as an image: is no regular file"),
         ("absent.png", "--in absent.png is not there"),
         ("cut.png", "--in cut.png "),
         ("cut.jpg", "--in cut.jpg "),
@@ -274,3 +292,20 @@ def test_a_run_that_makes_images_of_noise(call_script, tmp_path):
     assert_refused(
         call_script, tmp_path, ("--in", "drawing.png"), "python experiments/sample.py --workdir run"
     )
+
+
+@pytest.mark.parametrize("side", [2**14, 2**20])
+def test_settings_that_claim_huge_images(call_script, trained, tmp_path, side):
+    Image.fromarray(noise(16, 16)).save(tmp_path / "drawing.png")
+    values = json.loads((tmp_path / "run" / "config.json").read_text())
+    values["image_shape"] = [side, side, 3]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(values))
+    assert_refused(call_script, tmp_path, ("--in", "drawing.png"), "which the generator wants")
+
+
+def test_images_too_large_for_a_file(call_script, tmp_path):
+    config = Pix2PixConfig(workdir="run", image_shape=(4096, 4096, 3), width=1)
+    save_with_large_weights(config, tmp_path / "run")
+    Image.fromarray(noise(16, 16)).save(tmp_path / "drawing.png")
+    message = "images of 4096x4096x3 are too large for a .png of 4x4 a pixel"
+    assert_refused(call_script, tmp_path, ("--in", "drawing.png"), message)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -226,6 +227,91 @@ def test_an_array_that_no_network_has(workdir, caplog, subtests):
 def test_an_array_that_claims_too_much(workdir, caplog, make):
     make(newest(workdir))
     assert_refused(workdir, "bytes claim to be", caplog)
+
+
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+
+
+def files_of(workdir, *items):
+    return sorted(
+        path
+        for item in items
+        for path in newest(workdir, item).rglob("*")
+        if path.is_file() and path.name != "commit_success.txt"
+    )
+
+
+@needs_pipes
+def test_a_pipe_in_the_place_of_a_file_does_not_hang(workdir, caplog, subtests):
+    for path in files_of(workdir, "generator", "digests"):
+        saved = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        with subtests.test(path.relative_to(workdir)):
+            assert_refused(workdir, "is no regular file", caplog)
+        path.unlink()
+        path.write_bytes(saved)
+
+
+@needs_pipes
+@pytest.mark.parametrize("name", ["_CHECKPOINT_METADATA", "config/metadata", "metrics/metrics"])
+def test_a_pipe_does_not_hang_a_run_that_goes_on(workdir, name):
+    path = newest(workdir, name)
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(ValueError) as error:
+        Checkpoints(workdir / "checkpoints").open()
+    assert_one_line(error.value, "Orbax cannot open", "is no regular file")
+
+
+def test_a_link_that_leads_round_is_not_followed(workdir, caplog):
+    (newest(workdir) / "round").symlink_to(newest(workdir), target_is_directory=True)
+    assert_refused(workdir, "round is a link to a folder", caplog)
+
+
+def test_a_sparse_file_is_not_read(workdir, caplog, subtests):
+    for path in files_of(workdir, "generator"):
+        size = path.stat().st_size
+        os.truncate(path, 3 << 30)
+        with subtests.test(path.relative_to(workdir)):
+            is_data = path.parent.name == "d"
+            said = "bytes claim to be" if is_data else f"{path.name} has more than 16,777,216 bytes"
+            assert_refused(workdir, said, caplog)
+        os.truncate(path, size)
+
+
+def test_a_sparse_file_beside_makes_no_claim_believable(workdir, caplog):
+    make_bomb(newest(workdir))
+    shutil.rmtree(newest(workdir, "digests"))
+    beside = newest(workdir) / "d" / "0"
+    beside.touch()
+    os.truncate(beside, 60 << 20)
+    assert_refused(workdir, "bytes claim to be", caplog)
+
+
+def save_with_system(workdir):
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    checkpoints.save(a_state(20), {"system": "mlp_gan"})
+    checkpoints.close()
+
+
+@pytest.mark.parametrize("config", ["stays", "gone", "no JSON"])
+def test_digests_that_were_saved_must_be_there(tmp_path, config):
+    save_with_system(tmp_path)
+    jaxgan.load_params(tmp_path)
+    shutil.rmtree(newest(tmp_path, "digests"))
+    if config == "gone":
+        shutil.rmtree(newest(tmp_path, "config"))
+    elif config == "no JSON":
+        (newest(tmp_path, "config") / "metadata").write_text("{")
+    lines = []
+    with pytest.raises(ValueError, match="none of the checkpoints") as error:
+        restore_newest([Checkpoints(tmp_path / "checkpoints")], a_state, lines.append)
+    if config == "stays":
+        assert "digests are missing" in str(error.value)
+    with pytest.raises(ValueError, match="can be read"):
+        jaxgan.load_params(tmp_path)
 
 
 @pytest.mark.parametrize("make", [make_huge, make_bomb])

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import os
+import time
 import typing
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from mutations import assert_one_line, deep, examples, mutated
 
 from jaxgan.run.config import FILE_NAME
+from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 BASE = MLPGANConfig(
@@ -151,3 +154,31 @@ def test_a_configuration_that_is_too_long_is_not_read_to_its_end(tmp_path):
         file.truncate(2**40)  # A hole, which takes no room.
     with pytest.raises(ValueError, match="it has more than 1,048,576 bytes"):
         MLPGANConfig.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "value"),
+    [
+        (MLPGANConfig, "generator_widths", [8] * 20_000),
+        (MLPGANConfig, "discriminator_widths", [8] * 101),
+        (DCGANConfig, "attributes", [str(i) for i in range(5_000)]),
+        (DCGANConfig, "classes", [[str(i), ["no", "yes"]] for i in range(5_000)]),
+    ],
+)
+def test_a_network_of_thousands_of_parts_is_refused_at_once(tmp_path, system, name, value):
+    values = system(conditional=True).to_json() if system is DCGANConfig else BASE.to_json()
+    (tmp_path / FILE_NAME).write_text(json.dumps({**values, name: value}))
+    began = time.monotonic()
+    with pytest.raises(ValueError) as error:
+        system.load(tmp_path)
+    assert_one_line(error.value, f"--{name.replace('_', '-')} must be 100 or fewer, not")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_is_no_configuration(tmp_path):
+    os.mkfifo(tmp_path / FILE_NAME)
+    with pytest.raises(FileNotFoundError, match="there is no run in"):
+        MLPGANConfig.load(tmp_path)
+    with pytest.raises(ValueError, match="config.json cannot be used: it is no regular file"):
+        MLPGANConfig.read(tmp_path / FILE_NAME)

@@ -166,3 +166,32 @@ def test_a_png_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
         images.write_png(path, canvas + 1)
     np.testing.assert_array_equal(images.read_png(path), canvas)
     assert [file.name for file in tmp_path.iterdir()] == ["grid.png"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_no_pixels(bad):
+    batch = np.full((2, 3, 5, 1), 0.5, np.float32)
+    batch[1, 2, 3, 0] = bad
+    for make in (images.to_uint8, images.grid):
+        with pytest.raises(ValueError, match="1 of 30 pixels are NaN or infinite"):
+            make(batch)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16"])
+def test_a_grid_that_somebody_edited_is_read(tmp_path, mode):
+    Image.new(mode, (6, 4), 65535 if mode == "I;16" else "white").save(tmp_path / "a.png")
+    given = images.read_png(tmp_path / "a.png")
+    assert given.dtype == np.uint8 and given.shape in ((4, 6, 1), (4, 6, 3))
+    assert (given == 255).all()
+
+
+def test_a_grid_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="a.png is not an image"):
+        images.read_png(tmp_path / "a.png")
+
+
+def test_a_grid_that_no_viewer_shows():
+    images.check_grid(49_710, (28, 28, 1), 2)
+    with pytest.raises(ValueError, match="draw 49,710 or fewer, or write an .npz"):
+        images.check_grid(49_711, (28, 28, 1), 2)

@@ -2,6 +2,7 @@ import base64
 import dataclasses
 import html.parser
 import json
+import os
 import re
 
 import numpy as np
@@ -157,3 +158,27 @@ def test_a_damaged_configuration(tmp_path, content):
     with pytest.raises(ValueError, match="config.json cannot be used"):
         read(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("config.json", "config.json cannot be used: it has more than 1,048,576 bytes"),
+        ("versions.json", "versions.json cannot be used: it has more than 1,048,576 bytes"),
+        ("losses.png", "losses.png has more than 268,435,456 bytes"),
+    ],
+)
+def test_files_without_end_are_not_read(tmp_path, name, said):
+    MLPGANConfig().save(tmp_path)
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 2**40)
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_pipes_in_the_place_of_files_do_not_hang(tmp_path):
+    MLPGANConfig().save(tmp_path)
+    for name in ("versions.json", "losses.png", "evaluation.json", "pairs.json"):
+        os.mkfifo(tmp_path / name)
+    assert "Nothing has been measured yet" in read(tmp_path).text

@@ -117,3 +117,10 @@ def test_a_word_for_a_number_is_named(opened):
     opened.path.write_text("step,epoch,loss\n7,0.1,high\n")
     with pytest.raises(ValueError, match="step 7: could not convert string to float: 'high'"):
         table.read(opened.path)
+
+
+def test_a_pipe_in_its_place_does_not_hang(opened):
+    os.mkfifo(opened.path)
+    for read in (lambda: opened.keep_rows_until(5), lambda: table.read(opened.path)):
+        with pytest.raises(ValueError, match="metrics.csv is no regular file"):
+            read()

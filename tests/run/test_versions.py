@@ -114,3 +114,17 @@ def test_what_an_older_file_does_not_have_has_not_changed(tmp_path, name):
     # On another platform the number of cores is not recorded.
     assert record(tmp_path, 120, LATER) == ["jax 0.10.2, now 0.12.0"]
     assert recorded(tmp_path / "none", name) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_in_its_place_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / FILE_NAME)
+    with pytest.raises(ValueError, match="is no regular file.*: remove it"):
+        record(tmp_path, 60, NOW)
+
+
+def test_a_file_without_end_is_not_read(tmp_path):
+    (tmp_path / FILE_NAME).touch()
+    os.truncate(tmp_path / FILE_NAME, 2**40)
+    with pytest.raises(ValueError, match="it has more than 1,048,576 bytes.*: remove it"):
+        record(tmp_path, 60, NOW)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -223,6 +223,21 @@ class LatentGANConfig(RunConfig):
             noise=self.noise,
             generator=self.generator(),
         )
+
+    def sample_in_parts(
+        self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
+    ) -> Iterator[jax.Array]:
+        return drawing.sample_in_parts(
+            params,
+            key,
+            num_samples=num_samples,
+            labels=labels,
+            noise=self.noise,
+            generator=self.generator(),
+        )
+
+    def sample_bytes(self, num_samples: int, *, whole: bool = True) -> int:
+        return drawing.sample_bytes(self.generator(), num_samples, whole=whole)
 
     def judged_samples(
         self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset

@@ -7,6 +7,7 @@ and errors.
 import functools
 import math
 import numbers
+from collections.abc import Iterator
 from typing import Any, cast
 
 import flax.linen as nn
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgan import memory
 from jaxgan.checks import as_typed_key, check_params
 from jaxgan.latents import NOISES, WALKS, check_noise
 from jaxgan.options import with_own_options
@@ -23,6 +25,9 @@ PyTree = Any
 # Pixels of the images that are generated at a time. The activations of so few images stay in a
 # CPU's cache.
 BLOCK = 784_000
+# Blocks in a part of `sample_in_parts`.
+BLOCKS_IN_PART = 16
+_FLOAT = 4  # bytes
 
 
 @with_own_options
@@ -38,11 +43,59 @@ def sample(
     """As `jaxgan.sample`, without a default generator."""
     if num_samples is None:
         num_samples = 64 if labels is None else _length(labels)
-    _check_count("num_samples", num_samples, least=1)
-    check_noise(noise)
-    check_params(params, generator, *_inputs(generator))
-    labels = _checked_labels(labels, int(num_samples), generator)
+    labels = _checked(params, num_samples, labels, noise, generator, whole=True)
     return _sample(params, as_typed_key(key), labels, int(num_samples), noise, generator)
+
+
+@with_own_options
+def sample_in_parts(
+    params: PyTree,
+    key: jax.Array,
+    *,
+    num_samples: int,
+    labels: ArrayLike | None = None,
+    noise: str = "normal",
+    generator: nn.Module,
+) -> Iterator[jax.Array]:
+    """The images of `sample`, bit for bit, some at a time, so that not all are in memory at once.
+
+    The arguments are checked before the first image is drawn.
+
+    Args:
+        params, key, num_samples, labels, noise, generator: as in `sample`.
+
+    Returns:
+        The images in order, float32 [n, height, width, channels] in [0, 1], `num_samples` in all.
+
+    Raises:
+        ValueError: as `sample`.
+    """
+    labels = _checked(params, num_samples, labels, noise, generator, whole=False)
+    latents = _latents(as_typed_key(key), int(num_samples), noise, generator)
+    length = BLOCKS_IN_PART * _block(generator)
+    draw = with_own_options(_images)  # The parts are drawn after this function has returned.
+    return (
+        draw(
+            params,
+            latents[first : first + length],
+            None if labels is None else labels[first : first + length],
+            generator,
+        )
+        for first in range(0, num_samples, length)
+    )
+
+
+def sample_bytes(generator: nn.Module, count: int, *, whole: bool = True) -> int:
+    """The bytes of memory that drawing images takes at the most.
+
+    Args:
+        generator: the module.
+        count: how many images are drawn.
+        whole: whether all images are in memory at once, as `sample` gives them.
+    """
+    # Drawing latents needs three arrays of their size beside them. Joining blocks copies images.
+    images = 2 * math.prod(generator.image_shape) if whole else 0
+    return count * _FLOAT * (4 * generator.latent_size + images)
 
 
 @with_own_options
@@ -76,7 +129,7 @@ def interpolate(
     generator: nn.Module,
 ) -> jax.Array:
     """As `jaxgan.interpolate`, without a default generator."""
-    _check_count("num_steps", num_steps, least=2)
+    _check_count("num_steps", num_steps, least=2, generator=generator)
     check_noise(noise)
     for name, latent in (("start", start), ("end", end)):
         if jnp.shape(latent) != (generator.latent_size,):
@@ -98,8 +151,19 @@ def _sample(
     noise: str,
     generator: nn.Module,
 ) -> jax.Array:
-    latents = NOISES[noise](key, (num_samples, generator.latent_size))
-    block = max(1, BLOCK // math.prod(generator.image_shape))
+    return _images(params, _latents(key, num_samples, noise, generator), labels, generator)
+
+
+@functools.partial(jax.jit, static_argnames=("num_samples", "noise", "generator"))
+def _latents(key: jax.Array, num_samples: int, noise: str, generator: nn.Module) -> jax.Array:
+    return NOISES[noise](key, (num_samples, generator.latent_size))
+
+
+@functools.partial(jax.jit, static_argnames="generator")
+def _images(
+    params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: nn.Module
+) -> jax.Array:
+    num_samples, block = len(latents), _block(generator)
     if num_samples <= block:
         return _generate(params, latents, labels, generator)
     whole = num_samples - num_samples % block
@@ -111,6 +175,10 @@ def _sample(
     return jnp.concatenate([images, _generate(params, *rest, generator)])
 
 
+def _block(generator: nn.Module) -> int:
+    return max(1, BLOCK // math.prod(generator.image_shape))
+
+
 @functools.partial(jax.jit, static_argnames="generator")
 def _generate(
     params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: nn.Module
@@ -118,6 +186,22 @@ def _generate(
     inputs = (latents,) if labels is None else (latents, labels)
     # `apply` returns a tuple only if it is called with mutable=.
     return (cast(jax.Array, generator.apply(params, *inputs)) + 1) / 2
+
+
+def _checked(
+    params: PyTree,
+    num_samples: int,
+    labels: ArrayLike | None,
+    noise: str,
+    generator: nn.Module,
+    *,
+    whole: bool,
+) -> jax.Array | None:
+    """Checks the arguments of `sample`, and gives the labels as `_checked_labels`."""
+    _check_count("num_samples", num_samples, least=1, generator=generator, whole=whole)
+    check_noise(noise)
+    check_params(params, generator, *_inputs(generator))
+    return _checked_labels(labels, int(num_samples), generator)
 
 
 def _num_classes(generator: nn.Module) -> tuple[int, ...]:
@@ -171,6 +255,14 @@ def _inputs(generator: nn.Module) -> list[jax.ShapeDtypeStruct]:
     return [latents, *labels]
 
 
-def _check_count(name: str, count: int, *, least: int) -> None:
+def _check_count(
+    name: str, count: int, *, least: int, generator: nn.Module, whole: bool = True
+) -> None:
     if isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < least:
         raise ValueError(f"{name} must be a whole number of {least} or more, not {count!r}")
+    memory.check(
+        sample_bytes(generator, int(count), whole=whole),
+        f"{name}={int(count):,}",
+        "take fewer at a time, each time with another key",
+        jax.devices()[0],
+    )

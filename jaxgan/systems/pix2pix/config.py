@@ -21,7 +21,7 @@ from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, 
 from jaxgan.systems.pix2pix import networks
 from jaxgan.systems.pix2pix.losses import paired_gan
 from jaxgan.systems.pix2pix.tasks import TASKS
-from jaxgan.systems.pix2pix.translation import translate
+from jaxgan.systems.pix2pix.translation import check_params, translate
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
@@ -207,6 +207,9 @@ class Pix2PixConfig(RunConfig):
 
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
         return translate(params, images, key, generator=self.generator())
+
+    def check_params(self, params: PyTree) -> None:
+        check_params(params, self.generator())
 
     def input_shape(self) -> tuple[int, int, int]:
         return (*self.image_shape[:2], self.input_channels)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from jaxgan.checks import as_typed_key, check_params
+from jaxgan import checks, memory
+from jaxgan.checks import as_typed_key
 from jaxgan.options import with_own_options
 from jaxgan.systems.pix2pix import networks as pix2pix
 
@@ -46,12 +47,44 @@ def translate(
         raise ValueError(
             f"images must have the shape (n, {', '.join(map(str, shape))}), not {images.shape}"
         )
+    if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images must be float in [0, 1] or uint8, not {images.dtype}")
+    check_params(params, generator)
+    check_memory(generator, len(images))
     if images.dtype == jnp.uint8:
         images = images / 255
-    elif not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images must be float in [0, 1] or uint8, not {images.dtype}")
-    check_params(params, generator, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
     return _translate(params, images, as_typed_key(key), generator)
+
+
+def check_params(params: PyTree, generator: nn.Module) -> None:
+    """Checks that params belong to a generator, as `checks.check_params`."""
+    shape = (1, *generator.image_shape[:2], generator.input_channels)
+    checks.check_params(params, generator, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def check_memory(generator: nn.Module, count: int) -> None:
+    """Refuses to translate more images, or larger ones, than there is memory for.
+
+    Args:
+        generator: the module.
+        count: how many images are translated.
+
+    Raises:
+        ValueError: there is not enough memory.
+    """
+    height, width, channels = generator.image_shape
+    pixels = height * width
+    # The inputs and the outputs, and of one block the largest feature maps: those of half the
+    # height and width, from both sides of the U-Net.
+    block = min(count, max(1, BLOCK // math.prod(generator.image_shape)))
+    floats = count * pixels * (channels + generator.input_channels)
+    floats += block * 3 * generator.width * pixels // 4
+    memory.check(
+        4 * floats,
+        f"translating {count:,} images of {height}x{width}x{channels}",
+        "translate fewer at a time, or smaller ones",
+        jax.devices()[0],
+    )
 
 
 @functools.partial(jax.jit, static_argnames="generator")

@@ -100,3 +100,14 @@ def test_params_of_another_network():
 def test_no_key():
     with pytest.raises(ValueError, match="key"):
         translate_small(params(), IMAGES, 3)
+
+
+def test_more_than_there_is_memory_for(monkeypatch):
+    monkeypatch.setattr("jaxgan.memory._SMALL", 0)
+    # Inputs, outputs, and the maps of 8x8 of a block of five images, two channels three times.
+    least = 4 * (5 * 16 * 16 * (1 + 3) + 5 * 3 * 2 * 8 * 8)
+    monkeypatch.setattr("jaxgan.memory.available", lambda device=None: least)
+    translate_small(params(), IMAGES, KEY)
+    monkeypatch.setattr("jaxgan.memory.available", lambda device=None: least - 1)
+    with pytest.raises(ValueError, match="translating 5 images of 16x16x3 needs at least"):
+        translate_small(params(), IMAGES, KEY)
