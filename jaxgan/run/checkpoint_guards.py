@@ -169,16 +169,15 @@ def check_digest(directory: Path, name: str, digest: str, *, digests: str, confi
         ValueError: another digest was saved, or the digests have been removed.
         OSError: the configuration of a checkpoint without digests cannot be read.
     """
-    if (directory / digests).exists():
-        saved = read_json(directory / digests / _JSON, dict, _MOST_LIST_BYTES)
+    if saved := record(directory / digests):
         if saved.get(name) != digest:
             raise ValueError(f"the {name} is not what was saved")
     elif "system" in read_json(directory / config / _JSON, dict, _MOST_LIST_BYTES):
         raise ValueError(f"its {digests} are missing, and this version of jaxgan saved them")
 
 
-def saved_step(digests: Path) -> int | None:
-    """The step that a checkpoint was saved at; None if there is no record of it.
+def record(digests: Path) -> dict[str, Any]:
+    """The step of a checkpoint and the digest of each of its items; {} if there is no record.
 
     Args:
         digests: the directory of the item that holds the digests.
@@ -188,8 +187,8 @@ def saved_step(digests: Path) -> int | None:
         OSError: the record cannot be read.
     """
     if not digests.exists():
-        return None
-    return read_json(digests / _JSON, dict, _MOST_LIST_BYTES).get("step")
+        return {}
+    return read_json(digests / _JSON, dict, _MOST_LIST_BYTES)
 
 
 def _is_saved_leaf(value: Mapping[str, Any]) -> bool:

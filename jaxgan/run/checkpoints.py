@@ -487,7 +487,7 @@ def _check_step(directory: Path, step: int | None = None) -> None:
         ValueError: it is not.
     """
     if step is None:
-        step = checkpoint_guards.saved_step(directory / DIGESTS)
+        step = checkpoint_guards.record(directory / DIGESTS).get(STEP)
     if step is None:  # The first versions of jaxgan saved the step in the state alone.
         step = int(_read(directory, STATE)[STEP])
     if str(step) != directory.name:
@@ -499,7 +499,9 @@ class _NoSuchPlayer(ValueError):
 
 
 def _load(directory: Path, player: str) -> PyTree:
-    if player not in RESERVED and (directory / player).is_dir():
+    # A checkpoint that has lost an average must not give the player's own weights in its place.
+    averaged = checkpoint_guards.record(directory / DIGESTS).keys() - RESERVED
+    if player in averaged or (player not in RESERVED and (directory / player).is_dir()):
         return _with_float32_params(_read(directory, player))
     held = _read(directory, STATE)
     players = held.keys() - RESERVED

@@ -160,7 +160,7 @@ def test_what_a_conditional_run_was_asked_for_is_compared(
         image_shape=(64, 64, 3),
         judged_samples=lambda params, key, num_samples, dataset: (test.images, asked),
     )
-    run = SimpleNamespace(config=config, params={}, steps=[7])
+    run = SimpleNamespace(config=config, params={}, step=7, key=jax.random.key)
     monkeypatch.setitem(script["main"].__globals__, "load_run", lambda workdir: run)
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "--workdir", "it", "--out", str(tmp_path)])
     script["main"]()

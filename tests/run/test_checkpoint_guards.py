@@ -247,7 +247,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(workdir, caplog, subtests):
         saved = path.read_bytes()
         path.unlink()
         os.mkfifo(path)
-        with subtests.test(path.relative_to(workdir)):
+        with subtests.test(str(path.relative_to(workdir))):
             assert_refused(workdir, "is no regular file", caplog)
         path.unlink()
         path.write_bytes(saved)
@@ -274,7 +274,7 @@ def test_a_sparse_file_is_not_read(workdir, caplog, subtests):
     for path in files_of(workdir, "generator"):
         size = path.stat().st_size
         os.truncate(path, 3 << 30)
-        with subtests.test(path.relative_to(workdir)):
+        with subtests.test(str(path.relative_to(workdir))):
             is_data = path.parent.name == "d"
             said = "bytes claim to be" if is_data else f"{path.name} has more than 16,777,216 bytes"
             assert_refused(workdir, said, caplog)

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import jaxgan
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, Outcome, Turn
+from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import RunConfig
 from jaxgan.run.experiment import Experiment
 from jaxgan.run.settings import setting
@@ -201,7 +202,7 @@ def test_a_signal_saves_and_stops(number, straight, signalled_in_its_first_epoch
     assert f"Stopped by {number.name} after" in capfd.readouterr().out
     assert signal.getsignal(number) == before
     # The signal is noticed after the next call.
-    assert jaxgan.load_run(tmp_path).steps == [2]
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [2]
     train(tmp_path)
     assert_ends_as(tmp_path, straight)
 
