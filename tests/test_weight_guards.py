@@ -74,7 +74,7 @@ def check_weights(folder, content):
 def test_mutated_files_of_weights(tmp_path, files_of_weights):
     taken = []
 
-    @examples(4500)
+    @examples(2000)
     @given(mutated(files_of_weights))
     def check(content):
         taken.append(check_weights(tmp_path, content))
@@ -140,7 +140,7 @@ def archives(draw):
 def test_made_up_archives(tmp_path):
     taken = []
 
-    @examples(2500)
+    @examples(1000)
     @given(archives())
     def check(content):
         taken.append(check_weights(tmp_path, content))

@@ -78,6 +78,7 @@ def test_the_shipped_pair_is_the_default_recipe_whole_and_small(card):
     assert sum(sizes) < 6e6
 
 
+@pytest.mark.slow
 def test_the_shipped_generator_scores_as_is_said_beside_it(card):
     evaluator = load_evaluator()
     said = card["evaluation"]

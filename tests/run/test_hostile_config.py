@@ -90,7 +90,7 @@ def check_config(folder, content):
 def test_configurations_with_other_values(tmp_path):
     taken = []
 
-    @examples(2500)
+    @examples(1000)
     @given(texts())
     def check(content):
         taken.append(check_config(tmp_path, content))

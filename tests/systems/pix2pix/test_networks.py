@@ -146,7 +146,7 @@ def test_the_first_three_layers_of_the_decoder_are_dropped_with_keys_of_their_ow
 
     monkeypatch.setattr(pix2pix, "_dropped_out", record)
     inputs = np.zeros((BATCH, 64, 64, 1), np.float32)
-    params = module.init(jax.random.key(0), inputs)
+    params = jax.jit(module.init)(jax.random.key(0), inputs)
     assert not dropped
     module.apply(params, inputs, KEYS)
     expected = [(BATCH, 4, 4, 8), (BATCH, 8, 8, 4), (BATCH, 16, 16, 2)]
