@@ -477,7 +477,8 @@ def name_in(values: Mapping[str, Any]) -> str:
     """
     name = values.get("system", values.get("experiment"))
     if not isinstance(name, str):
-        raise ValueError(f"it names no system, but {reprlib.repr(name)}")
+        found = "it has none" if name is None else f"it has {reprlib.repr(name)}"
+        raise ValueError(f'"system" must be the name of a system, and {found}')
     return name
 
 

@@ -421,7 +421,7 @@ class Experiment:
             after = "goes on from there"
         else:
             held = f"there is no checkpoint in {self._config.workdir}"
-            after = "begins at the beginning"
+            after = "starts anew"
         first = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
         return RunFailed(
             f"{error.filename or 'the output'} could not be written: {error.strerror or error}; "

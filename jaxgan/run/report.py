@@ -117,7 +117,7 @@ def _samples(workdir: Path) -> list[str]:
     figures = [_figure(grids[i][1], f"epoch {grids[i][0]}") for i in chosen]
     return [
         "<h2>Samples</h2>",
-        "<p>Always of the same latents or inputs; <code>training.gif</code> has all of it.</p>",
+        "<p>Always of the same latents or inputs; <code>training.gif</code> shows all epochs.</p>",
         '<div class="grids">',
         *figures,
         "</div>",

@@ -52,8 +52,8 @@ def test_a_former_name_is_found(tmp_path):
     [
         ({"system": "stylegan"}, "'stylegan', not of one of "),
         ({"experiment": "stylegan"}, "'stylegan', not of one of "),
-        ({"epochs": 3}, "it names no system, but None"),
-        ({"system": ["dcgan"]}, r"it names no system, but \['dcgan'\]"),
+        ({"epochs": 3}, '"system" must be the name of a system, and it has none'),
+        ({"system": ["dcgan"]}, r'"system" must be the name of a system, and it has \[.dcgan.\]'),
         ({"system": "dcgan", "width": "wide"}, "width cannot be 'wide'"),
         ({"system": "dcgan", "task": "edges2face"}, "unknown setting 'task'"),
         ({"system": "latent"}, "'latent', not of one of "),
