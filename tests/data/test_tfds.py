@@ -1,89 +1,11 @@
 """Reading sets that TensorFlow Datasets has prepared."""
 
-import hashlib
-
 import numpy as np
 import pytest
 
 from jaxgan import data
 
 tfds = pytest.importorskip("tensorflow_datasets")
-
-
-# --- Fashion-MNIST, as `load` prepared it ---
-
-
-def test_read_again_without_the_server(prepared, served, rows):
-    folder, dataset, requests = prepared
-    asked = len(requests)
-    again = data.load("fashion_mnist", data_dir=folder)
-    np.testing.assert_array_equal(again.images, dataset.images)
-    np.testing.assert_array_equal(again.labels, dataset.labels)
-    # Nothing that is there is downloaded.
-    test = data.load("fashion_mnist", split="test", data_dir=str(folder), download=True)
-    assert rows(test.images, test.labels) == rows(*served["test"])
-    assert len(requests) == asked
-
-
-def test_read_without_tensorflow(prepared, without_tensorflow):
-    folder = prepared[0]
-    done = without_tensorflow(
-        "import hashlib, sys\n"
-        "from jaxgan import data\n"
-        f"dataset = data.load('fashion_mnist:3.*.*', split='test', data_dir={str(folder)!r})\n"
-        "content = dataset.images.tobytes() + dataset.labels.tobytes()\n"
-        "print(hashlib.sha256(content).hexdigest())\n"
-        "print('tensorflow' in sys.modules, 'jax' in sys.modules)\n",
-    )
-    dataset = data.load("fashion_mnist", split="test", data_dir=folder)
-    content = dataset.images.tobytes() + dataset.labels.tobytes()
-    expected = [hashlib.sha256(content).hexdigest(), "False False"]
-    assert done.stdout.splitlines() == expected, done.stderr
-
-
-def test_slice_and_shape(prepared):
-    folder, dataset, _ = prepared
-    part = data.load("fashion_mnist", split="train[:100]", image_shape=(14, 14, 3), data_dir=folder)
-    means = dataset.images[:100].reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
-    assert np.abs(part.images - means[..., None]).max() <= 1
-    np.testing.assert_array_equal(part.labels, dataset.labels[:100])
-    assert part.notes == (
-        "fashion_mnist: 100 images 28x28x1 brought to 14x14x3 (area-averaged, grey repeated)",
-    )
-
-
-def test_unknown_split(prepared):
-    with pytest.raises(ValueError, match="has the splits '(train', 'test|test', 'train)', not 'x'"):
-        data.load("fashion_mnist", split="x", data_dir=prepared[0])
-
-
-def test_a_missing_part_is_told(prepared, fetch):
-    folder = prepared[0]
-    part = next(folder.glob("fashion_mnist/*/fashion_mnist-test*"))
-    away = part.with_name("away")
-    part.rename(away)
-    try:
-        with pytest.raises(FileNotFoundError) as told:
-            data.load("fashion_mnist", split="test", data_dir=folder)
-    finally:
-        away.rename(part)
-    line = str(told.value)
-    assert str(part) in line and "is missing" in line and fetch(folder) in line and "\n" not in line
-
-
-def test_a_damaged_part_is_told(prepared, fetch):
-    folder = prepared[0]
-    part = next(folder.glob("fashion_mnist/*/fashion_mnist-test*"))
-    content = part.read_bytes()
-    half = len(content) // 2
-    for spoilt in (content[:half], content[:half] + bytes(2000) + content[half + 2000 :]):
-        part.write_bytes(spoilt)
-        try:
-            with pytest.raises(ValueError, match="fashion_mnist is damaged") as told:
-                data.load("fashion_mnist", split="test", data_dir=folder)
-        finally:
-            part.write_bytes(content)
-        assert fetch(folder) in str(told.value) and "\n" not in str(told.value)
 
 
 # --- A set that somebody else prepared, in the format that TFDS chooses by itself ---

@@ -12,7 +12,10 @@ import jaxgan
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
-SMALL = ("--generator-widths", 32, "--discriminator-widths", 32, "--batch-size", 1000)
+SMALL = (
+    *("--recipe", "textbook", "--batch-size", 1000),
+    *("--generator-widths", 32, "--discriminator-widths", 32),
+)
 STEPS_PER_EPOCH = 60
 BAD_STEP = 71
 

@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, patience, slow, wait_for
+from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, patience, wait_for
 
 from jaxgan.run.checkpoints import Checkpoints
 
@@ -70,7 +70,8 @@ def test_a_pair_of_which_one_is_told_to_stop_saves_and_goes_on(undisturbed, star
     assert_same_run(workdir, undisturbed)
 
 
-@pytest.mark.parametrize("victim", [0, slow(1)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_pair_of_which_one_is_killed_stops_and_ends_bit_for_bit_the_same(
     undisturbed, start_pair, run_script, tmp_path, victim
 ):

@@ -23,16 +23,21 @@ STEPS_PER_EPOCH = 18
 
 
 @pytest.fixture
-def together(run_once):
-    """The work dir of the seeds 0 and 1 trained at once on two devices, undisturbed."""
-    workdir, printed = run_once("dcgan", "dcgan.py", *SMALL, "--seeds", 2)
+def workdir(run_once):
+    """The work dir of a run on two devices, undisturbed."""
+    workdir, printed = run_once("dcgan", "dcgan.py", *SMALL)
     assert "toon_faces: 18,000 images 64x64x3 brought to 16x16x3" in printed
     assert "batch 1000 over 2 CPU devices; 18 steps an epoch" in printed
     return workdir
 
 
-def test_what_a_conditional_run_leaves(together):
-    workdir = together / "seed_0"
+@pytest.fixture
+def together(run_once):
+    """The work dir of the seeds 0 and 1 trained at once on two devices, undisturbed."""
+    return run_once("dcgan_seeds", "dcgan.py", *SMALL, "--seeds", 2)[0]
+
+
+def test_what_a_conditional_run_leaves(workdir):
     config = json.loads((workdir / "config.json").read_text())
     assert config["system"] == "dcgan"
     assert [name for name, _ in config["classes"]] == ["hair_colour", "beard"]
@@ -49,8 +54,7 @@ def test_what_a_conditional_run_leaves(together):
     assert not np.allclose(params["batch_stats"]["BatchNorm_0"]["mean"], 0)
 
 
-def test_its_picture_has_a_row_for_each_colour_of_hair(together):
-    workdir = together / "seed_0"
+def test_its_picture_has_a_row_for_each_colour_of_hair(workdir):
     run = jaxgan.load_run(workdir)
     dataset = load("toon_faces", image_shape=(16, 16, 3))
     key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
@@ -64,6 +68,7 @@ def test_its_picture_has_a_row_for_each_colour_of_hair(together):
         assert np.abs(tile - images[row, column]).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_as_its_seed_among_several(
     together, killed_and_gone_on_with
 ):
@@ -93,8 +98,8 @@ def test_mistakes_end_in_one_line_and_write_nothing(call_script, tmp_path, argum
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_attributes_are_not_gone_on_with(together, call_script):
-    more = ("--attributes", "hair_colour", "--workdir", together / "seed_0", "--seed", 0)
+def test_other_attributes_are_not_gone_on_with(workdir, call_script):
+    more = ("--attributes", "hair_colour", "--workdir", workdir, "--seed", 0)
     done = call_script("dcgan.py", *SMALL, *more)
     assert done.returncode == 2
     assert "holds a run with --attributes hair_colour beard, not hair_colour" in done.stderr

@@ -22,15 +22,20 @@ STEPS_PER_EPOCH = 18
 
 
 @pytest.fixture
-def together(run_once):
-    """The work dir of the seeds 0 and 1 trained at once on two devices, undisturbed."""
-    workdir, printed = run_once("pix2pix", "pix2pix.py", *SMALL, "--seeds", 2)
+def workdir(run_once):
+    """The work dir of a run on two devices, undisturbed."""
+    workdir, printed = run_once("pix2pix", "pix2pix.py", *SMALL)
     assert "batch 1000 over 2 CPU devices; 18 steps an epoch" in printed
     return workdir
 
 
-def test_what_a_run_leaves(together):
-    workdir = together / "seed_0"
+@pytest.fixture
+def together(run_once):
+    """The work dir of the seeds 0 and 1 trained at once on two devices, undisturbed."""
+    return run_once("pix2pix_seeds", "pix2pix.py", *SMALL, "--seeds", 2)[0]
+
+
+def test_what_a_run_leaves(workdir):
     config = json.loads((workdir / "config.json").read_text())
     assert config["system"] == "pix2pix" and config["input_channels"] == 1
     assert Checkpoints(workdir / "checkpoints").steps() == [36, 54, 72]
@@ -44,8 +49,8 @@ def test_what_a_run_leaves(together):
     assert jaxgan.load_params(workdir).keys() == {"params"}
 
 
-def test_its_picture_is_input_output_and_truth_side_by_side(together):
-    with Image.open(together / "seed_0" / "samples" / "epoch_0004.png") as picture:
+def test_its_picture_is_input_output_and_truth_side_by_side(workdir):
+    with Image.open(workdir / "samples" / "epoch_0004.png") as picture:
         drawn = np.asarray(picture, int)[::2, ::2]
     # Twelve of them, two in a row.
     assert drawn.shape == (6 * 18 - 2, 6 * 18 - 2, 3)
