@@ -329,11 +329,8 @@ def _conditions(config: LatentGANConfig, labels: jax.Array | None, beside: jax.A
 
 def _read_story(workdir: Path, config: LatentGANConfig) -> Story | None:
     held = Workdir(workdir, keep_checkpoints=1)
-    try:
-        rows = [row for row in held.rows() if {"epoch", *CURVES} <= row.keys()]
-        rows = [row for row in rows if all(math.isfinite(row[name]) for name in CURVES)]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{held.metrics_csv} is damaged: {error}") from error
+    rows = [row for row in held.rows() if {"epoch", *CURVES} <= row.keys()]
+    rows = [row for row in rows if all(math.isfinite(row[name]) for name in CURVES)]
     grids = _spread(list(held.grids().items()), MOST_FRAMES)
     shape = config.picture_shape
     columns, order = FRAME_COLUMNS, np.arange(FRAME_ROWS * FRAME_COLUMNS)

@@ -58,8 +58,8 @@ def test_the_table_the_file_and_the_picture(call_script, fewer_images, tmp_path)
     for name, value in expected.items():
         np.testing.assert_allclose(scores[name], value, rtol=1e-5)
     assert table[2][1] == f"{expected['l1']:.4f}"
-    # Nothing learnt: far from the faces, which are near themselves.
-    assert scores["fid"] > 20 * values["fid_of_true_images"] > 0
+    # Nothing learnt: far from the faces. The true images are near them, as far as 100 can tell.
+    assert scores["fid"] > 5 * values["fid_of_true_images"] > 0
     with Image.open(workdir / "pairs.png") as picture:
         shown = np.asarray(picture)[::2, ::2]
     assert shown.shape == (4 * 34 - 2, 8 * 34 - 2, 3)

@@ -140,15 +140,12 @@ def test_a_run_on_other_images(make_run, tmp_path):
         page.of_run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("content", ["step,epoch,d_real\n1,one,2\n", "\0\0"])
+@pytest.mark.parametrize("content", ["step,epoch,d_real\n1,0.5,one\n", "\0\0"])
 def test_damaged_metrics(make_run, tmp_path, content):
     make_run(tmp_path / "run")
     (tmp_path / "run" / "metrics.csv").write_text(content)
-    if content.startswith("step"):
-        with pytest.raises(ValueError, match="metrics.csv is damaged"):
-            page.of_run(tmp_path / "run")
-    else:
-        assert page.of_run(tmp_path / "run").story is None
+    with pytest.raises(ValueError, match=r"run/metrics.csv, (step 1: |line 1 is not)"):
+        page.of_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", b"\x89PNG\r\n\x1a\n half"])
