@@ -46,7 +46,8 @@ td, th { text-align: left; padding: 3px 22px 3px 0; vertical-align: top; overflo
 tr + tr > * { border-top: 1px solid #e6eaef; } thead th { border-bottom: 2px solid #16202e; }
 td.number, th.number { text-align: right; }
 pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; white-space: pre-wrap; }
-.columns { columns: 2 320px; column-gap: 32px; } .columns tr { break-inside: avoid; }
+.columns { columns: 2 400px; column-gap: 32px; } .columns tr { break-inside: avoid; }
+.columns th { white-space: nowrap; }
 """
 
 
