@@ -87,12 +87,9 @@ class Checkpoints:
     def key_words(self) -> int | None:
         """The number of words of the run's PRNG key; None if no checkpoint can be read."""
         for step in reversed(self.steps()):
-            item = self.directory / str(step) / STATE
             # Orbax and TensorStore raise many types of errors for damaged files.
             with contextlib.suppress(Exception):
-                checkpoint_guards.check_list(item)
-                with ocp.StandardCheckpointer() as checkpointer:
-                    return int(checkpointer.handler.metadata(item).tree[KEY].shape[0])
+                return int(_describe(self.directory / str(step), STATE)[KEY].shape[0])
         return None
 
     def open(self) -> None:
@@ -456,14 +453,17 @@ def _read(directory: Path, item: str, like: PyTree = None) -> PyTree:
     return tree
 
 
-def _describe(directory: Path, item: str) -> None:
+def _describe(directory: Path, item: str) -> PyTree:
     """Finds the arrays of an item without reading them.
+
+    Returns:
+        What Orbax says of each array, such as its shape, as a nested dict.
 
     Raises:
         Exception: Orbax and TensorStore raise many types of errors for what they do not find.
     """
     with _reading(directory, item) as checkpointer:
-        checkpointer.handler.metadata(_LiteralPath(directory / item))
+        return checkpointer.handler.metadata(_LiteralPath(directory / item)).tree
 
 
 @contextlib.contextmanager

@@ -265,6 +265,15 @@ def test_a_pipe_does_not_hang_a_run_that_goes_on(workdir, name):
     assert_one_line(error.value, "Orbax cannot open", "is no regular file")
 
 
+@needs_pipes
+def test_a_pipe_does_not_hang_who_asks_for_the_size_of_the_key(workdir):
+    path = newest(workdir, "state/manifest.ocdbt")
+    path.unlink()
+    os.mkfifo(path)
+    # The checkpoint before tells it.
+    assert Checkpoints(workdir / "checkpoints").key_words() == 2
+
+
 def test_a_link_that_leads_round_is_not_followed(workdir, caplog):
     (newest(workdir) / "round").symlink_to(newest(workdir), target_is_directory=True)
     assert_refused(workdir, "round is a link to a folder", caplog)

@@ -479,6 +479,7 @@ def test_a_folder_of_any_name_holds_checkpoints(tmp_path, name):
     checkpoints = save(tmp_path / name / "checkpoints", 10, 20)
     assert_equal(restore(checkpoints), a_state(20))
     assert checkpoints.load("generator")[0] == 20
+    assert checkpoints.key_words() == 2
     save(tmp_path / name / "checkpoints", 30, 40, 50)
     assert checkpoints.steps() == [30, 40, 50]
 
