@@ -76,6 +76,7 @@ def test_a_run_that_is_killed_anywhere_ends_bit_for_bit_the_same(
         at = rng.uniform(0.2, 1.1) * seconds
         if kill_after(start_script, at, *command, "--workdir", workdir):
             killed += 1
+            print(f"{name}: kill {killed} after {at:.1f} s of {seconds:.1f}", flush=True)
         else:
             assert_ends_as(workdir, straight)
             shutil.rmtree(workdir)

@@ -142,7 +142,7 @@ def test_from_json_of_a_run_that_lacks_a_setting_takes_the_default():
     [
         ({"system": "celeba_dcgan"}, ["'celeba_dcgan'", "'mlp_gan'"]),
         ({"system": "dcgan"}, ["'dcgan'", "'mlp_gan'"]),
-        ({"system": None}, ["None"]),
+        ({"system": None}, ["it has none"]),
         ({"batchsize": 3, "zoom": 1}, ["'batchsize'"]),
         ({"epochs": 0}, ["--epochs", "0"]),
         ({"loss": "wgan"}, ["'wgan'"]),
