@@ -1,19 +1,26 @@
 """Eight virtual CPU devices for all tests, and one compilation cache, thrown away afterwards."""
 
 import contextlib
+import dataclasses
+import functools
+import lzma
 import os
 import resource
 import runpy
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
 import pytest
 from small_run import SMALL, patience, wait_for
 
+from jaxgan.data import embedded
 from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.training import loop
 
 REPOSITORY = Path(__file__).parent.parent
 # As pyproject.toml has it for this process, for those that it starts: by whole names only.
@@ -27,7 +34,8 @@ NOTHING_DEPRECATED = ",".join(
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-# Half of the time would go into making fast what is run once. Scripts are compiled as ever.
+# Half of the time would go into making fast what is run once. Scripts are compiled as ever, also
+# those that this process calls: each trains for many steps.
 jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -38,6 +46,39 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     return directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unpacked_once():
+    """The embedded sets are read from their files each time, and unpacked once a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        unpack = functools.lru_cache(maxsize=4)(lzma.decompress)
+        patch.setattr(embedded, "lzma", types.SimpleNamespace(decompress=unpack))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once():
+    """Runs of the same game share its programs: tracing takes longer than training a small run."""
+    make, made = MLPGANConfig.gan, {}
+    compile_epoch = functools.cache(loop.compile_epoch)
+
+    def gan(config):
+        settings = dataclasses.asdict(config)
+        for name in ("workdir", "seed", "epochs"):  # no loss and no optimiser depends on them
+            del settings[name]
+        settings = tuple(settings.items())
+        if settings not in made:
+            made[settings] = make(config)
+        return made[settings]
+
+    def compiled(gan, devices, **sizes):
+        return compile_epoch(gan, tuple(devices), **sizes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MLPGANConfig, "gan", gan)
+        patch.setattr(loop, "compile_epoch", compiled)
+        yield
 
 
 @pytest.fixture
@@ -87,8 +128,8 @@ def run_script(start_script):
 @pytest.fixture
 def call_script(monkeypatch, capfd, tmp_path):
     """As `run_script`, without the seconds that a process of its own takes, on this process's
-    eight devices: where neither signals nor kills are tested. A run is compiled as tests are, not
-    as a user's is, so its bits are to be compared with those of other runs of this process."""
+    eight devices: where neither signals nor kills are tested. Runs share what was compiled before,
+    so their bits are to be compared with those of other runs of this process."""
 
     def call(script, *arguments):
         path = REPOSITORY / "experiments" / script
@@ -98,12 +139,14 @@ def call_script(monkeypatch, capfd, tmp_path):
         capfd.readouterr()
         code = 0
         on_ctrl_c = signal.getsignal(signal.SIGINT)
+        jax.config.update("jax_disable_most_optimizations", False)
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as end:
             code = end.code
         finally:
             signal.signal(signal.SIGINT, on_ctrl_c)
+            jax.config.update("jax_disable_most_optimizations", True)
         return subprocess.CompletedProcess(argv, code, *capfd.readouterr())
 
     return call

@@ -1,5 +1,7 @@
 """A small GAN, its training on a few images, and how states are compared."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ BATCH = 32
 STEPS = 20
 
 
+@functools.cache
 def small_gan(**settings):
     optimizer = optax.adam(5e-4, b1=0.5, eps=ADAM_EPSILON)
     return latent_gan(

@@ -119,7 +119,9 @@ def assert_same_bits(a, b):
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        *((name, "strict") for name in CONFIGS),
+        ("mlp_gan", "strict"),
+        ("dcgan", "strict"),
+        slow("pix2pix", "strict"),
         ("mlp_gan", "mesh"),
         slow("dcgan", "mesh"),
         slow("pix2pix", "mesh"),

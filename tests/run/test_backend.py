@@ -40,7 +40,7 @@ def test_a_process_with_devices_has_no_fault():
     assert backend.fault() is None
 
 
-@pytest.mark.parametrize("platform", [slow("tpu"), "CPU", "cuda"])
+@pytest.mark.parametrize("platform", [slow("tpu"), slow("CPU"), "cuda"])
 def test_what_jax_said_is_in_the_line(platform, tmp_path):
     done = call("mnist_gan.py", "--workdir", "run", platform=platform, folder=tmp_path)
     assert_one_line(done, "mnist_gan.py", platform)
@@ -68,10 +68,10 @@ def runs(tmp_path_factory):
     ("script", "arguments"),
     [
         ("sample.py", ("--workdir", "digits")),
-        ("evaluate.py", ("--workdir", "digits")),
-        ("playground.py", ("--workdir", "digits")),
-        ("evaluate_pairs.py", ("--workdirs", "pairs")),
-        ("benchmarks/benchmark.py", ("--quick",)),
+        slow("evaluate.py", ("--workdir", "digits")),
+        slow("playground.py", ("--workdir", "digits")),
+        slow("evaluate_pairs.py", ("--workdirs", "pairs")),
+        slow("benchmarks/benchmark.py", ("--quick",)),
     ],
 )
 def test_every_script_that_reads_a_run(script, arguments, runs):

@@ -41,7 +41,7 @@ ENDS = {
     "lazy_gan": [22, 44, 66, 88],
     "growing_gan": [10, 20, 40, 60],
 }
-NAMES = pytest.mark.parametrize("name", SYSTEMS)
+OTHERS = ("encoder_gan", "lazy_gan")
 
 
 @pytest.fixture(autouse=True)
@@ -121,11 +121,11 @@ def trained(system, num_devices):
     return ends, metrics
 
 
-@NAMES
+@pytest.mark.parametrize("name", [*map(slow, OTHERS), "growing_gan"])
 def test_any_number_of_devices_trains_the_same(name):
     system = system_of(name)
     one, metrics_of_one = trained(system, 1)
-    many, metrics_of_many = trained(system, 8)
+    many, metrics_of_many = trained(system, 4)
     for a, b in zip(many, one, strict=True):
         assert a.players.keys() == b.players.keys()
         learnt = [
@@ -185,7 +185,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", [slow("encoder_gan"), slow("lazy_gan"), "growing_gan"])
+@pytest.mark.parametrize("name", [*map(slow, OTHERS), "growing_gan"])
 def test_a_run_that_ends_after_every_epoch_goes_on_bit_for_bit(
     name, straight, tmp_path, monkeypatch
 ):
@@ -211,8 +211,10 @@ def test_a_run_that_ends_after_every_epoch_goes_on_bit_for_bit(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-@NAMES
-@pytest.mark.parametrize("epoch", [0, 2])
+@pytest.mark.parametrize(
+    ("name", "epoch"),
+    [("growing_gan", 2), *(slow(name, 0) for name in SYSTEMS), *(slow(name, 2) for name in OTHERS)],
+)
 def test_a_run_that_is_stopped_in_the_middle_of_an_epoch_goes_on_bit_for_bit(
     name, epoch, straight, tmp_path, monkeypatch
 ):
@@ -237,6 +239,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_an_epoch_goes_on_bit_for_bit(
     assert_same_run(tmp_path / "run", straight(name))
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on_bit_for_bit(
     killed_and_gone_on_with, run_script, tmp_path
 ):
@@ -247,7 +250,7 @@ def test_a_process_that_is_killed_goes_on_bit_for_bit(
     assert_same_run(killed_and_gone_on_with(*command), undisturbed)
 
 
-@pytest.mark.parametrize("name", ["encoder_gan", "growing_gan"])
+@pytest.mark.parametrize("name", ["encoder_gan", slow("growing_gan")])
 def test_more_epochs_are_more_of_the_last_stage(name, straight, tmp_path, capsys):
     config = settings(SYSTEMS[name], workdir=str(tmp_path / "run"))
     with pytest.raises(ValueError, match="--epochs 1 is too few: a stage would have -1 of them"):
@@ -259,7 +262,7 @@ def test_more_epochs_are_more_of_the_last_stage(name, straight, tmp_path, capsys
     assert capsys.readouterr().out.count("Nothing to do") == 1
 
 
-@NAMES
+@pytest.mark.parametrize("name", ["lazy_gan", slow("encoder_gan"), slow("growing_gan")])
 def test_several_seeds_have_the_bits_of_each_alone(name, straight, tmp_path):
     both = run(settings(SYSTEMS[name], seeds=2, workdir=str(tmp_path / "both")))
     assert_same_run(both / "seed_0", straight(name))

@@ -35,6 +35,7 @@ def together(run_once):
     return run_once("pix2pix_seeds", "pix2pix.py", *SMALL, "--seeds", 2)[0]
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(workdir):
     config = json.loads((workdir / "config.json").read_text())
     assert config["system"] == "pix2pix" and config["input_channels"] == 1
@@ -49,6 +50,7 @@ def test_what_a_run_leaves(workdir):
     assert jaxgan.load_params(workdir).keys() == {"params"}
 
 
+@pytest.mark.slow
 def test_its_picture_is_input_output_and_truth_side_by_side(workdir):
     with Image.open(workdir / "samples" / "epoch_0004.png") as picture:
         drawn = np.asarray(picture, int)[::2, ::2]
