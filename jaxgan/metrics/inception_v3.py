@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.metrics.scoring import Embedding
+from jaxgan.metrics.scoring import Embedding, score
 
 PyTree = Any
 # How images are brought to the network's size.
@@ -230,8 +230,9 @@ def evaluator(
     def look(variables: PyTree, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         # By default GPUs and TPUs round the operands of products.
         with jax.default_matmul_precision("highest"):
-            features, logits = InceptionV3().apply(variables, as_inputs(images, how))
-        return features, nn.softmax(logits)
+            outputs: Any = InceptionV3().apply(variables, as_inputs(images, how))
+        features, logits = outputs
+        return features, jax.nn.softmax(logits)
 
     return lambda images: Embedding(*look(variables, images))
 
@@ -239,6 +240,28 @@ def evaluator(
 def batch_size(devices: Sequence[jax.Device]) -> int:
     """How many images to give the network at a time: 32, or more to be a multiple of devices."""
     return -(-32 // len(devices)) * len(devices)
+
+
+def scores(images: Embedding, reference: Embedding, *, seed: int = 0) -> dict[str, float]:
+    """Scores images against a reference, both embedded by `evaluator`.
+
+    Args:
+        images: of the images to score, at least 10, in any order.
+        reference: of the images to compare with, at least 6.
+        seed: of the order of the images and of the draws in `scoring.score`.
+
+    Returns:
+        What `scoring.score` returns, without "modes" and "mode_kl": the classes are those of
+        ImageNet, not of the images.
+
+    Raises:
+        ValueError: as `scoring.score`.
+    """
+    # The inception score needs a random order, and files are in the order of their names.
+    order = np.random.default_rng(seed).permutation(len(images.features))
+    images = Embedding(*(np.asarray(array)[order] for array in images))
+    found = score(images, reference, seed=seed)
+    return {name: value for name, value in found.items() if name not in ("modes", "mode_kl")}
 
 
 def variables_of(state: Mapping[str, np.ndarray]) -> PyTree:
@@ -261,15 +284,11 @@ def variables_of(state: Mapping[str, np.ndarray]) -> PyTree:
         if leaf == "bias":
             shapes |= {f"{name}.bn.{part}": shape for part in _NORM}
         else:
-            kernel = f"{name}.weight" if name == "fc" else f"{name}.conv.weight"
-            shapes[kernel] = (shape[-1], shape[-2], *shape[:-2])
+            last = "weight" if name == "fc" else "conv.weight"
+            shapes[f"{name}.{last}"] = (*shape[:-3:-1], *shape[:-2])
     _check(state, shapes)
-    found = {}
-    for *path, leaf in _shapes():
-        name = ".".join(path)
-        if name == "fc":
-            found[*path, leaf] = np.asarray(state["fc.weight"], np.float32).T
-            continue
+    found = {("fc", "kernel"): np.asarray(state["fc.weight"], np.float32).T}
+    for name in (kernel.removesuffix(".conv.weight") for kernel in shapes if ".conv." in kernel):
         scale, offset, mean, variance = (
             np.asarray(state[f"{name}.bn.{part}"], np.float64) for part in _NORM
         )
@@ -277,8 +296,9 @@ def variables_of(state: Mapping[str, np.ndarray]) -> PyTree:
             raise ValueError(f"{name}.bn.running_var has numbers below 0, which no variance has")
         scale = scale / np.sqrt(variance + _EPSILON)
         kernel = np.asarray(state[f"{name}.conv.weight"], np.float64).transpose(2, 3, 1, 0)
-        value = kernel * scale if leaf == "kernel" else offset - mean * scale
-        found[*path, leaf] = value.astype(np.float32)
+        path = tuple(name.split("."))
+        found[*path, "kernel"] = (kernel * scale).astype(np.float32)
+        found[*path, "bias"] = (offset - mean * scale).astype(np.float32)
     return {"params": flax.traverse_util.unflatten_dict(found)}
 
 

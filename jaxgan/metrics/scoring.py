@@ -1,6 +1,6 @@
 """All scores of generated samples at once, for any function from images to features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -74,6 +74,18 @@ def embed(
                 f"not arrays of the shapes {shapes}"
             )
         parts.append([x if x is None else np.asarray(x)[:count] for x in embedding])
+    return joined(Embedding(*part) for part in parts)
+
+
+def joined(parts: Iterable[Embedding]) -> Embedding:
+    """The embedding of all images, from the embeddings of some at a time.
+
+    Args:
+        parts: at least one, all with probabilities or all without.
+
+    Returns:
+        NumPy arrays, with the rows in order.
+    """
     features, probabilities = zip(*parts, strict=True)
     return Embedding(
         np.concatenate(features),
