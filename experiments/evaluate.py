@@ -80,13 +80,16 @@ class EvaluateConfig:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be from 0 to below 2**32, not {self.seed}")
         for name in ("images", "reference", "save_statistics", "save_inception"):
-            if self.inception is None and getattr(self, name) is not None:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if self.inception is None:
                 raise ValueError(
                     f"{flag(name)} wants --inception FILE, the weights of the network of published "
                     "FIDs, such as pt_inception-2015-12-05-6726825d.pth of pytorch-fid"
                 )
-            if name.startswith("save") and Path(getattr(self, name) or ".npz").suffix != ".npz":
-                raise ValueError(f"{flag(name)} must end in .npz, not {getattr(self, name)!r}")
+            if name.startswith("save") and Path(value).suffix != ".npz":
+                raise ValueError(f"{flag(name)} must end in .npz, not {value!r}")
         if self.inception is None and self.resize != "bilinear":
             raise ValueError(
                 "--resize wants --inception FILE: no other network's images are resized"

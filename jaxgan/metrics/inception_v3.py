@@ -287,7 +287,8 @@ def variables_of(state: Mapping[str, np.ndarray]) -> PyTree:
             last = "weight" if name == "fc" else "conv.weight"
             shapes[f"{name}.{last}"] = (*shape[:-3:-1], *shape[:-2])
     _check(state, shapes)
-    found = {("fc", "kernel"): np.asarray(state["fc.weight"], np.float32).T}
+    found: dict[tuple[str, ...], np.ndarray] = {}
+    found["fc", "kernel"] = np.asarray(state["fc.weight"], np.float32).T
     for name in (kernel.removesuffix(".conv.weight") for kernel in shapes if ".conv." in kernel):
         scale, offset, mean, variance = (
             np.asarray(state[f"{name}.bn.{part}"], np.float64) for part in _NORM
@@ -296,9 +297,9 @@ def variables_of(state: Mapping[str, np.ndarray]) -> PyTree:
             raise ValueError(f"{name}.bn.running_var has numbers below 0, which no variance has")
         scale = scale / np.sqrt(variance + _EPSILON)
         kernel = np.asarray(state[f"{name}.conv.weight"], np.float64).transpose(2, 3, 1, 0)
-        path = tuple(name.split("."))
-        found[*path, "kernel"] = (kernel * scale).astype(np.float32)
-        found[*path, "bias"] = (offset - mean * scale).astype(np.float32)
+        at = tuple(name.split("."))
+        found[*at, "kernel"] = (kernel * scale).astype(np.float32)
+        found[*at, "bias"] = (offset - mean * scale).astype(np.float32)
     return {"params": flax.traverse_util.unflatten_dict(found)}
 
 

@@ -1,7 +1,7 @@
 """All scores of generated samples at once, for any function from images to features."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -73,8 +73,9 @@ def embed(
                 f"the evaluator must give {batch_size} rows for {batch_size} images, "
                 f"not arrays of the shapes {shapes}"
             )
-        parts.append([x if x is None else np.asarray(x)[:count] for x in embedding])
-    return joined(Embedding(*part) for part in parts)
+        features, probabilities = (x if x is None else np.asarray(x)[:count] for x in embedding)
+        parts.append(Embedding(cast(np.ndarray, features), probabilities))
+    return joined(parts)
 
 
 def joined(parts: Iterable[Embedding]) -> Embedding:
