@@ -25,6 +25,7 @@ from jaxgan.metrics.scoring import embed
 from jaxgan.run import (
     checkpoints,
     compilation_cache,
+    inception_files,
     keys,
     processes,
     reckoning,
@@ -34,7 +35,6 @@ from jaxgan.run import (
 from jaxgan.run.checkpoints import check_player_names
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.images import to_uint8
-from jaxgan.run.inception_files import Network, Source, read_weights
 from jaxgan.run.streams import STDERR
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
 from jaxgan.training import on_host, seeds, select_devices, stages, train_seeds, unreplicate
@@ -136,10 +136,12 @@ class Experiment:
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
         reckoning.check_fits(config, self._stages, self._schedules, self._devices)
         self._reference: Moments | None = None
-        self._inception: Network | None = None
+        self._inception: inception_files.Network | None = None
         if config.eval_every and config.inception is not None and self._is_first:
             own = [x for x in self._devices if x.process_index == jax.process_index()]
-            self._inception = Network(read_weights(config.inception), "bilinear", own)
+            self._inception = inception_files.Network(
+                inception_files.read_weights(config.inception), "bilinear", own
+            )
         with contextlib.ExitStack() as unlocking:
             if self._is_first:
                 for workdir in workdirs:
@@ -382,7 +384,7 @@ class Experiment:
             return moments(embed(images, load_evaluator(self._config.dataset)).features)
         # Published FIDs are of files of pictures, which have 8 bits.
         images = images if images.dtype == np.uint8 else to_uint8(images)
-        return moments(self._inception.embed(Source.of_array("", images)).features)
+        return moments(self._inception.embed(inception_files.Source.of_array("", images)).features)
 
     def _end_epoch(self, *, save: bool) -> None:
         if not self._is_first:
