@@ -163,6 +163,48 @@ def test_a_block_is_its_branches_side_by_side(block):
     np.testing.assert_allclose(made[0], expected, atol=1e-4)
 
 
+def test_the_blocks_follow_each_other_as_published(monkeypatch):
+    pooled = {"average_pool": [], "max_pool": []}
+    for name, shapes in pooled.items():
+        pool = getattr(inception_v3, name)
+
+        def recorded(x, pool=pool, shapes=shapes):
+            shapes.append(x.shape[1:])
+            return pool(x)
+
+        monkeypatch.setattr(inception_v3, name, recorded)
+    network, images = inception_v3.InceptionV3(), jax.ShapeDtypeStruct((1, 299, 299, 3), "float32")
+
+    def run(x):
+        return network.init_with_output(jax.random.key(0), x, capture_intermediates=True)
+
+    _, variables = jax.eval_shape(run, images)
+    outputs = {
+        name: inner["__call__"][0].shape[1:]
+        for name, inner in variables["intermediates"].items()
+        if isinstance(inner, dict) and name != "fc"
+    }
+    # Szegedy et al. 2015, table 1, with 149 and 147 pixels where no padding is added.
+    assert outputs == {
+        "Conv2d_1a_3x3": (149, 149, 32),
+        "Conv2d_2a_3x3": (147, 147, 32),
+        "Conv2d_2b_3x3": (147, 147, 64),
+        "Conv2d_3b_1x1": (73, 73, 80),
+        "Conv2d_4a_3x3": (71, 71, 192),
+        "Mixed_5b": (35, 35, 256),
+        "Mixed_5c": (35, 35, 288),
+        "Mixed_5d": (35, 35, 288),
+        "Mixed_6a": (17, 17, 768),
+        **{f"Mixed_6{letter}": (17, 17, 768) for letter in "bcde"},
+        "Mixed_7a": (8, 8, 1280),
+        "Mixed_7b": (8, 8, 2048),
+        "Mixed_7c": (8, 8, 2048),
+    }
+    assert pooled["max_pool"] == [(8, 8, 2048)]
+    sides = [(35, 192), (35, 256), (35, 288), *[(17, 768)] * 4, (8, 1280)]
+    assert pooled["average_pool"] == [(side, side, depth) for side, depth in sides]
+
+
 def state_dict(draw):
     """A state dict of pytorch-fid's names and shapes: (name, shape) -> the array."""
     images = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
