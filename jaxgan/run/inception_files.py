@@ -269,13 +269,14 @@ def _read_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) ->
     with archive.open(f"{name}.npy") as stream:
         if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError(f"{name} is not in NumPy's format 1.0")
-        found, is_fortran, dtype = np.lib.format.read_array_header_1_0(
+        # The order of rows or of columns is no matter: sigma is symmetric.
+        found, _, dtype = np.lib.format.read_array_header_1_0(
             stream, max_header_size=_MOST_HEADER_BYTES
         )
         if found != shape or dtype.kind != "f" or dtype.itemsize not in (4, 8):
             raise ValueError(f"{name} is {dtype} of the shape {found}, not float64 of {shape}")
         content = stream.read(int(np.prod(shape)) * dtype.itemsize)
-    array = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+    array = np.frombuffer(content, dtype).reshape(shape)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has numbers that are NaN or infinite")
     return array.astype(np.float64)
