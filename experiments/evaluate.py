@@ -210,6 +210,8 @@ def by_inception(config: EvaluateConfig, stack: contextlib.ExitStack) -> str:
     Arguments and result as in `by_own_evaluator`.
     """
     variables = inception_files.read_weights(config.inception)
+    for path in filter(None, (config.save_inception, config.save_statistics)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     if config.save_inception is not None:
         weights.write(Path(config.save_inception), variables)
         return f"the weights are in {config.save_inception}, to be read without PyTorch"

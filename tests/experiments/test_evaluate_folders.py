@@ -114,10 +114,10 @@ def test_statistics_take_the_place_of_a_folder(call_script, folders, tmp_path):
 
 def test_statistics_of_the_reference_are_kept_beside_the_scores(call_script, folders, tmp_path):
     arguments = ("--inception", "w", "--images", "a", "--reference", "b")
-    done = call_script("evaluate.py", *arguments, "--save-statistics", "b.npz")
+    done = call_script("evaluate.py", *arguments, "--save-statistics", "new/b.npz")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("\nnothing is written: --out FOLDER gets evaluation.json\n")
-    found = inception_files.read_statistics(tmp_path / "b.npz")
+    found = inception_files.read_statistics(tmp_path / "new/b.npz")
     np.testing.assert_allclose(found.mean, embedded(folders[1]).features.mean(0), rtol=1e-4)
 
 
