@@ -1,6 +1,6 @@
 """Evaluates a generator by its images: scores, classes, copies of training images. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -259,6 +259,20 @@ def table(evaluation: Evaluation, reference: Reference) -> str:
     return "\n".join(
         f"{label:44}{samples:>12}{held_out:>12}{noise:>12}".rstrip()
         for label, samples, held_out, noise in lines
+    )
+
+
+def table_of(scores: Mapping[str, float], num_classes: int) -> str:
+    """Scores as text: a line for each of those that there are.
+
+    Args:
+        scores: what `metrics.scoring.score` returns, or some of it.
+        num_classes: of the evaluator.
+    """
+    return "\n".join(
+        f"{label.format(num_classes):44}{format(scores[name], form):>12}"
+        for label, name, form in _ROWS
+        if name in scores
     )
 
 

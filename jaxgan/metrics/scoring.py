@@ -1,7 +1,7 @@
 """All scores of generated samples at once, for any function from images to features."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -73,7 +73,20 @@ def embed(
                 f"the evaluator must give {batch_size} rows for {batch_size} images, "
                 f"not arrays of the shapes {shapes}"
             )
-        parts.append([x if x is None else np.asarray(x)[:count] for x in embedding])
+        features, probabilities = (x if x is None else np.asarray(x)[:count] for x in embedding)
+        parts.append(Embedding(cast(np.ndarray, features), probabilities))
+    return joined(parts)
+
+
+def joined(parts: Iterable[Embedding]) -> Embedding:
+    """The embedding of all images, from the embeddings of some at a time.
+
+    Args:
+        parts: at least one, all with probabilities or all without.
+
+    Returns:
+        NumPy arrays, with the rows in order.
+    """
     features, probabilities = zip(*parts, strict=True)
     return Embedding(
         np.concatenate(features),

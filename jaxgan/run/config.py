@@ -68,6 +68,10 @@ class RunConfig:
     eval_every: int = setting(0, count(0))
     """Log the FID of the averaged generator each time this many epochs have passed, which takes
     some seconds; 0: never."""
+    inception: str | None = setting(None, local_path, may_change=True)
+    """The weights of the Inception-V3 that published FIDs are computed with, a .pth of pytorch-fid
+    or an .npz: the FID of --eval-every is then of its features, for any data set, and takes as long
+    as the data set is large. None: of the package's evaluators of mnist and toon_faces."""
     checkpoint_every: int = setting(1, count(1), may_change=True)
     """Save a checkpoint of the whole training state each time this many epochs have passed."""
     keep_checkpoints: int = setting(3, count(1), may_change=True)
@@ -121,7 +125,7 @@ class RunConfig:
                 "--image-shape must be a height, a width and 1 or 3 channels, "
                 f"not {' '.join(map(str, shape))}"
             )
-        if self.eval_every:
+        if self.eval_every and self.inception is None:
             try:
                 check_evaluated(self.dataset, shape)
             except ValueError as error:

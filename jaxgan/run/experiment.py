@@ -25,6 +25,7 @@ from jaxgan.metrics.scoring import embed
 from jaxgan.run import (
     checkpoints,
     compilation_cache,
+    inception_files,
     keys,
     processes,
     reckoning,
@@ -33,6 +34,7 @@ from jaxgan.run import (
 )
 from jaxgan.run.checkpoints import check_player_names
 from jaxgan.run.config import RunConfig, flag
+from jaxgan.run.images import to_uint8
 from jaxgan.run.streams import STDERR
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
 from jaxgan.training import on_host, seeds, select_devices, stages, train_seeds, unreplicate
@@ -134,6 +136,12 @@ class Experiment:
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
         reckoning.check_fits(config, self._stages, self._schedules, self._devices)
         self._reference: Moments | None = None
+        self._inception: inception_files.Network | None = None
+        if config.eval_every and config.inception is not None and self._is_first:
+            own = [x for x in self._devices if x.process_index == jax.process_index()]
+            self._inception = inception_files.Network(
+                inception_files.read_weights(config.inception), "bilinear", own
+            )
         with contextlib.ExitStack() as unlocking:
             if self._is_first:
                 for workdir in workdirs:
@@ -364,13 +372,19 @@ class Experiment:
         return round(self._schedule.epochs(step)) % self._config.eval_every == 0
 
     def _fid(self, run: _Run) -> float:
-        evaluator = load_evaluator(self._config.dataset)
         if self._reference is None:
-            self._reference = moments(embed(self._dataset.images, evaluator).features)
+            self._reference = self._moments(self._dataset.images)
         key = jax.random.fold_in(jax.random.key(run.config.seed), game.EVALUATION)
         assert self._stage.draw is not None  # `_is_evaluated`
         samples = self._stage.draw(run.state, key, EVALUATED_IMAGES)
-        return frechet_distance(self._reference, moments(embed(samples, evaluator).features))
+        return frechet_distance(self._reference, self._moments(np.asarray(samples)))
+
+    def _moments(self, images: np.ndarray) -> Moments:
+        if self._inception is None:
+            return moments(embed(images, load_evaluator(self._config.dataset)).features)
+        # Published FIDs are of files of pictures, which have 8 bits.
+        images = images if images.dtype == np.uint8 else to_uint8(images)
+        return moments(self._inception.embed(inception_files.Source.of_array("", images)).features)
 
     def _end_epoch(self, *, save: bool) -> None:
         if not self._is_first:

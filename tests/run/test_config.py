@@ -26,6 +26,7 @@ OTHER = MLPGANConfig(
     data_dir="/data",
     download=True,
     image_shape=(8, 10, 3),
+    inception="inception.npz",
     checkpoint_every=4,
     keep_checkpoints=5,
     resume=False,
