@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import game
-from jaxgan.game import GAN, Turn
+from jaxgan.game import GAN
 
 PyTree = Any
 # The most equal pieces that an epoch is cut into, unless a stage limits the images of a piece. A
@@ -153,14 +153,19 @@ def draws(
     """
     num_images = len(jax.tree.leaves(dict(data))[0])
 
-    def noise_of(turn: Turn) -> Callable[[jax.Array], PyTree]:
-        return lambda key: turn.noise(key, data)
-
-    noises, rows, first = [], [], 0
+    noises: list[PyTree] = []
+    rows, first = [], 0
     for turn in gan.turns:
         numbers = jnp.arange(first, first + turn.times)
         first += turn.times
-        noises.append(_for_each(key, game.NOISE, step, numbers, index, noise_of(turn)))
+        if turn.noise == "last":
+            noise = jax.tree.map(lambda x: jnp.stack([x[-1]] * turn.times), noises[-1])  # noqa: B023
+        else:
+            draw = turn.noise
+            noise = _for_each(
+                key, game.NOISE, step, numbers, index, lambda k, draw=draw: draw(k, data)
+            )
+        noises.append(noise)
         drawn = None
         if turn.batch == "drawn":
             drawn = _for_each(
