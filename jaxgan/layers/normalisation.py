@@ -24,7 +24,7 @@ class BatchNorm(nn.BatchNorm):
 
     def __call__(self, x: jax.Array) -> jax.Array:  # type: ignore[override]
         """Normalises float32 [..., channels] over all axes but the last; returns the same shape."""
-        before = self.get_variable(*_VARIANCE)
+        before: jax.Array = self.get_variable(*_VARIANCE)
         y = super().__call__(x)
         if self.is_unbiased and not self.use_running_average and not self.is_initializing():
             count = x.size // x.shape[-1]

@@ -16,6 +16,7 @@ from jaxgan import game
 from jaxgan.game import GAN
 
 PyTree = Any
+Noise = Callable[[jax.Array, Mapping[str, jax.Array]], PyTree]
 # The most equal pieces that an epoch is cut into, unless a stage limits the images of a piece. A
 # row of metrics is the mean over a piece, on every platform. On a CPU, where an epoch takes seconds
 # or more, a piece is also a compiled call of its own, so that the progress bar moves and a signal
@@ -153,6 +154,9 @@ def draws(
     """
     num_images = len(jax.tree.leaves(dict(data))[0])
 
+    def noise_of(draw: Noise) -> Callable[[jax.Array], PyTree]:
+        return lambda key: draw(key, data)
+
     noises: list[PyTree] = []
     rows, first = [], 0
     for turn in gan.turns:
@@ -161,10 +165,7 @@ def draws(
         if turn.noise == "last":
             noise = jax.tree.map(lambda x: jnp.stack([x[-1]] * turn.times), noises[-1])  # noqa: B023
         else:
-            draw = turn.noise
-            noise = _for_each(
-                key, game.NOISE, step, numbers, index, lambda k, draw=draw: draw(k, data)
-            )
+            noise = _for_each(key, game.NOISE, step, numbers, index, noise_of(turn.noise))
         noises.append(noise)
         drawn = None
         if turn.batch == "drawn":

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -20,6 +20,7 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
+from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, System
@@ -28,6 +29,7 @@ from jaxgan.systems.latent.losses import latent_gan
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
+Fakes = Literal["new", "same"]
 # Images in the grid of an epoch.
 GRID_IMAGES = 64
 # Height, width and channels of the images that the playground can show.
@@ -94,6 +96,9 @@ class LatentGANConfig(RunConfig):
     discriminator sees them; 0: no shifts."""
     discriminator_steps: int = setting(1, count(1))
     """Updates of the discriminator before each update of the generator."""
+    fakes: Fakes = setting(None)
+    """The latents of the generator's turn: 'new' draws them, 'same' takes those of the
+    discriminator's last turn, so that the generator makes the very images that were judged."""
     ema_decay: float = setting(None, share())
     """Decay, in [0, 1), of the moving average of the generator's weights. Samples are drawn with
     the averaged weights."""
@@ -110,13 +115,11 @@ class LatentGANConfig(RunConfig):
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(self.recipes)}")
         # By default each loss has one penalty: WGAN-GP's for wasserstein, else the recipe's R1.
         is_wasserstein = self.loss == "wasserstein"
-        wanted = dict(self.recipes[self.recipe])
+        wanted = {"fakes": "new"} | dict(self.recipes[self.recipe])
         wanted["gradient_penalty"] = WGAN_GP_LAMBDA if is_wasserstein else 0.0
         if is_wasserstein:
             wanted |= {"r1": 0.0, "penalty_interval": 1}
-        for name, value in wanted.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+        settings.fill(self, wanted)
         super().__post_init__()
         # Raises a ValueError for an unknown loss or noise, or settings that the loss does not take.
         self.gan()
@@ -152,6 +155,7 @@ class LatentGANConfig(RunConfig):
             label_smoothing=self.label_smoothing,
             translation=self.translation,
             discriminator_steps=steps,
+            same_fakes=self.fakes == "same",
             ema_decay=self.ema_decay,
         )
 

@@ -158,6 +158,8 @@ class PairedGame:
     def _jittered(self, batch: PyTree, noise: PyTree) -> tuple[jax.Array, jax.Array]:
         """The images and the inputs of a batch, each pair changed by the same random numbers."""
         images, inputs = batch["images"], batch["inputs"]
+        if not any(self._margins) and not self.flip:
+            return images, inputs
         both = jnp.concatenate([images, inputs], axis=-1)
         if any(self._margins):
             both = enlarged_and_cut(both, noise["corner"], self._margins)

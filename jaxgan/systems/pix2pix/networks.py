@@ -195,6 +195,21 @@ def num_halvings(image_shape: tuple[int, int, int], halvings: int | None = None)
     return (min(height, width) // _SMALLEST).bit_length() - 1
 
 
+def check_patches(image_shape: tuple[int, int, int], halvings: int) -> None:
+    """Checks that a discriminator of so many halvings has a logit at all.
+
+    Raises:
+        ValueError: height or width is no multiple of 2**halvings, or below 3 times that.
+    """
+    height, width, _ = image_shape
+    unit = 1 << halvings
+    if height % unit or width % unit or min(height, width) < 3 * unit:
+        raise ValueError(
+            f"a discriminator of {halvings} halvings wants a height and a width that are multiples "
+            f"of {unit}, {3 * unit} or more, not {height}x{width}"
+        )
+
+
 def _dropped_out_layers(dropout: Dropout, halvings: int) -> range:
     """The layers of the decoder with dropout, of those before the last, from the inside, from 0."""
     return {
