@@ -110,12 +110,12 @@ class Run:
         """
         return self.config.sample_in_parts(self.params, key, num_samples, labels=labels)
 
-    def translate(self, images: ArrayLike, key: jax.Array) -> jax.Array:
+    def translate(self, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         """Translates each image into another one. The same key gives the same images.
 
         Args:
             images: [n, *config.input_shape()], float in [0, 1] or uint8.
-            key: a PRNG key, for the generator's noise.
+            key: a PRNG key, for the generator's noise; None for evaluation mode, without noise.
 
         Returns:
             float32 [n, *config.image_shape] in [0, 1].

@@ -70,6 +70,15 @@ def probability(value: float) -> str | None:
     return None if 0 <= value <= 1 else f"from 0 to 1, not {value}"
 
 
+def one_of(*words: str) -> Range:
+    """The range of a setting whose value is one of these words."""
+
+    def check(value: str) -> str | None:
+        return None if value in words else f"one of {', '.join(words)}, not {value!r}"
+
+    return check
+
+
 def local_path(value: str | tuple[str, ...]) -> str | None:
     """The range of a path on this machine, or of several. `check` expands a "~" at its beginning.
 

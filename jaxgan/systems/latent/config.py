@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -22,14 +22,14 @@ from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
-from jaxgan.run.settings import count, rate, setting, share, weight
+from jaxgan.run.settings import count, one_of, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, System
 from jaxgan.systems.latent import drawing
 from jaxgan.systems.latent.losses import latent_gan
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
-Fakes = Literal["new", "same"]
+FAKES = ("new", "same")
 # Images in the grid of an epoch.
 GRID_IMAGES = 64
 # Height, width and channels of the images that the playground can show.
@@ -96,7 +96,7 @@ class LatentGANConfig(RunConfig):
     discriminator sees them; 0: no shifts."""
     discriminator_steps: int = setting(1, count(1))
     """Updates of the discriminator before each update of the generator."""
-    fakes: Fakes = setting(None)
+    fakes: str = setting(None, one_of(*FAKES))
     """The latents of the generator's turn: 'new' draws them, 'same' takes those of the
     discriminator's last turn, so that the generator makes the very images that were judged."""
     ema_decay: float = setting(None, share())

@@ -19,7 +19,7 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
-from jaxgan.run.settings import count, factor, probability, rate, setting, share, weight
+from jaxgan.run.settings import count, factor, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.pix2pix import networks
 from jaxgan.systems.pix2pix.losses import paired_gan
@@ -32,7 +32,7 @@ PyTree = Any
 PAIRS = "pairs"
 TaskName = Literal["edges2face", "grey2colour", "mask2face", "pairs"]
 RecipeName = Literal["default", "textbook"]
-Fakes = Literal["new", "same"]
+FAKES = ("new", "same")
 # Examples in the grid of an epoch.
 PICTURED = 12
 # The most halvings of the discriminator: a logit then depends on 286x286 pixels.
@@ -157,7 +157,7 @@ class Pix2PixConfig(RunConfig):
     l1_weight: float = setting(100.0, weight)
     """Weight (lambda) of the mean absolute difference from the true image in the generator's loss;
     0: the adversarial loss alone."""
-    fakes: Fakes = setting(None)
+    fakes: str = setting(None, one_of(*FAKES))
     """The images of the generator's turn: 'new' has another dropout and another jitter, 'same' are
     the very images that the discriminator has just judged."""
     jitter: float = setting(None, factor)
@@ -176,12 +176,12 @@ class Pix2PixConfig(RunConfig):
     discriminator_halvings: int = setting(None, halvings_of_patches)
     """How often the discriminator halves height and width, 1 to 5. 2: it judges patches of 34x34
     pixels, 3: of 70x70."""
-    norm: networks.Norm = setting(None)
+    norm: str = setting(None, one_of(*networks.NORMS))
     """The normalisation of both networks. 'scaled_instance': of each map by itself, with a learnt
     scale and offset. 'instance': without them. 'batch': batch normalisation."""
     norm_scale_std: float = setting(None, weight)
     """Standard deviation of the scales of the normalisation at the start of training, around 1."""
-    dropout: networks.Dropout = setting(None)
+    dropout: str = setting(None, one_of(*networks.DROPOUTS))
     """The layers of the decoder with dropout. 'paper': the first three. 'port': as in the authors'
     PyTorch port, the second to fourth of a U-Net of 256x256."""
     normalises_innermost: bool = setting(False)
@@ -342,7 +342,7 @@ class Pix2PixConfig(RunConfig):
         l1 = Panel("L1, pixels in [0, 1]", {"l1": "mean |y - G(x)|"})
         return System(self, [stage], title, [LOSSES, JUDGEMENT, l1])
 
-    def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
+    def translate(self, params: PyTree, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         return translate(params, images, key, generator=self.generator())
 
     def check_params(self, params: PyTree) -> None:

@@ -1,6 +1,6 @@
 """The two networks of pix2pix (Isola et al. 2016, arXiv 1611.07004): a U-Net, a PatchGAN."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import flax.linen as nn
@@ -12,11 +12,11 @@ from jaxgan.layers.normalisation import EPSILON, BatchNorm
 
 # 'scaled_instance': each map by its own statistics, then a learnt scale and offset. 'instance': the
 # statistics alone. 'batch': batch normalisation, with running statistics.
-Norm = Literal["scaled_instance", "instance", "batch"]
+NORMS = ("scaled_instance", "instance", "batch")
 # The layers of the decoder with dropout. 'paper': the first three, as in the paper and its Lua
 # code. 'port': as in the PyTorch port, all between the first one and those of the last four sizes;
 # the second to fourth of eight layers, and none of five.
-Dropout = Literal["paper", "port", "none"]
+DROPOUTS = ("paper", "port", "none")
 LEAKY_RELU_SLOPE = 0.2
 # By default, the height or width of the smallest map.
 _SMALLEST = 2
@@ -42,9 +42,9 @@ class UNet(nn.Module):
         dtype: the type of the operands of the matrix products. Parameters stay float32.
         halvings: how often the encoder halves, 2 or more; None: until the shorter side has 2
             pixels.
-        norm: the normalisation, a `Norm`. In training, batch normalisation of a single image is
-            'scaled_instance'.
-        dropout: which layers have dropout, a `Dropout`.
+        norm: the normalisation, one of `NORMS`. In training, batch normalisation of a single image
+            is 'scaled_instance'.
+        dropout: which layers have dropout, one of `DROPOUTS`.
         norm_scale_std: the standard deviation of the scales of a norm at the start, around 1.
         normalises_innermost: whether the smallest map is normalised too, as in the Lua code. A map
             of 1x1 that is normalised by its own statistics is 0.
@@ -55,8 +55,8 @@ class UNet(nn.Module):
     input_channels: int = 1
     dtype: Any = jnp.float32
     halvings: int | None = None
-    norm: Norm = "scaled_instance"
-    dropout: Dropout = "paper"
+    norm: str = "scaled_instance"
+    dropout: str = "paper"
     norm_scale_std: float = 0.0
     normalises_innermost: bool = False
 
@@ -126,7 +126,7 @@ class PatchDiscriminator(nn.Module):
         dtype: the type of the operands of the matrix products. Parameters stay float32.
         halvings: how often input and image are halved, 1 or more. A logit depends on 16, 34, 70,
             142 or 286 pixels a side after 1 to 5 halvings.
-        norm: the normalisation, a `Norm`.
+        norm: the normalisation, one of `NORMS`.
         norm_scale_std: the standard deviation of the scales of a norm at the start, around 1.
     """
 
@@ -135,7 +135,7 @@ class PatchDiscriminator(nn.Module):
     input_channels: int = 1
     dtype: Any = jnp.float32
     halvings: int = 2
-    norm: Norm = "scaled_instance"
+    norm: str = "scaled_instance"
     norm_scale_std: float = 0.0
 
     @nn.compact
@@ -210,7 +210,7 @@ def check_patches(image_shape: tuple[int, int, int], halvings: int) -> None:
         )
 
 
-def _dropped_out_layers(dropout: Dropout, halvings: int) -> range:
+def _dropped_out_layers(dropout: str, halvings: int) -> range:
     """The layers of the decoder with dropout, of those before the last, from the inside, from 0."""
     return {
         "paper": range(3),
@@ -220,7 +220,7 @@ def _dropped_out_layers(dropout: Dropout, halvings: int) -> range:
 
 
 class _Normalisation(NamedTuple):
-    norm: Norm
+    norm: str
     scale_std: float
     train: bool
     axis_name: str | None
