@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import pkgutil
 import reprlib
@@ -10,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jaxgan.systems
@@ -53,6 +55,29 @@ def find(name: str) -> type[RunConfig]:
             return config
     known = ", ".join(names())
     raise ValueError(f"this is a run of {reprlib.repr(name)}, not of one of {known}")
+
+
+def references() -> list[str]:
+    """The names of the systems that have a reference: the folders that contain reference.py."""
+    return [name for name in names() if importlib.util.find_spec(_reference(name))]
+
+
+def find_reference(name: str) -> ModuleType:
+    """Finds the module that compares a system with its reference, as `systems.reference` says.
+
+    Args:
+        name: a name of `references()`.
+
+    Raises:
+        ValueError: there is no such system, or it has no reference.
+    """
+    if name not in (known := references()):
+        raise ValueError(f"{reprlib.repr(name)} has no reference: one of {', '.join(known)}")
+    return importlib.import_module(_reference(name))
+
+
+def _reference(name: str) -> str:
+    return f"jaxgan.systems.{name}.reference"
 
 
 def load_config(workdir: str | Path) -> RunConfig:
