@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import game, losses, schedules
-from jaxgan.game import GAN, Outcome, TrainState, Turn
+from jaxgan.game import GAN, TrainState, Turn
 from jaxgan.layers.training_call import call
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.pix2pix.losses import paired_gan
@@ -193,13 +193,11 @@ def compared(case: Case) -> Iterator[Compared]:
     its = {name.removeprefix("meta."): case.arrays[name] for name in case.arrays}
     size, stride, halvings = (int(its[name]) for name in ("size", "stride", "num_downs"))
     shape = (size, size, int(its["output_nc"]))
-    shared = {
-        "image_shape": shape,
-        "input_channels": int(its["input_nc"]),
-        "norm": str(its["norm"]),
-    }
-    generator = UNet(int(its["ngf"]), halvings=halvings, dropout="none", **shared)
-    discriminator = PatchDiscriminator(int(its["ndf"]), halvings=int(its["n_layers_D"]), **shared)
+    channels, norm = int(its["input_nc"]), str(its["norm"])
+    generator = UNet(int(its["ngf"]), shape, channels, halvings=halvings, norm=norm, dropout="none")
+    discriminator = PatchDiscriminator(
+        int(its["ndf"]), shape, channels, halvings=int(its["n_layers_D"]), norm=norm
+    )
     tables = {
         "G": generator_table(generator),
         "D": discriminator_table(discriminator),
@@ -240,7 +238,8 @@ def compared(case: Case) -> Iterator[Compared]:
     networks = generator, discriminator
     for mode in _MODES:
         state = _first_state(_gan(networks, mode), variables)
-        values, gradients = jax.jit(functools.partial(_measured, networks, mode))(state, batch)
+        values = jax.jit(functools.partial(_values, networks, mode))(state, batch)
+        gradients = jax.jit(functools.partial(_gradients, networks, mode))(state, batch)
         for name, value in values.items():
             yield Compared(f"{mode}.{name}", np.float64(value), **_LOSS)
         for net, its_gradients in gradients.items():
@@ -252,12 +251,13 @@ def compared(case: Case) -> Iterator[Compared]:
         return jnp.sum(judged(of_d, image, inputs), axis=(1, 2))
 
     of_real, of_fake = (jnp.concatenate([inputs, images], axis=-1) for images in (real, fake))
-    penalty = losses.gradient_penalty(of_pair, of_real, of_fake, case.arrays["gp.alpha"])
+    share = jnp.asarray(case.arrays["gp.alpha"])
+    penalty = losses.gradient_penalty(of_pair, of_real, of_fake, share)
     yield Compared("gp.lambda10", np.float64(10 * penalty), **_LOSS)
 
     # Two optimisations, each of one image, the loss "vanilla".
     gan = _gan(networks, "vanilla")
-    measured = jax.jit(functools.partial(_measured, networks, "vanilla"))
+    values_of = jax.jit(functools.partial(_values, networks, "vanilla"))
     discriminate, generate = (
         jax.jit(functools.partial(update, gan))
         for update in (game.update_discriminator, game.update_generator)
@@ -265,9 +265,9 @@ def compared(case: Case) -> Iterator[Compared]:
     state, rows = _first_state(gan, variables), []
     for one in examples[:2]:
         its_batch = jax.tree.map(lambda x: x[one], batch)  # noqa: B023
-        before, _ = measured(state, its_batch)
+        before = values_of(state, its_batch)
         state, _ = discriminate(state, its_batch, _noise(its_batch))
-        between, _ = measured(state, its_batch)
+        between = values_of(state, its_batch)
         state, _ = generate(state, its_batch, _noise(its_batch))
         rows.append(
             [before[name] for name in ("loss_D_fake", "loss_D_real")]
@@ -306,39 +306,41 @@ def _noise(batch: PyTree) -> PyTree:
     return {"key": jax.random.split(jax.random.key(0), len(batch["images"]))}
 
 
-def _measured(
+def _gradients(
     networks: Networks, mode: str, state: TrainState, batch: PyTree
-) -> tuple[dict[str, jax.Array], dict[str, PyTree]]:
-    """The port's losses by their names there, and the gradients of both players."""
+) -> dict[str, PyTree]:
+    """The gradient of each player's loss with respect to its params."""
+
+    def of(turn: Turn) -> PyTree:
+        def loss(params: PyTree) -> jax.Array:
+            moved = state.with_player(turn.player, params=params)
+            return turn.loss(moved, batch, _noise(batch), None)[0]
+
+        return jax.grad(loss)(state.players[turn.player].params)
+
+    return dict(zip("DG", map(of, _gan(networks, mode).turns), strict=True))
+
+
+def _values(
+    networks: Networks, mode: str, state: TrainState, batch: PyTree
+) -> dict[str, jax.Array]:
+    """The port's losses by their names there."""
     loss, weight = _MODES[mode]
-    noise = _noise(batch)
-
-    def slopes(turn: Turn) -> tuple[tuple[jax.Array, Outcome], PyTree]:
-        def of(params: PyTree) -> tuple[jax.Array, Outcome]:
-            return turn.loss(state.with_player(turn.player, params=params), batch, noise, None)
-
-        return jax.value_and_grad(of, has_aux=True)(state.players[turn.player].params)
-
     of_discriminator, of_generator = _gan(networks, mode).turns
-    (whole, _), for_d = slopes(of_discriminator)
-    (of_both, outcome), for_g = slopes(of_generator)
-    adversarial, _ = _gan(networks, mode, l1_weight=0.0).turns[1].loss(state, batch, noise, None)
-    logits, _ = call(
-        networks[1],
-        state.variables("discriminator"),
-        batch["images"],
-        batch["inputs"],
-        axis_name=None,
-    )
+    without_l1 = _gan(networks, mode, l1_weight=0.0).turns[1]
+    inputs = state, batch, _noise(batch), None
+    whole, _ = of_discriminator.loss(*inputs)
+    of_both, outcome = of_generator.loss(*inputs)
+    variables = state.variables("discriminator")
+    logits, _ = call(networks[1], variables, batch["images"], batch["inputs"], axis_name=None)
     # The port asks of real images in D's turn what it asks of generated ones in G's turn.
     of_real = weight * losses.adversarial_loss(loss).generator(logits.reshape(-1))
-    values = {
+    return {
         "loss_D_fake": 2 * whole - of_real,
         "loss_D_real": of_real,
         "loss_D": whole,
-        "loss_G_GAN": adversarial,
+        "loss_G_GAN": without_l1.loss(*inputs)[0],
         # The metric is of pixels in [0, 1], the loss of numbers in [-1, 1].
         "loss_G_L1": 2 * _L1_WEIGHT * outcome.metrics["l1"],
         "loss_G": of_both,
     }
-    return values, {"D": for_d, "G": for_g}
