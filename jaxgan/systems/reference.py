@@ -9,13 +9,17 @@ A system that has a reference has a module `reference.py` in its folder with
 A state dict is {key: NumPy array}, with the keys and the shapes of the reference.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.traverse_util
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgan import game
+from jaxgan.game import GAN, TrainState, Turn
 from jaxgan.run.config import RunConfig
 
 PyTree = Any
@@ -119,22 +123,41 @@ def carried_over(state: StateDict, table: Table) -> PyTree:
     return flax.traverse_util.unflatten_dict(flat)
 
 
-def gradient_norms(gradients: PyTree, table: Table) -> dict[str, np.floating]:
+def gradient_norms(slopes: PyTree, table: Table) -> dict[str, np.floating]:
     """The L2 norm of the gradient of each of the reference's parameters.
 
     Args:
-        gradients: those of jaxgan's params, a nested dict of arrays.
+        slopes: the gradients of jaxgan's params, a nested dict of arrays.
         table: an entry for each key. Its conversions keep the norm.
 
     Returns:
         Float64 scalars by key. That of a parameter without effect is 0.
     """
-    flat = flax.traverse_util.flatten_dict({"params": gradients})
+    flat = flax.traverse_util.flatten_dict({"params": slopes})
     return {
         key: np.linalg.norm(np.float64(flat[entry.path]).ravel()) if entry.path else np.float64(0)
         for key, entry in table.items()
         if entry.path[:1] in (("params",), ())
     }
+
+
+def first_state(gan: GAN, variables: Mapping[str, PyTree]) -> TrainState:
+    """The state before the first step of networks that have the reference's weights.
+
+    Args:
+        gan: the system.
+        variables: each player's variables by name.
+    """
+    return game.init(dataclasses.replace(gan, init=lambda key: variables), jax.random.key(0))
+
+
+def gradients(turn: Turn, state: TrainState, batch: PyTree, noise: PyTree) -> PyTree:
+    """The gradient of a turn's loss with respect to the params of its player."""
+
+    def loss(params: PyTree) -> jax.Array:
+        return turn.loss(state.with_player(turn.player, params=params), batch, noise, None)[0]
+
+    return jax.grad(loss)(state.players[turn.player].params)
 
 
 def shape_of(state: StateDict, key: str, rank: int, network: str) -> Shape:

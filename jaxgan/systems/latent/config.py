@@ -71,6 +71,8 @@ class LatentGANConfig(RunConfig):
     """Adam's decay of the first moment, in [0, 1)."""
     beta2: float = setting(None, share())
     """Adam's decay of the second moment, in [0, 1)."""
+    adam_epsilon: float = setting(None, rate)
+    """Adam's epsilon, added to the square root of the second moment."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The adversarial loss. 'minimax' is the original one of 2014; 'wasserstein' turns on WGAN-GP's
     gradient penalty."""
@@ -115,7 +117,9 @@ class LatentGANConfig(RunConfig):
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(self.recipes)}")
         # By default each loss has one penalty: WGAN-GP's for wasserstein, else the recipe's R1.
         is_wasserstein = self.loss == "wasserstein"
-        wanted = {"fakes": "new"} | dict(self.recipes[self.recipe])
+        wanted = {"fakes": "new", "adam_epsilon": schedules.ADAM_EPSILON} | dict(
+            self.recipes[self.recipe]
+        )
         wanted["gradient_penalty"] = WGAN_GP_LAMBDA if is_wasserstein else 0.0
         if is_wasserstein:
             wanted |= {"r1": 0.0, "penalty_interval": 1}
@@ -283,7 +287,11 @@ class LatentGANConfig(RunConfig):
             half_life=1000 * getattr(self, f"{player}_half_life_kimg"),
         )
         return schedules.adam(
-            learning_rate, self.beta1, self.beta2, images_per_update=images_per_update
+            learning_rate,
+            self.beta1,
+            self.beta2,
+            images_per_update=images_per_update,
+            epsilon=self.adam_epsilon,
         )
 
     # A property, not a field: only the settings of a conditional system have a field `classes`.

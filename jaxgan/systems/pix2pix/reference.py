@@ -1,8 +1,7 @@
 """pix2pix beside the authors' PyTorch port (junyanz/pytorch-CycleGAN-and-pix2pix)."""
 
-import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import game, losses, schedules
-from jaxgan.game import GAN, TrainState, Turn
+from jaxgan.game import GAN, TrainState
 from jaxgan.layers.training_call import call
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.pix2pix.losses import paired_gan
@@ -27,7 +26,9 @@ from jaxgan.systems.reference import (
     channels_first,
     channels_last,
     convolution,
+    first_state,
     gradient_norms,
+    gradients,
     shape_of,
     transposed_convolution,
 )
@@ -222,6 +223,7 @@ def compared(case: Case) -> Iterator[Compared]:
         return Compared(name, channels_first(values, stride), **_OUTPUT)
 
     of_g, of_d = variables["G"], variables["D"]
+    players = {"generator": of_g, "discriminator": of_d}
     fake = translated(of_g, inputs)
     yield images("fake_train_batch", fake)
     each = [translated(of_g, inputs[one]) for one in examples]
@@ -237,14 +239,15 @@ def compared(case: Case) -> Iterator[Compared]:
     batch = {"inputs": inputs, "images": real}
     networks = generator, discriminator
     for mode in _MODES:
-        state = _first_state(_gan(networks, mode), variables)
+        gan = _gan(networks, mode)
+        state = first_state(gan, players)
         values = jax.jit(functools.partial(_values, networks, mode))(state, batch)
-        gradients = jax.jit(functools.partial(_gradients, networks, mode))(state, batch)
         for name, value in values.items():
             yield Compared(f"{mode}.{name}", np.float64(value), **_LOSS)
-        for net, its_gradients in gradients.items():
-            for key, norm in gradient_norms(its_gradients, tables[net]).items():
-                yield Compared(f"{mode}.gradnorm.{net}.{key}", norm, **_NORM)
+        for net, turn in zip("DG", gan.turns, strict=True):
+            slopes = jax.jit(functools.partial(gradients, turn))(state, batch, _noise(batch))
+            for key, length in gradient_norms(slopes, tables[net]).items():
+                yield Compared(f"{mode}.gradnorm.{net}.{key}", length, **_NORM)
 
     def of_pair(pair: jax.Array) -> jax.Array:
         inputs, image = jnp.split(pair, [generator.input_channels], axis=-1)
@@ -262,7 +265,7 @@ def compared(case: Case) -> Iterator[Compared]:
         jax.jit(functools.partial(update, gan))
         for update in (game.update_discriminator, game.update_generator)
     )
-    state, rows = _first_state(gan, variables), []
+    state, rows = first_state(gan, players), []
     for one in examples[:2]:
         its_batch = jax.tree.map(lambda x: x[one], batch)  # noqa: B023
         before = values_of(state, its_batch)
@@ -296,29 +299,9 @@ def _gan(networks: Networks, mode: str, l1_weight: float = _L1_WEIGHT) -> GAN:
     )
 
 
-def _first_state(gan: GAN, variables: Mapping[str, PyTree]) -> TrainState:
-    named = {"generator": variables["G"], "discriminator": variables["D"]}
-    return game.init(dataclasses.replace(gan, init=lambda key: named), jax.random.key(0))
-
-
 def _noise(batch: PyTree) -> PyTree:
     """Keys of a dropout that is off."""
     return {"key": jax.random.split(jax.random.key(0), len(batch["images"]))}
-
-
-def _gradients(
-    networks: Networks, mode: str, state: TrainState, batch: PyTree
-) -> dict[str, PyTree]:
-    """The gradient of each player's loss with respect to its params."""
-
-    def of(turn: Turn) -> PyTree:
-        def loss(params: PyTree) -> jax.Array:
-            moved = state.with_player(turn.player, params=params)
-            return turn.loss(moved, batch, _noise(batch), None)[0]
-
-        return jax.grad(loss)(state.players[turn.player].params)
-
-    return dict(zip("DG", map(of, _gan(networks, mode).turns), strict=True))
 
 
 def _values(
