@@ -183,5 +183,7 @@ def _normalised(x: jax.Array, train: bool, axis_name: str | None, is_unbiased: b
         momentum=_MOMENTUM,
         epsilon=BATCH_NORM_EPSILON,
         axis_name=axis_name,
+        # As PyTorch: the mean of the squares minus the square of the mean has fewer digits.
+        use_fast_variance=not is_unbiased,
         is_unbiased=is_unbiased,
     )(x)
