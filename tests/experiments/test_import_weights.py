@@ -1,4 +1,4 @@
-"""experiments/import_weights.py on state dicts of the references' form, and what is made of them."""
+"""experiments/import_weights.py on state dicts of the references' form."""
 
 import json
 import sys
