@@ -74,7 +74,7 @@ def test_a_line_for_each_array(call_script, case):
 @pytest.mark.parametrize(
     ("arrays", "line"),
     [
-        ({"outputs": OURS + 2e-4}, "outputs: 2.0e-04 absolute, inf relative, of 1e-04 NOT"),
+        ({"outputs": OURS + 2e-4}, "outputs: 2.0e-04 absolute, 1.0e+00 relative, of 1e-04 NOT"),
         ({"outputs": OURS * np.nan}, "outputs: nan absolute, nan relative, of 1e-04 NOT"),
         ({"outputs": OURS[:2]}, "outputs: the shape (3,), not (2,) NOT"),
         ({"losses": np.float64(3.001)}, "relative, of 1e-05 relative NOT"),

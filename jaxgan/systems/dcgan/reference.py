@@ -202,9 +202,10 @@ def compared(case: Case) -> Iterator[Compared]:
         state, metrics = update(state, batch, noise)
         of_turns.append(metrics)
     of_discriminator, of_generator = of_turns
-    # D's loss of real images is what G's loss asks of generated ones.
+    # D's loss of real images is what G's loss asks of generated ones, and its loss of generated
+    # images is what the generator of the zero-sum game makes large.
     of_real = losses.non_saturating_generator(real_logits)
-    of_fake = of_discriminator["discriminator_loss"] - of_real
+    of_fake = -losses.minimax_generator(fake_logits)
     errors = [of_real, of_fake, of_generator["generator_loss"]]
     yield Compared("step.errD_real_errD_fake_errG", np.array(errors, np.float64), **_LOSS)
     after = jax.nn.sigmoid(judged(state.variables("discriminator"), fake)[0])

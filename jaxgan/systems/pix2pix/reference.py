@@ -37,11 +37,12 @@ PyTree = Any
 Networks = tuple[UNet, PatchDiscriminator]
 _KERNEL = (4, 4)
 _U_NET = "the U-Net of pix2pix's PyTorch port"
-# The reference's losses: our name and the weights that make them the reference's.
+# The reference's losses: our name, the weight that makes it the reference's, and a logit of a real
+# image with which D loses nothing.
 _MODES = {
-    "vanilla": ("non_saturating", 1.0),
-    "lsgan": ("least_squares", 2.0),
-    "wgangp": ("wasserstein", 1.0),
+    "vanilla": ("non_saturating", 1.0, 1e4),
+    "lsgan": ("least_squares", 2.0, 1.0),
+    "wgangp": ("wasserstein", 1.0, 0.0),
 }
 _L1_WEIGHT = 100.0
 # Tolerances. A loss that is a difference of means may be near 0, and a bias in front of a
@@ -286,7 +287,7 @@ def compared(case: Case) -> Iterator[Compared]:
 
 def _gan(networks: Networks, mode: str, l1_weight: float = _L1_WEIGHT) -> GAN:
     """The port's game. The weights make up for the factor of our `losses`, and halve D's."""
-    loss, weight = _MODES[mode]
+    loss, weight, _ = _MODES[mode]
     return paired_gan(
         *networks,
         *(schedules.adam(2e-4, 0.5, 0.999, images_per_update=1, epsilon=1e-8) for _ in networks),
@@ -308,20 +309,23 @@ def _values(
     networks: Networks, mode: str, state: TrainState, batch: PyTree
 ) -> dict[str, jax.Array]:
     """The port's losses by their names there."""
-    loss, weight = _MODES[mode]
+    loss, weight, perfect = _MODES[mode]
     of_discriminator, of_generator = _gan(networks, mode).turns
     without_l1 = _gan(networks, mode, l1_weight=0.0).turns[1]
     inputs = state, batch, _noise(batch), None
-    whole, _ = of_discriminator.loss(*inputs)
     of_both, outcome = of_generator.loss(*inputs)
-    variables = state.variables("discriminator")
-    logits, _ = call(networks[1], variables, batch["images"], batch["inputs"], axis_name=None)
-    # The port asks of real images in D's turn what it asks of generated ones in G's turn.
-    of_real = weight * losses.adversarial_loss(loss).generator(logits.reshape(-1))
+    fake, _ = call(networks[0], state.variables("generator"), batch["inputs"], axis_name=None)
+
+    def judged(images: jax.Array) -> jax.Array:
+        variables = state.variables("discriminator")
+        return call(networks[1], variables, images, batch["inputs"], axis_name=None)[0].reshape(-1)
+
+    adversarial, logits = losses.adversarial_loss(loss), judged(fake)
     return {
-        "loss_D_fake": 2 * whole - of_real,
-        "loss_D_real": of_real,
-        "loss_D": whole,
+        "loss_D_fake": weight * adversarial.discriminator(0 * logits + perfect, logits, 0.0),
+        # The port asks of real images in D's turn what it asks of generated ones in G's turn.
+        "loss_D_real": weight * adversarial.generator(judged(batch["images"])),
+        "loss_D": of_discriminator.loss(*inputs)[0],
         "loss_G_GAN": without_l1.loss(*inputs)[0],
         # The metric is of pixels in [0, 1], the loss of numbers in [-1, 1].
         "loss_G_L1": 2 * _L1_WEIGHT * outcome.metrics["l1"],

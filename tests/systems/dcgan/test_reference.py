@@ -20,7 +20,7 @@ class Example:
 
     def drawn(self, key, *shape):
         if key not in self.state:
-            values = self.rng.normal(size=shape) + key.endswith("1.weight")
+            values = self.rng.normal(scale=0.5, size=shape) + key.endswith("1.weight")
             values = np.abs(values) + 0.5 if key.endswith("var") else values
             self.state[key] = values.astype(np.float32)
         return np.float64(self.state[key])
