@@ -50,6 +50,9 @@ _L1_WEIGHT = 100.0
 _OUTPUT = {"absolute": 1e-4}
 _LOSS = {"absolute": 1e-6, "relative": 1e-5}
 _NORM = {"absolute": 1e-5, "relative": 1e-4}
+# The gradient of LeakyReLU jumps where a unit is near 0, so rounding errors in the images that the
+# penalty is taken at move it by more than themselves: by 8e-6 in a case of 256x256.
+_PENALTY = {"relative": 1e-4}
 
 
 def generator_table(generator: UNet) -> Table:
@@ -257,7 +260,7 @@ def compared(case: Case) -> Iterator[Compared]:
     of_real, of_fake = (jnp.concatenate([inputs, images], axis=-1) for images in (real, fake))
     share = jnp.asarray(case.arrays["gp.alpha"])
     penalty = losses.gradient_penalty(of_pair, of_real, of_fake, share)
-    yield Compared("gp.lambda10", np.float64(10 * penalty), **_LOSS)
+    yield Compared("gp.lambda10", np.float64(10 * penalty), **_PENALTY)
 
     # Two optimisations, each of one image, the loss "vanilla".
     gan = _gan(networks, "vanilla")
