@@ -14,7 +14,8 @@ from jaxgan.data import LABEL, Dataset
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
 from jaxgan.options import with_own_options
-from jaxgan.run.settings import count, one_of, setting
+from jaxgan.run.settings import count, one_of, rate, setting
+from jaxgan.schedules import ADAM_EPSILON
 from jaxgan.systems.dcgan import networks
 from jaxgan.systems.dcgan.chain import discriminator_chain, generator_chain
 from jaxgan.systems.latent.config import LatentGANConfig
@@ -22,6 +23,7 @@ from jaxgan.systems.latent.drawing import generate
 from jaxgan.training.stages import Picture
 
 PyTree = Any
+FAKES = ("new", "same")
 RecipeName = Literal["default", "textbook"]
 # Images in a row of a conditional run's grid.
 GRID_COLUMNS = 10
@@ -44,6 +46,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "penalty_interval": 4,
             "translation": 2,
             "ema_decay": 0.9995,
+            "adam_epsilon": ADAM_EPSILON,
+            "fakes": "new",
             "biases": "unnormalised",
             "running_variance": "biased",
         },
@@ -98,6 +102,11 @@ class DCGANConfig(LatentGANConfig):
     width: int = setting(64, count(1))
     """Channels of the largest feature maps. Each halving of height and width doubles the
     channels."""
+    adam_epsilon: float = setting(None, rate)
+    """Adam's epsilon, added to the square root of the second moment."""
+    fakes: str = setting(None, one_of(*FAKES))
+    """The latents of the generator's turn: 'new' draws them, 'same' takes those of the
+    discriminator's last turn, so that the generator makes the very images that were judged."""
     biases: str = setting(None, one_of("unnormalised", "none"))
     """The layers that have a bias: 'unnormalised', those that no normalisation follows; or
     'none'."""

@@ -22,14 +22,13 @@ from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
-from jaxgan.run.settings import count, one_of, rate, setting, share, weight
+from jaxgan.run.settings import count, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, System
 from jaxgan.systems.latent import drawing
 from jaxgan.systems.latent.losses import latent_gan
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
-FAKES = ("new", "same")
 # Images in the grid of an epoch.
 GRID_IMAGES = 64
 # Height, width and channels of the images that the playground can show.
@@ -71,8 +70,6 @@ class LatentGANConfig(RunConfig):
     """Adam's decay of the first moment, in [0, 1)."""
     beta2: float = setting(None, share())
     """Adam's decay of the second moment, in [0, 1)."""
-    adam_epsilon: float = setting(None, rate)
-    """Adam's epsilon, added to the square root of the second moment."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The adversarial loss. 'minimax' is the original one of 2014; 'wasserstein' turns on WGAN-GP's
     gradient penalty."""
@@ -98,9 +95,6 @@ class LatentGANConfig(RunConfig):
     discriminator sees them; 0: no shifts."""
     discriminator_steps: int = setting(1, count(1))
     """Updates of the discriminator before each update of the generator."""
-    fakes: str = setting(None, one_of(*FAKES))
-    """The latents of the generator's turn: 'new' draws them, 'same' takes those of the
-    discriminator's last turn, so that the generator makes the very images that were judged."""
     ema_decay: float = setting(None, share())
     """Decay, in [0, 1), of the moving average of the generator's weights. Samples are drawn with
     the averaged weights."""
@@ -109,6 +103,9 @@ class LatentGANConfig(RunConfig):
 
     presets = frozenset({"recipe"})
     about_curves = ABOUT_THE_GAME
+    # No fields: only some systems have settings of these names.
+    fakes = "new"
+    adam_epsilon = schedules.ADAM_EPSILON
     # The values of settings by the name of the recipe, for settings that are not given.
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
@@ -117,9 +114,7 @@ class LatentGANConfig(RunConfig):
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(self.recipes)}")
         # By default each loss has one penalty: WGAN-GP's for wasserstein, else the recipe's R1.
         is_wasserstein = self.loss == "wasserstein"
-        wanted = {"fakes": "new", "adam_epsilon": schedules.ADAM_EPSILON} | dict(
-            self.recipes[self.recipe]
-        )
+        wanted = dict(self.recipes[self.recipe])
         wanted["gradient_penalty"] = WGAN_GP_LAMBDA if is_wasserstein else 0.0
         if is_wasserstein:
             wanted |= {"r1": 0.0, "penalty_interval": 1}
