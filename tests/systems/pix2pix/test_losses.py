@@ -272,7 +272,8 @@ def test_input_and_image_are_changed_alike():
     assert noise.keys() == {"key", "corner", "is_mirrored"}
     assert 16 < noise["is_mirrored"].sum() < 48
     assert np.max(noise["corner"], axis=0).tolist() == [2, 1]
-    images = np.random.default_rng(0).uniform(-1, 1, (64, 8, 4, 1)).astype(np.float32)
+    # So small that nothing overshoots.
+    images = np.random.default_rng(0).uniform(-0.5, 0.5, (64, 8, 4, 1)).astype(np.float32)
     seen = []
 
     class Watching(nn.Module):
@@ -288,7 +289,7 @@ def test_input_and_image_are_changed_alike():
     real = judged_images[:64]
     np.testing.assert_allclose(judged_inputs[:64], 0.5 * real, atol=1e-5)
     np.testing.assert_array_equal(judged_inputs[64:], judged_inputs[:64])
-    large = np.clip(jax.image.resize(images, (64, 10, 5, 1), "cubic"), -1, 1)
+    large = np.asarray(jax.image.resize(images, (64, 10, 5, 1), "cubic"))
     for i, (top, left) in enumerate(np.asarray(noise["corner"])):
         cut = large[i, top : top + 8, left : left + 4]
         expected = cut[:, ::-1] if noise["is_mirrored"][i] else cut

@@ -179,8 +179,8 @@ def test_where_dropout_is(dropout, halvings, sides, monkeypatch):
 @pytest.mark.parametrize("norm", ["scaled_instance", "batch"])
 def test_the_scales_of_a_norm_at_the_start(norm):
     for std in (0.0, 0.02):
-        module = UNet(8, (16, 16, 3), 1, norm=norm, norm_scale_std=std)
-        variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+        module = PatchDiscriminator(32, (16, 16, 3), 1, norm=norm, norm_scale_std=std)
+        variables = jax.jit(module.init)(jax.random.key(0), IMAGES[:1], INPUTS[:1])
         params = variables["params"]
         scales = np.concatenate([its["scale"] for name, its in params.items() if "Norm" in name])
         # 5 standard errors.
