@@ -25,7 +25,7 @@ class TranslateConfig:
     """The image to translate, and the file to write."""
 
     workdir: str = setting("runs/pix2pix", local_path)
-    """The folder of the run to translate with."""
+    """The folder of the run to translate with, or an .npz of import_weights.py."""
     input: str = setting("drawing.png", local_path, alias=["--in"])
     """The input image, of any size, as a file of PNG, JPEG, TIFF, WebP or another common format of
     pictures. It should look like the inputs of the run's task (for edges2face black lines on
@@ -35,6 +35,9 @@ class TranslateConfig:
     edges)."""
     seed: int = 0
     """Seed of the generator's noise. The same seed gives the same image."""
+    evaluation: bool = simple_parsing.field(default=False, negative_prefix="--no-")
+    """Translate in evaluation mode: without noise, and by the running statistics of a batch
+    normalisation, if the run has one. Otherwise both are as in training, as in the paper."""
     out: str = setting("face.png", local_path)
     """The .png to write."""
 
@@ -82,7 +85,7 @@ def main() -> None:
         if config.from_photo:
             inputs, about = run.config.inputs_of(inputs)
             done.append(f"made {about}")
-        made = run.translate(inputs, run.key(config.seed))
+        made = run.translate(inputs, None if config.evaluation else run.key(config.seed))
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         images.write_png(out, images.to_uint8(np.asarray(made[0])), SCALE)

@@ -78,7 +78,7 @@ class Turn:
             mean over the batch: a mean over devices is then the mean over the global batch. Other
             statistics of a batch must be averaged over `axis_name`, unless it is None.
         noise: (key, data) -> the random numbers of one example, a pytree. Data is the data set,
-            arrays [N, ...]; the function may pick rows of it, such as target labels.
+            arrays [N, ...], whose rows it may pick. "last": the numbers of the turn before.
         times: how often a step takes the turn, each time with new noise; a "last" batch is reused.
         every: the turn is taken only at steps that are multiples of this number.
         batch: "next" of the epoch; "last", of the turn before; "drawn" from data with replacement.
@@ -86,7 +86,7 @@ class Turn:
 
     player: str
     loss: Loss
-    noise: Callable[[jax.Array, Mapping[str, jax.Array]], PyTree]
+    noise: Callable[[jax.Array, Mapping[str, jax.Array]], PyTree] | Literal["last"]
     times: int = 1
     every: int = 1
     batch: Literal["next", "last", "drawn"] = "next"
@@ -114,11 +114,11 @@ class GAN:
     images: tuple[str, ...] = ()
 
     def __post_init__(self):
-        for before, turn in zip((None, *self.turns), self.turns, strict=False):
-            if turn.batch == "last" and before is None:
-                raise ValueError("the first turn of a step has no last batch: give another batch=")
-            if turn.batch == "next" and turn.every > 1:
-                raise ValueError('a turn with every= takes no "next" batch: "last" or "drawn"')
+        for own in ("batch", "noise"):
+            if self.turns and getattr(self.turns[0], own) == "last":
+                raise ValueError(f"the first turn of a step has no last {own}: give another {own}=")
+        if any(turn.batch == "next" and turn.every > 1 for turn in self.turns):
+            raise ValueError('a turn with every= takes no "next" batch: "last" or "drawn"')
 
 
 @with_own_options

@@ -74,6 +74,22 @@ def halving(start: float, *, after: float, half_life: float) -> float | OfImages
     )
 
 
+def falling(start: float, *, after: float, over: float) -> float | OfImages:
+    """A number that is constant at first, and then falls linearly to 0 with the images seen.
+
+    Args:
+        start: the value at the beginning.
+        after: the number of images seen when the value begins to fall.
+        over: the number of images in which it falls to 0, where it stays; 0 for a constant value.
+
+    Returns:
+        A function of the images seen; `start` itself if `over` is 0.
+    """
+    if not over:
+        return start
+    return lambda images: start * jnp.clip(1 - (images - after) / over, 0, 1)
+
+
 def average_decay(
     half_life: float, *, images_per_step: int, ramp_up: float = 0.0
 ) -> Callable[[jax.Array], jax.Array]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from numpy.typing import ArrayLike
 
+from jaxgan import weights
 from jaxgan.run import keys
 from jaxgan.run.checkpoints import Checkpoints, load_params
 from jaxgan.run.config import RunConfig
@@ -22,7 +23,7 @@ class Run:
     """A trained run; made by `load_run`.
 
     Attributes:
-        workdir: the run's folder.
+        workdir: the run's folder, or a file that import_weights.py has written.
         config: the run's settings, of the class of its system.
     """
 
@@ -53,6 +54,11 @@ class Run:
 
     @functools.cached_property
     def _generator(self) -> tuple[int, dict[str, PyTree]]:
+        if self.workdir.suffix == weights.SUFFIX and self.workdir.is_file():
+            players = weights.read(self.workdir)
+            if "generator" not in players:
+                raise ValueError(f"{self.workdir} has no generator")
+            return 0, players
         return Checkpoints(self.workdir / "checkpoints").load("generator")
 
     def player(self, name: str) -> PyTree:
@@ -110,12 +116,12 @@ class Run:
         """
         return self.config.sample_in_parts(self.params, key, num_samples, labels=labels)
 
-    def translate(self, images: ArrayLike, key: jax.Array) -> jax.Array:
+    def translate(self, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         """Translates each image into another one. The same key gives the same images.
 
         Args:
             images: [n, *config.input_shape()], float in [0, 1] or uint8.
-            key: a PRNG key, for the generator's noise.
+            key: a PRNG key, for the generator's noise; None for evaluation mode, without noise.
 
         Returns:
             float32 [n, *config.image_shape] in [0, 1].
@@ -132,7 +138,8 @@ def load_run(workdir: str | Path) -> Run:
     """Loads the settings of a trained run. The weights are read when they are first needed.
 
     Args:
-        workdir: the run's folder. The run may have been trained on any number of devices.
+        workdir: the run's folder. The run may have been trained on any number of devices. Or the
+            .npz of experiments/import_weights.py, beside which are the settings.
 
     Raises:
         FileNotFoundError: the folder holds no run.

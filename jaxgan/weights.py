@@ -15,6 +15,7 @@ PyTree = Any
 # The pairs of networks in jaxgan/embedded/. Each has two files there: NAME.npz with the weights,
 # and NAME.json with their scores and the command that made them.
 PRETRAINED = ("mnist_gan",)
+SUFFIX = ".npz"
 
 
 def write(path: Path, variables: PyTree, dtype: Any = np.float32) -> None:

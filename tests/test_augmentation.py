@@ -3,8 +3,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from jaxgan.augmentation import draw_shift, shift
+from jaxgan.augmentation import draw_cut, draw_shift, enlarged_and_cut, mirrored, shift
 
 
 def test_images_move_down_and_right_and_repeats_the_edge():
@@ -51,3 +52,37 @@ def test_a_shift_for_each_image_is_wanted():
     with pytest.raises(AssertionError):
         shift(jnp.zeros((3, 4, 4, 1)), jnp.zeros((1, 2), jnp.int32), 1)
     chex.assert_shape(shift(jnp.zeros((3, 4, 4, 1)), jnp.zeros((3, 2), jnp.int32), 1), (3, 4, 4, 1))
+
+
+def test_a_cut_lies_within_the_margins():
+    corners = jax.vmap(lambda key: draw_cut(key, (3, 5)))(jax.random.split(jax.random.key(0), 400))
+    assert corners.dtype == jnp.int32
+    for axis, margin in enumerate((3, 5)):
+        assert set(np.unique(corners[:, axis])) == set(range(margin + 1))
+
+
+def test_enlarged_images_are_those_of_pillow_and_each_is_cut_at_its_corner():
+    images = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 16, 8, 2)).astype(np.float32)
+    corners, margins = np.array([[0, 0], [2, 1], [1, 0]]), (2, 1)
+    given = jax.jit(enlarged_and_cut, static_argnums=2)(images, corners, margins)
+    assert given.shape == images.shape
+    for image, (top, left), its in zip(images, corners, given, strict=True):
+        for channel in range(2):
+            plane = Image.fromarray(image[..., channel], "F")
+            large = np.asarray(plane.resize((9, 18), Image.Resampling.BICUBIC))
+            cut = large[top : top + 16, left : left + 8]
+            np.testing.assert_allclose(its[..., channel], np.clip(cut, -1, 1), atol=1e-5)
+
+
+def test_what_overshoots_is_brought_back():
+    images = np.where(np.arange(16) % 4 < 2, 1, -1).astype(np.float32)
+    images = np.broadcast_to(images[None, :, None, None], (1, 16, 16, 1))
+    given = enlarged_and_cut(images, np.array([[1, 1]]), (2, 2))
+    assert np.abs(given).max() == 1
+
+
+def test_mirrored():
+    images = np.random.default_rng(0).normal(size=(2, 3, 4, 1)).astype(np.float32)
+    given = mirrored(images, np.array([True, False]))
+    np.testing.assert_array_equal(given[0], images[0, :, ::-1])
+    np.testing.assert_array_equal(given[1], images[1])

@@ -589,6 +589,10 @@ def test_any_players_may_be_averaged():
     [
         ([GENERATOR_TURN], "the first turn of a step has no last batch: give another batch="),
         (
+            [dataclasses.replace(TOY.turns[0], noise="last")],
+            "the first turn of a step has no last noise: give another noise=",
+        ),
+        (
             [TOY.turns[0], dataclasses.replace(GENERATOR_TURN, batch="next", every=2)],
             'a turn with every= takes no "next" batch: "last" or "drawn"',
         ),

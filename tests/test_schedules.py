@@ -129,3 +129,11 @@ def test_average_decay_is_ramped_up(ramp_up):
     for step in (0, 1, 10, 311, 312, 313, 3124, 3125, 10_000):
         half_life = min(5000, 32 * (step + 1) * ramp_up)
         np.testing.assert_allclose(decay(jnp.int32(step)), 0.5 ** (32 / half_life), rtol=1e-5)
+
+
+def test_a_falling_rate_is_constant_at_first_and_then_goes_linearly_to_0():
+    rate = schedules.falling(RATE, after=100, over=50)
+    seen = np.array([0, 100, 110, 150, 151, 10_000])
+    expected = RATE * np.array([1, 1, 0.8, 0, 0, 0])
+    np.testing.assert_allclose(jax.vmap(rate)(seen), expected, rtol=1e-5)
+    assert schedules.falling(RATE, after=100, over=0) == RATE

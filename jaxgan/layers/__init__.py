@@ -1,1 +1,1 @@
-"""Layers that several systems use: matrix products and convolutions."""
+"""Layers that several systems use: matrix products, convolutions, batch normalisation."""

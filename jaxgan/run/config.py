@@ -235,13 +235,13 @@ class RunConfig:
         """
         return 4 * num_samples * (math.prod(self.image_shape) if whole else 1)
 
-    def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
+    def translate(self, params: PyTree, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         """Translates each image into another one, by a trained generator of this system.
 
         Args:
             params: the generator's variables, {"params": ...}.
             images: [n, *input_shape()], float in [0, 1] or uint8.
-            key: a PRNG key, for the generator's noise.
+            key: a PRNG key, for the generator's noise; None for evaluation mode, without noise.
 
         Returns:
             float32 [n, *image_shape] in [0, 1].

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,25 @@ def weight(value: float) -> str | None:
 def rate(value: float) -> str | None:
     """The range of numbers above 0, up to the largest float32."""
     return None if 0 < value <= _MOST_WEIGHT else f"above 0 and finite in float32, not {value}"
+
+
+def factor(value: float) -> str | None:
+    """The range of numbers from 1 to 2."""
+    return None if 1 <= value <= 2 else f"from 1 to 2, not {value}"
+
+
+def probability(value: float) -> str | None:
+    """The range of numbers from 0 to 1."""
+    return None if 0 <= value <= 1 else f"from 0 to 1, not {value}"
+
+
+def one_of(*words: str) -> Range:
+    """The range of a setting whose value is one of these words."""
+
+    def check(value: str) -> str | None:
+        return None if value in words else f"one of {', '.join(words)}, not {value!r}"
+
+    return check
 
 
 def local_path(value: str | tuple[str, ...]) -> str | None:
@@ -162,6 +181,18 @@ def check(config: Any) -> None:
             raise ValueError(f"{flag(field.name)} must be {wrong}")
         if allowed is local_path:
             object.__setattr__(config, field.name, expanded(value))
+
+
+def fill(config: Any, values: Mapping[str, Any]) -> None:
+    """Gives values to the settings that are None, or (), which stands for None in a tuple's place.
+
+    Args:
+        config: a frozen dataclass, in its `__post_init__`.
+        values: by the name of the setting, such as those of a recipe.
+    """
+    for name, value in values.items():
+        if getattr(config, name) in (None, ()):
+            object.__setattr__(config, name, value)
 
 
 def may_change(config_class: type) -> frozenset[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import pkgutil
 import reprlib
@@ -10,10 +11,12 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jaxgan.systems
 from jaxgan.run.config import RunConfig, name_in
+from jaxgan.weights import SUFFIX
 
 # The environment variable that names the modules of systems outside the package that may be
 # imported, separated by commas.
@@ -55,21 +58,49 @@ def find(name: str) -> type[RunConfig]:
     raise ValueError(f"this is a run of {reprlib.repr(name)}, not of one of {known}")
 
 
+def references() -> list[str]:
+    """The names of the systems that have a reference: the folders that contain reference.py."""
+    return [name for name in names() if importlib.util.find_spec(_reference(name))]
+
+
+def find_reference(name: str) -> ModuleType:
+    """Finds the module that compares a system with its reference, as `systems.reference` says.
+
+    Args:
+        name: a name of `references()`.
+
+    Raises:
+        ValueError: there is no such system, or it has no reference.
+    """
+    if name not in (known := references()):
+        raise ValueError(f"{reprlib.repr(name)} has no reference: one of {', '.join(known)}")
+    return importlib.import_module(_reference(name))
+
+
+def _reference(name: str) -> str:
+    return f"jaxgan.systems.{name}.reference"
+
+
 def load_config(workdir: str | Path) -> RunConfig:
     """Reads the settings of a run of any system.
 
     Args:
-        workdir: the run's folder.
+        workdir: the run's folder; or the .npz of imported weights, beside which is a .json.
 
     Returns:
-        The settings, of the class of the run's system. Their `workdir` is the folder given.
+        The settings, of the class of the run's system. Their `workdir` is the path given.
 
     Raises:
-        FileNotFoundError: the folder holds no run.
+        FileNotFoundError: the folder holds no run, or the file has no settings beside it.
         ValueError: config.json is damaged, or names a system that cannot be found.
     """
+    path = Path(workdir)
+    if path.suffix == SUFFIX and path.is_file():
+        found = _AnyRun.read(path.with_suffix(".json"))
+    else:
+        found = _AnyRun.load(path)
     # The folder may have been moved since the run was trained.
-    return dataclasses.replace(_AnyRun.load(workdir), workdir=str(workdir))
+    return dataclasses.replace(found, workdir=str(workdir))
 
 
 class _AnyRun(RunConfig):

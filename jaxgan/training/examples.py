@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import game
-from jaxgan.game import GAN, Turn
+from jaxgan.game import GAN
 
 PyTree = Any
+Noise = Callable[[jax.Array, Mapping[str, jax.Array]], PyTree]
 # The most equal pieces that an epoch is cut into, unless a stage limits the images of a piece. A
 # row of metrics is the mean over a piece, on every platform. On a CPU, where an epoch takes seconds
 # or more, a piece is also a compiled call of its own, so that the progress bar moves and a signal
@@ -153,14 +154,19 @@ def draws(
     """
     num_images = len(jax.tree.leaves(dict(data))[0])
 
-    def noise_of(turn: Turn) -> Callable[[jax.Array], PyTree]:
-        return lambda key: turn.noise(key, data)
+    def noise_of(draw: Noise) -> Callable[[jax.Array], PyTree]:
+        return lambda key: draw(key, data)
 
-    noises, rows, first = [], [], 0
+    noises: list[PyTree] = []
+    rows, first = [], 0
     for turn in gan.turns:
         numbers = jnp.arange(first, first + turn.times)
         first += turn.times
-        noises.append(_for_each(key, game.NOISE, step, numbers, index, noise_of(turn)))
+        if turn.noise == "last":
+            noise = jax.tree.map(lambda x: jnp.stack([x[-1]] * turn.times), noises[-1])  # noqa: B023
+        else:
+            noise = _for_each(key, game.NOISE, step, numbers, index, noise_of(turn.noise))
+        noises.append(noise)
         drawn = None
         if turn.batch == "drawn":
             drawn = _for_each(

@@ -11,6 +11,7 @@ from small_gan import BATCH, STEPS, train
 
 from jaxgan import game, training
 from jaxgan.game import GAN, Outcome, Turn
+from jaxgan.training import examples
 
 
 def recording_gan(discriminator_steps=1, *more):
@@ -185,6 +186,19 @@ def test_drawn_batches_are_keyed_by_step_turn_and_index_in_the_global_batch(time
                 expected = np.mean(np.asarray(drawn, np.float64) ** power)
                 given = metrics[f"{name}_power_{power}"][step]
                 np.testing.assert_allclose(given, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_turn_may_have_the_noise_of_the_turn_before(times):
+    gan = recording_gan(2)
+    again = dataclasses.replace(gan.turns[1], noise="last", times=times)
+    alike = dataclasses.replace(gan, turns=(gan.turns[0], again, gan.turns[1]))
+    data = {"row": np.zeros(8)}
+    given, _ = examples.draws(alike, jax.random.key(0), jnp.int32(3), jnp.arange(4), data)
+    assert given[1].shape == (times, 4)
+    for noise in given[1]:
+        np.testing.assert_array_equal(noise, given[0][-1])
+    assert len(np.unique(np.concatenate([given[0], given[2]]))) == 12
 
 
 def test_noise_may_pick_rows_of_the_data_set():

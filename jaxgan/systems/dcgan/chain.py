@@ -26,7 +26,7 @@ def generator_chain(variables: PyTree) -> list[Layer]:
             _normalised(variables, "upsample", "relu", f"Conv_{i}", f"BatchNorm_{i + 1}")
             for i in range(last)
         ),
-        layer("upsample", "tanh", **variables["params"][f"Conv_{last}"]),
+        layer("upsample", "tanh", *_plain(variables, f"Conv_{last}")),
     ]
 
 
@@ -40,20 +40,27 @@ def discriminator_chain(variables: PyTree) -> list[Layer]:
         float32 [n, H, W, C] in [-1, 1] -> float32 [n, 1 + sum(num_classes)].
     """
     params = variables["params"]
-    kernel, bias = params["Dense_0"]["kernel"], params["Dense_0"]["bias"]
+    kernel, bias = _plain(variables, "Dense_0")
     if "Dense_1" in params:
         # The inner product with a class's vector is one more output of the last layer.
         of_classes = np.asarray(params["Dense_1"]["kernel"]).T
         kernel = np.concatenate([kernel, of_classes], axis=1)
         bias = np.concatenate([bias, np.zeros(of_classes.shape[1])])
     return [
-        layer("downsample", "leaky", **params["Conv_0"]),
+        layer("downsample", "leaky", *_plain(variables, "Conv_0")),
         *(
             _normalised(variables, "downsample", "leaky", f"Conv_{i}", f"BatchNorm_{i - 1}")
             for i in range(1, _num_convolutions(variables))
         ),
         layer("dense", "none", kernel, bias),
     ]
+
+
+def _plain(variables: PyTree, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel and the bias of a layer that no normalisation follows, and that may have none."""
+    its = variables["params"][name]
+    kernel = np.asarray(its["kernel"])
+    return kernel, its.get("bias", np.zeros(kernel.shape[-1], kernel.dtype))
 
 
 def _num_convolutions(variables: PyTree) -> int:

@@ -14,7 +14,8 @@ from jaxgan.data import LABEL, Dataset
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
 from jaxgan.options import with_own_options
-from jaxgan.run.settings import count, setting
+from jaxgan.run.settings import count, one_of, rate, setting
+from jaxgan.schedules import ADAM_EPSILON
 from jaxgan.systems.dcgan import networks
 from jaxgan.systems.dcgan.chain import discriminator_chain, generator_chain
 from jaxgan.systems.latent.config import LatentGANConfig
@@ -22,12 +23,13 @@ from jaxgan.systems.latent.drawing import generate
 from jaxgan.training.stages import Picture
 
 PyTree = Any
+FAKES = ("new", "same")
 RecipeName = Literal["default", "textbook"]
 # Images in a row of a conditional run's grid.
 GRID_COLUMNS = 10
 
 # Recipes: the values of settings that are not given. 'textbook' is the training of the paper
-# (section 4), except for the number of epochs.
+# (section 4), except for the number of epochs, with the networks of PyTorch's example.
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
@@ -44,6 +46,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "penalty_interval": 4,
             "translation": 2,
             "ema_decay": 0.9995,
+            "adam_epsilon": ADAM_EPSILON,
+            "fakes": "new",
+            "biases": "unnormalised",
+            "running_variance": "biased",
         },
         "textbook": {
             "epochs": 20,
@@ -59,6 +65,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "penalty_interval": 1,
             "translation": 0,
             "ema_decay": 0.0,
+            "adam_epsilon": 1e-8,
+            "fakes": "same",
+            "biases": "none",
+            "running_variance": "unbiased",
         },
     }
 )
@@ -92,6 +102,17 @@ class DCGANConfig(LatentGANConfig):
     width: int = setting(64, count(1))
     """Channels of the largest feature maps. Each halving of height and width doubles the
     channels."""
+    adam_epsilon: float = setting(None, rate)
+    """Adam's epsilon, added to the square root of the second moment."""
+    fakes: str = setting(None, one_of(*FAKES))
+    """The latents of the generator's turn: 'new' draws them, 'same' takes those of the
+    discriminator's last turn, so that the generator makes the very images that were judged."""
+    biases: str = setting(None, one_of("unnormalised", "none"))
+    """The layers that have a bias: 'unnormalised', those that no normalisation follows; or
+    'none'."""
+    running_variance: str = setting(None, one_of("biased", "unbiased"))
+    """The variance of a batch that the running variance of a batch normalisation is the mean of:
+    'biased', or 'unbiased', as PyTorch's."""
 
     recipes = RECIPES
 
@@ -126,12 +147,21 @@ class DCGANConfig(LatentGANConfig):
             self.image_shape,
             self.num_classes,
             jnp.dtype(self.precision),
+            *self._options,
         )
 
     def discriminator(self) -> networks.Discriminator:
         return networks.Discriminator(
-            self.width, self.image_shape, self.num_classes, jnp.dtype(self.precision)
+            self.width,
+            self.image_shape,
+            self.num_classes,
+            jnp.dtype(self.precision),
+            *self._options,
         )
+
+    @property
+    def _options(self) -> tuple[bool, bool]:
+        return self.biases != "none", self.running_variance == "unbiased"
 
     def for_dataset(self, dataset: Dataset) -> Self:
         if not self.conditional:

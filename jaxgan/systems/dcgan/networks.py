@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.layers.convolutions import INITIALIZER, downsample, upsample
+from jaxgan.layers.normalisation import EPSILON, BatchNorm
 from jaxgan.layers.products import dense
 
 LEAKY_RELU_SLOPE = 0.2
-BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_EPSILON = EPSILON
 _MOMENTUM = 0.9
 
 
@@ -31,6 +32,8 @@ class Generator(nn.Module):
         image_shape: (height, width, channels) of an image.
         num_classes: how many classes each label has; () for no labels.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
+        has_bias: whether the last layer, which no normalisation follows, has a bias.
+        is_unbiased: whether the running variances are unbiased, as in `BatchNorm`.
     """
 
     latent_size: int = 100
@@ -38,6 +41,8 @@ class Generator(nn.Module):
     image_shape: tuple[int, int, int] = (64, 64, 3)
     num_classes: tuple[int, ...] = ()
     dtype: Any = jnp.float32
+    has_bias: bool = True
+    is_unbiased: bool = False
 
     @nn.compact
     def __call__(
@@ -72,12 +77,13 @@ class Generator(nn.Module):
         channels = self.width << (halvings - 1)
         x = dense(height * width * channels, self.dtype, use_bias=False, kernel_init=INITIALIZER)(x)
         x = x.reshape(-1, height, width, channels)
-        x = nn.relu(_normalised(x, train, axis_name))
+        x = nn.relu(_normalised(x, train, axis_name, self.is_unbiased))
         for _ in range(halvings - 1):
             channels //= 2
             x = upsample(channels, self.dtype, use_bias=False)(x)
-            x = nn.relu(_normalised(x, train, axis_name))
-        return jnp.tanh(upsample(self.image_shape[-1], self.dtype)(x))
+            x = nn.relu(_normalised(x, train, axis_name, self.is_unbiased))
+        last = upsample(self.image_shape[-1], self.dtype, use_bias=self.has_bias)
+        return jnp.tanh(last(x))
 
 
 class Discriminator(nn.Module):
@@ -93,12 +99,16 @@ class Discriminator(nn.Module):
         image_shape: (height, width, channels) of an image.
         num_classes: how many classes each label has; () for no labels.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
+        has_bias: whether the first and the last layer, which no normalisation follows, have a bias.
+        is_unbiased: as in `Generator`.
     """
 
     width: int = 64
     image_shape: tuple[int, int, int] = (64, 64, 3)
     num_classes: tuple[int, ...] = ()
     dtype: Any = jnp.float32
+    has_bias: bool = True
+    is_unbiased: bool = False
 
     @nn.compact
     def __call__(
@@ -125,12 +135,13 @@ class Discriminator(nn.Module):
         chex.assert_shape(images, (None, *self.image_shape))
         x = images
         for i in range(num_halvings(self.image_shape)):
-            x = downsample(self.width << i, self.dtype, use_bias=i == 0)(x)
+            x = downsample(self.width << i, self.dtype, use_bias=i == 0 and self.has_bias)(x)
             if i > 0:
-                x = _normalised(x, train, axis_name)
+                x = _normalised(x, train, axis_name, self.is_unbiased)
             x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
         x = x.reshape(x.shape[0], -1)
-        logits = dense(1, self.dtype, kernel_init=INITIALIZER)(x)[:, 0]
+        last = dense(1, self.dtype, use_bias=self.has_bias, kernel_init=INITIALIZER)
+        logits = last(x)[:, 0]
         if self.num_classes:
             learnt = dense(x.shape[1], self.dtype, use_bias=False, kernel_init=INITIALIZER)
             logits += jnp.sum(x * learnt(one_hot(labels, self.num_classes, x.shape[0])), axis=1)
@@ -166,10 +177,13 @@ def one_hot(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) 
     )
 
 
-def _normalised(x: jax.Array, train: bool, axis_name: str | None) -> jax.Array:
-    return nn.BatchNorm(
+def _normalised(x: jax.Array, train: bool, axis_name: str | None, is_unbiased: bool) -> jax.Array:
+    return BatchNorm(
         use_running_average=not train,
         momentum=_MOMENTUM,
         epsilon=BATCH_NORM_EPSILON,
         axis_name=axis_name,
+        # As PyTorch: the mean of the squares minus the square of the mean has fewer digits.
+        use_fast_variance=not is_unbiased,
+        is_unbiased=is_unbiased,
     )(x)

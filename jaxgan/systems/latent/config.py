@@ -20,6 +20,7 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
+from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, System
@@ -102,6 +103,9 @@ class LatentGANConfig(RunConfig):
 
     presets = frozenset({"recipe"})
     about_curves = ABOUT_THE_GAME
+    # No fields: only some systems have settings of these names.
+    fakes = "new"
+    adam_epsilon = schedules.ADAM_EPSILON
     # The values of settings by the name of the recipe, for settings that are not given.
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
@@ -114,9 +118,7 @@ class LatentGANConfig(RunConfig):
         wanted["gradient_penalty"] = WGAN_GP_LAMBDA if is_wasserstein else 0.0
         if is_wasserstein:
             wanted |= {"r1": 0.0, "penalty_interval": 1}
-        for name, value in wanted.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+        settings.fill(self, wanted)
         super().__post_init__()
         # Raises a ValueError for an unknown loss or noise, or settings that the loss does not take.
         self.gan()
@@ -152,6 +154,7 @@ class LatentGANConfig(RunConfig):
             label_smoothing=self.label_smoothing,
             translation=self.translation,
             discriminator_steps=steps,
+            same_fakes=self.fakes == "same",
             ema_decay=self.ema_decay,
         )
 
@@ -279,7 +282,11 @@ class LatentGANConfig(RunConfig):
             half_life=1000 * getattr(self, f"{player}_half_life_kimg"),
         )
         return schedules.adam(
-            learning_rate, self.beta1, self.beta2, images_per_update=images_per_update
+            learning_rate,
+            self.beta1,
+            self.beta2,
+            images_per_update=images_per_update,
+            epsilon=self.adam_epsilon,
         )
 
     # A property, not a field: only the settings of a conditional system have a field `classes`.

@@ -199,6 +199,7 @@ def latent_gan(
     discriminator_optimizer: optax.GradientTransformation,
     *,
     discriminator_steps: int = 1,
+    same_fakes: bool = False,
     ema_decay: float = 0.999,
     **game: Any,
 ) -> GAN:
@@ -221,6 +222,8 @@ def latent_gan(
         generator_optimizer: an optax transformation.
         discriminator_optimizer: an optax transformation.
         discriminator_steps: updates of the discriminator before each update of the generator.
+        same_fakes: whether the generator's turn has the random numbers of the discriminator's last
+            turn, so that it makes the very images that the discriminator has just judged.
         ema_decay: decay of the moving average of the generator, in [0, 1).
         loss: a name in `losses.ADVERSARIAL_LOSSES`; "non_saturating" by default.
         noise: a name in `latents.NOISES`; "normal" by default.
@@ -251,7 +254,12 @@ def latent_gan(
         optimizers={"generator": generator_optimizer, "discriminator": discriminator_optimizer},
         turns=(
             Turn("discriminator", its.discriminator_loss, its.draw_noise, discriminator_steps),
-            Turn("generator", its.generator_loss, its.draw_noise, batch="last"),
+            Turn(
+                "generator",
+                its.generator_loss,
+                "last" if same_fakes else its.draw_noise,
+                batch="last",
+            ),
         ),
         averages={"generator": ema_decay},
         images=("images",),

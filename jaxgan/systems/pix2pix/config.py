@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import shlex
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import jax
@@ -15,8 +17,9 @@ from jaxgan import schedules
 from jaxgan.data import Dataset, load
 from jaxgan.game import GAN, TrainState
 from jaxgan.losses import ADVERSARIAL_LOSSES
+from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
-from jaxgan.run.settings import count, rate, setting, share, weight
+from jaxgan.run.settings import count, factor, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.pix2pix import networks
 from jaxgan.systems.pix2pix.losses import paired_gan
@@ -28,20 +31,81 @@ PyTree = Any
 # The task whose inputs come from the data set. The inputs of all other tasks are computed.
 PAIRS = "pairs"
 TaskName = Literal["edges2face", "grey2colour", "mask2face", "pairs"]
+RecipeName = Literal["default", "textbook"]
+FAKES = ("new", "same")
 # Examples in the grid of an epoch.
 PICTURED = 12
+# The most halvings of the discriminator: a logit then depends on 286x286 pixels.
+_MOST_HALVINGS = 5
 # The largest value of an input that is taken for a map of labels.
 _MOST_LABELS = 31
+
+# Recipes: the values of settings that are not given. 'textbook' is what the authors' PyTorch port
+# of the paper does by default, for images of 256x256.
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "default": {
+            "image_shape": (64, 64, 3),
+            "epochs": 3,
+            "batch_size": 16,
+            "adam_epsilon": schedules.ADAM_EPSILON,
+            "discriminator_weight": 0.5,
+            "adversarial_weight": 1.0,
+            "fakes": "new",
+            "ema_decay": 0.999,
+            "width": 32,
+            "halvings": None,
+            "discriminator_halvings": 2,
+            "norm": "scaled_instance",
+            "norm_scale_std": 0.0,
+            "dropout": "paper",
+            "jitter": 1.0,
+            "flip": 0.0,
+        },
+        "textbook": {
+            "image_shape": (256, 256, 3),
+            "epochs": 200,
+            "batch_size": 1,
+            "adam_epsilon": 1e-8,
+            "discriminator_weight": 0.5,
+            "adversarial_weight": 1.0,
+            "fakes": "same",
+            "ema_decay": 0.0,
+            "width": 64,
+            "halvings": 8,
+            "discriminator_halvings": 3,
+            "norm": "batch",
+            "norm_scale_std": 0.02,
+            "dropout": "port",
+            "jitter": 286 / 256,
+            "flip": 0.5,
+        },
+    }
+)
+# The port's mean squares have no factor of one half, as those of `losses.least_squares_generator`
+# and `losses.least_squares_discriminator` have.
+_TEXTBOOK_LEAST_SQUARES = {"discriminator_weight": 1.0, "adversarial_weight": 2.0}
+
+
+def halvings_of_patches(value: int) -> str | None:
+    """The range of how often a discriminator of patches halves."""
+    return None if 1 <= value <= _MOST_HALVINGS else f"from 1 to {_MOST_HALVINGS}, not {value}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Pix2PixConfig(RunConfig):
     """The settings of pix2pix, added to those of every run.
 
+    A setting that is None here gets its value from the recipe; `--help` shows the values that will
+    be used.
+
     Raises:
         ValueError: a value is out of range, or settings do not go together.
     """
 
+    recipe: RecipeName = setting("default")
+    """The recipe, which gives the values of settings that are not given. 'textbook' is that of the
+    authors' PyTorch port, for images of 256x256."""
     task: TaskName = setting("edges2face")
     """The translation to learn. 'edges2face', 'grey2colour' and 'mask2face' compute the inputs
     (edges, grey images, masked images) from the images; 'pairs' takes inputs and images from a data
@@ -57,41 +121,84 @@ class Pix2PixConfig(RunConfig):
     dataset: str = setting("toon_faces")
     """Name of the data set: 'toon_faces' or 'mnist', which are built in, or a name of TensorFlow
     Datasets."""
-    image_shape: tuple[int, int, int] = setting((64, 64, 3))
+    # simple-parsing makes a tuple of this default, so it cannot be None.
+    image_shape: tuple[int, int, int] = setting(())
     """Height, width and channels that images are resized to. Height and width are powers of two, 16
-    or more."""
+    or more; with --halvings N they are multiples of 2**N."""
     workdir: str = setting("runs/pix2pix", may_change=True)
     """The folder that the run writes to, and resumes from."""
-    epochs: int = setting(3, count(1), may_change=True)
+    epochs: int = setting(None, count(1), may_change=True)
     """Total number of passes over the data set. A stopped run continues up to this number."""
-    batch_size: int = setting(16, count(1))
+    batch_size: int = setting(None, count(1))
     """Images in a step, over all devices together; a multiple of the number of devices."""
     generator_learning_rate: float = setting(2e-4, rate)
-    """Adam's learning rate for the generator."""
+    """Adam's learning rate for the generator, at the start of training."""
     discriminator_learning_rate: float = setting(2e-4, rate)
-    """Adam's learning rate for the discriminator."""
+    """Adam's learning rate for the discriminator, at the start of training."""
+    decay_after_kimg: float = setting(0.0, weight)
+    """With --decay-kimg: thousands of images after which the learning rates begin to fall."""
+    decay_kimg: float = setting(0.0, weight)
+    """Thousands of images in which the learning rates then fall linearly to 0; 0: the rates are
+    constant."""
     beta1: float = setting(0.5, share())
     """Adam's decay of the first moment, in [0, 1)."""
     beta2: float = setting(0.999, share())
     """Adam's decay of the second moment, in [0, 1)."""
+    adam_epsilon: float = setting(None, rate)
+    """Adam's epsilon, added to the square root of the second moment."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The adversarial loss."""
-    adversarial_weight: float = setting(1.0, weight)
-    """Weight of the adversarial loss in the generator's loss; 0: the L1 distance alone."""
+    adversarial_weight: float = setting(None, weight)
+    """Weight of the adversarial loss in the generator's loss; 0: the L1 distance alone. With
+    --recipe textbook --loss least_squares the default is 2, since our loss has a factor of 1/2."""
+    discriminator_weight: float = setting(None, rate)
+    """Weight of the adversarial loss in the discriminator's loss. With --recipe textbook --loss
+    least_squares the default is 1."""
     l1_weight: float = setting(100.0, weight)
     """Weight (lambda) of the mean absolute difference from the true image in the generator's loss;
     0: the adversarial loss alone."""
-    ema_decay: float = setting(0.999, share())
+    fakes: str = setting(None, one_of(*FAKES))
+    """The images of the generator's turn: 'new' has another dropout and another jitter, 'same' are
+    the very images that the discriminator has just judged."""
+    jitter: float = setting(None, factor)
+    """Enlarge input and image by this factor and cut them to their size at a random place; 1: leave
+    them as they are."""
+    flip: float = setting(None, probability)
+    """The probability that input and image are both mirrored left to right."""
+    ema_decay: float = setting(None, share())
     """Decay, in [0, 1), of the moving average of the generator's weights. Images are made with the
     averaged weights."""
-    width: int = setting(32, count(1))
+    width: int = setting(None, count(1))
     """Channels of the largest feature maps of both networks."""
+    halvings: int | None = setting(None, count(2))
+    """How often the U-Net halves height and width: 8 of 256x256 leave 1x1. None: until the shorter
+    side has 2 pixels, or what the recipe says."""
+    discriminator_halvings: int = setting(None, halvings_of_patches)
+    """How often the discriminator halves height and width, 1 to 5. 2: it judges patches of 34x34
+    pixels, 3: of 70x70."""
+    norm: str = setting(None, one_of(*networks.NORMS))
+    """The normalisation of both networks. 'scaled_instance': of each map by itself, with a learnt
+    scale and offset. 'instance': without them. 'batch': batch normalisation."""
+    norm_scale_std: float = setting(None, weight)
+    """Standard deviation of the scales of the normalisation at the start of training, around 1."""
+    dropout: str = setting(None, one_of(*networks.DROPOUTS))
+    """The layers of the decoder with dropout. 'paper': the first three. 'port': as in the authors'
+    PyTorch port, the second to fourth of a U-Net of 256x256."""
+    normalises_innermost: bool = setting(False)
+    """Normalise the smallest map too, as the authors' first code does."""
     precision: Precision = setting("float32")
     """The dtype of matrix products. Parameters and the optimiser's state are always float32."""
 
+    presets = frozenset({"recipe"})
     about_curves = ABOUT_THE_GAME
 
     def __post_init__(self):
+        if self.recipe not in RECIPES:
+            raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(RECIPES)}")
+        wanted = dict(RECIPES[self.recipe])
+        if self.recipe == "textbook" and self.loss == "least_squares":
+            wanted |= _TEXTBOOK_LEAST_SQUARES
+        settings.fill(self, wanted)
         if self.task != PAIRS and self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}: one of {', '.join(TASKS)}, {PAIRS}")
         if self.input_channels is None:
@@ -110,7 +217,8 @@ class Pix2PixConfig(RunConfig):
             raise ValueError(f"--input-channels of {self.task} cannot be chosen")
         if not self.adversarial_weight and not self.l1_weight:
             raise ValueError("--adversarial-weight and --l1-weight cannot both be 0")
-        networks.num_halvings(self.image_shape)
+        networks.num_halvings(self.image_shape, self.halvings)
+        networks.check_patches(self.image_shape, self.discriminator_halvings)
         self.gan()  # Raises a ValueError for an unknown loss.
 
     def commands(self, workdir: str) -> dict[str, str]:
@@ -153,27 +261,56 @@ class Pix2PixConfig(RunConfig):
         Inputs and images are in [-1, 1].
         """
         return networks.UNet(
-            self.width, self.image_shape, self.input_channels, jnp.dtype(self.precision)
+            self.width,
+            self.image_shape,
+            self.input_channels,
+            jnp.dtype(self.precision),
+            self.halvings,
+            self.norm,
+            self.dropout,
+            self.norm_scale_std,
+            self.normalises_innermost,
+        )
+
+    def discriminator(self) -> networks.PatchDiscriminator:
+        """The discriminator's module: images, inputs -> logits [n, height, width]."""
+        return networks.PatchDiscriminator(
+            self.width,
+            self.image_shape,
+            self.input_channels,
+            jnp.dtype(self.precision),
+            self.discriminator_halvings,
+            self.norm,
+            self.norm_scale_std,
         )
 
     def gan(self) -> GAN:
         """The game of generator and discriminator with these settings; as `paired_gan`."""
 
         def adam(learning_rate: float) -> optax.GradientTransformation:
+            falling = schedules.falling(
+                learning_rate, after=1000 * self.decay_after_kimg, over=1000 * self.decay_kimg
+            )
             return schedules.adam(
-                learning_rate, self.beta1, self.beta2, images_per_update=self.batch_size
+                falling,
+                self.beta1,
+                self.beta2,
+                images_per_update=self.batch_size,
+                epsilon=self.adam_epsilon,
             )
 
         return paired_gan(
             self.generator(),
-            networks.PatchDiscriminator(
-                self.width, self.image_shape, self.input_channels, jnp.dtype(self.precision)
-            ),
+            self.discriminator(),
             adam(self.generator_learning_rate),
             adam(self.discriminator_learning_rate),
             loss=self.loss,
             adversarial_weight=self.adversarial_weight,
             l1_weight=self.l1_weight,
+            discriminator_weight=self.discriminator_weight,
+            jitter=self.jitter,
+            flip=self.flip,
+            same_fakes=self.fakes == "same",
             ema_decay=self.ema_decay,
         )
 
@@ -205,7 +342,7 @@ class Pix2PixConfig(RunConfig):
         l1 = Panel("L1, pixels in [0, 1]", {"l1": "mean |y - G(x)|"})
         return System(self, [stage], title, [LOSSES, JUDGEMENT, l1])
 
-    def translate(self, params: PyTree, images: ArrayLike, key: jax.Array) -> jax.Array:
+    def translate(self, params: PyTree, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         return translate(params, images, key, generator=self.generator())
 
     def check_params(self, params: PyTree) -> None:

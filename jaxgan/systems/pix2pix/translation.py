@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxgan import checks, memory
 from jaxgan.checks import as_typed_key
+from jaxgan.layers.training_call import call
 from jaxgan.options import with_own_options
 from jaxgan.systems.pix2pix import networks as pix2pix
 
@@ -22,15 +23,17 @@ BLOCK = 784_000
 
 @with_own_options
 def translate(
-    params: PyTree, images: ArrayLike, key: jax.Array, *, generator: nn.Module = FACES
+    params: PyTree, images: ArrayLike, key: jax.Array | None, *, generator: nn.Module = FACES
 ) -> jax.Array:
-    """Translates images. The same key gives the same images.
+    """Translates images, each by itself. The same key gives the same images.
 
     Args:
         params: the variables that `generator.apply` takes.
         images: [n, height, width, channels], n at least 1, of the generator's size and input
             channels: float in [0, 1], or uint8.
-        key: a PRNG key, typed or old-style. It draws the noise, which is dropout as in training.
+        key: a PRNG key, typed or old-style. It draws the noise, which is dropout as in training; a
+            batch normalisation is by the statistics of the image. None for evaluation mode: no
+            dropout, and the running statistics of a batch normalisation.
         generator: the module that the params belong to. The default makes faces of 64x64 from edges
             or grey images; that of a run is `Pix2PixConfig.generator()`.
 
@@ -53,7 +56,7 @@ def translate(
     check_memory(generator, len(images))
     if images.dtype == jnp.uint8:
         images = images / 255
-    return _translate(params, images, as_typed_key(key), generator)
+    return _translate(params, images, None if key is None else as_typed_key(key), generator)
 
 
 def check_params(params: PyTree, generator: nn.Module) -> None:
@@ -89,13 +92,20 @@ def check_memory(generator: nn.Module, count: int) -> None:
 
 @functools.partial(jax.jit, static_argnames="generator")
 def _translate(
-    params: PyTree, images: jax.Array, key: jax.Array, generator: nn.Module
+    params: PyTree, images: jax.Array, key: jax.Array | None, generator: nn.Module
 ) -> jax.Array:
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images)))
+    keys = None
+    if key is not None:
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images)))
 
-    def one(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def one(inputs: tuple[jax.Array, jax.Array | None]) -> jax.Array:
         image, key = inputs
-        return (generator.apply(params, 2 * image[None] - 1, key[None])[0] + 1) / 2
+        image = 2 * image[None] - 1
+        if key is None:
+            made = generator.apply(params, image)
+        else:
+            made, _ = call(generator, params, image, key[None], axis_name=None)
+        return (made[0] + 1) / 2
 
     block = max(1, BLOCK // math.prod(generator.image_shape))
     return jax.lax.map(one, (images, keys), batch_size=block)

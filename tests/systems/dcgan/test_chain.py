@@ -16,7 +16,10 @@ UNTOLD = DCGANConfig(image_shape=(16, 16, 1), width=4, latent_size=9)
 TOLD = DCGANConfig(
     image_shape=(16, 16, 1), width=4, latent_size=9, conditional=True, classes=CLASSES
 )
-both = pytest.mark.parametrize("config", [UNTOLD, TOLD], ids=["unconditional", "conditional"])
+TEXTBOOK = DCGANConfig(image_shape=(16, 16, 1), width=4, latent_size=9, recipe="textbook")
+both = pytest.mark.parametrize(
+    "config", [UNTOLD, TOLD, TEXTBOOK], ids=["unconditional", "conditional", "textbook"]
+)
 
 
 def drawn_variables(module, *inputs):

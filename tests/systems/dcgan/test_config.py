@@ -277,3 +277,34 @@ def test_an_unconditional_picture_is_64_samples():
     assert columns is None
     expected = sample(variables, key, num_samples=64, generator=config.generator())
     np.testing.assert_array_equal(images, expected)
+
+
+def test_textbook_has_the_networks_of_pytorchs_example():
+    config = DCGANConfig(recipe="textbook", image_shape=(64, 64, 3))
+    assert (config.adam_epsilon, config.fakes) == (1e-8, "same")
+    assert config.gan().turns[1].noise == "last"
+    for player in ("generator", "discriminator"):
+        shapes = jax.eval_shape(config.gan().init, jax.random.key(0))[player]["params"]
+        layers = {name: its for name, its in shapes.items() if not name.startswith("BatchNorm")}
+        assert all(its.keys() == {"kernel"} for its in layers.values()), player
+    assert config.generator().is_unbiased and config.discriminator().is_unbiased
+
+
+def test_the_default_has_the_networks_that_it_had():
+    config = DCGANConfig(image_shape=(8, 8, 1))
+    assert (config.biases, config.running_variance, config.fakes) == (
+        "unnormalised",
+        "biased",
+        "new",
+    )
+    shapes = jax.eval_shape(config.gan().init, jax.random.key(0))
+    biased = {
+        player: {
+            name
+            for name, its in shapes[player]["params"].items()
+            if "kernel" in its and "bias" in its
+        }
+        for player in shapes
+    }
+    assert biased == {"generator": {"Conv_0"}, "discriminator": {"Conv_0", "Dense_0"}}
+    assert not config.generator().is_unbiased and config.adam_epsilon == 1e-6

@@ -64,6 +64,15 @@ def test_what_goes_in_has_the_channels_of_its_task(settings, channels):
         ({"beta1": 1.0}, "--beta1 must be from 0 to below 1"),
         ({"loss": "wgan"}, "unknown loss 'wgan'"),
         ({"task": "day2night"}, "day2night"),
+        ({"recipe": "chapter"}, "unknown recipe 'chapter': one of default, textbook"),
+        ({"norm": "layer"}, "--norm must be one of scaled_instance, instance, batch, not 'layer'"),
+        ({"dropout": "all"}, "--dropout must be one of paper, port, none"),
+        ({"fakes": "old"}, "--fakes must be one of new, same"),
+        ({"jitter": 0.9}, "--jitter must be from 1 to 2, not 0.9"),
+        ({"flip": 1.5}, "--flip must be from 0 to 1, not 1.5"),
+        ({"halvings": 7}, "U-Net of 7 halvings wants"),
+        ({"discriminator_halvings": 6}, "--discriminator-halvings must be from 1 to 5, not 6"),
+        ({"discriminator_halvings": 5}, "multiples of 32, 96 or more, not 64x64"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):
@@ -77,8 +86,9 @@ def test_settings_that_cannot_be(settings, message):
         Pix2PixConfig(),
         Pix2PixConfig(task="mask2face", l1_weight=0.0, image_shape=(32, 64, 3)),
         Pix2PixConfig(task="pairs", input_feature="map", output_feature="photo", input_channels=1),
+        Pix2PixConfig(recipe="textbook"),
     ],
-    ids=["default", "mask2face", "pairs"],
+    ids=["default", "mask2face", "pairs", "textbook"],
 )
 def test_json_gives_the_same_configuration_back(config, tmp_path):
     assert Pix2PixConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
@@ -194,3 +204,56 @@ def test_a_picture_is_input_output_and_truth_of_the_first_images(count):
     np.testing.assert_allclose(drawn, made, atol=1e-6)
     np.testing.assert_allclose(shown[:, 0, ..., :1], dataset.inputs[: len(shown)] / 255, atol=1e-6)
     np.testing.assert_allclose(shown[:, 2], dataset.images[: len(shown)] / 255, atol=1e-6)
+
+
+def test_textbook_is_the_authors_port():
+    config = Pix2PixConfig(recipe="textbook")
+    generator, discriminator = config.generator(), config.discriminator()
+    assert (generator.width, generator.image_shape, generator.halvings) == (64, (256, 256, 3), 8)
+    assert (generator.norm, generator.dropout, generator.norm_scale_std) == ("batch", "port", 0.02)
+    assert (discriminator.width, discriminator.halvings, discriminator.norm) == (64, 3, "batch")
+    assert (config.batch_size, config.adam_epsilon, config.ema_decay) == (1, 1e-8, 0)
+    assert (config.jitter, config.flip, config.beta1, config.beta2) == (286 / 256, 0.5, 0.5, 0.999)
+    gan = config.gan()
+    assert gan.turns[1].noise == "last"
+    shapes = jax.eval_shape(gan.init, jax.random.key(0))
+    # The sizes of the authors' networks, of three channels to three.
+    sizes = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(its["params"]))
+        for name, its in shapes.items()
+    }
+    grey = {"generator": 2 * 16 * 64, "discriminator": 2 * 16 * 64}
+    published = {"generator": 54_413_955, "discriminator": 2_768_705}
+    assert {name: sizes[name] + grey[name] for name in sizes} == published
+
+
+def test_the_textbooks_least_squares_have_the_weights_of_the_port():
+    weights = [
+        (config.discriminator_weight, config.adversarial_weight)
+        for config in (
+            Pix2PixConfig(recipe="textbook", loss="least_squares"),
+            Pix2PixConfig(recipe="textbook", loss="least_squares", adversarial_weight=1.0),
+            Pix2PixConfig(loss="least_squares"),
+        )
+    ]
+    assert weights == [(1.0, 2.0), (1.0, 1.0), (0.5, 1.0)]
+
+
+def test_a_run_from_before_the_recipes_is_the_default():
+    old = Pix2PixConfig().to_json()
+    new = {"recipe", "fakes", "jitter", "flip", "halvings", "discriminator_halvings", "norm"}
+    new |= {"norm_scale_std", "dropout", "normalises_innermost", "adam_epsilon"}
+    new |= {"discriminator_weight", "decay_after_kimg", "decay_kimg"}
+    assert old.keys() >= new
+    values = {name: value for name, value in old.items() if name not in new}
+    assert Pix2PixConfig.from_json(values) == Pix2PixConfig()
+
+
+def test_the_learning_rates_fall_where_they_are_asked_to():
+    config = Pix2PixConfig(batch_size=10, decay_after_kimg=0.01, decay_kimg=0.02)
+    optimizer = config.gan().optimizers["generator"]
+    state, steps = optimizer.init(jnp.ones(())), []
+    for _ in range(5):
+        step, state = optimizer.update(jnp.ones(()), state)
+        steps.append(float(step) / -config.generator_learning_rate)
+    np.testing.assert_allclose(steps, [1, 1, 0.5, 0, 0], atol=1e-4)

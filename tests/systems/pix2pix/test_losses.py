@@ -9,6 +9,7 @@ import pytest
 
 from jaxgan import game
 from jaxgan.game import Player, TrainState
+from jaxgan.layers.normalisation import BatchNorm
 from jaxgan.systems.pix2pix.losses import PairedGame, paired_gan
 
 BATCH = 4
@@ -211,3 +212,85 @@ def test_what_is_given_is_passed_on():
 def test_an_unknown_loss():
     with pytest.raises(ValueError, match="unknown loss 'l2': one of .*hinge"):
         make_gan(loss="l2")
+
+
+class Normalising(nn.Module):
+    """A judge with running statistics."""
+
+    @nn.compact
+    def __call__(self, images, inputs, train=False, axis_name=None):
+        x = BatchNorm(use_running_average=not train, axis_name=axis_name, momentum=0.9)(images)
+        return (x * self.param("a", nn.initializers.ones, ()) + inputs)[..., 0]
+
+
+def test_images_are_judged_by_the_statistics_of_their_own_kind_and_each_call_moves_them():
+    gan = paired_gan(Painter(), Normalising(), optax.sgd(0.0), optax.sgd(0.0), same_fakes=True)
+    batch, noise = a_batch(), {"key": KEYS}
+    state = game.init(gan, jax.random.key(0))
+    fake = Painter().apply(state.variables("generator"), batch["inputs"], KEYS)
+    discriminate, generate = (
+        jax.jit(lambda *args, update=update: update(gan, *args))
+        for update in (game.update_discriminator, game.update_generator)
+    )
+    after, metrics = discriminate(state, batch, noise)
+    values = []
+    mean = np.zeros(1)
+    # As in the authors' port: first the generated images, then the real ones.
+    for images in (np.float64(fake), np.float64(batch["images"])):
+        mean = 0.9 * mean + 0.1 * images.mean()
+        normal = (images - images.mean()) / np.sqrt(images.var() + 1e-5)
+        values.append(sigmoid(normal + batch["inputs"]).mean())
+    assert_close(metrics["d_fake"], values[0])
+    assert_close(metrics["d_real"], values[1])
+    given = after.players["discriminator"].collections["batch_stats"]["BatchNorm_0"]["mean"]
+    assert_close(given, mean)
+    # The judge is called in the generator's turn too.
+    after, _ = generate(after, batch, noise)
+    given = after.players["discriminator"].collections["batch_stats"]["BatchNorm_0"]["mean"]
+    assert_close(given, 0.9 * mean + 0.1 * np.float64(fake).mean())
+
+
+def test_the_weight_of_the_judges_loss():
+    state, batch = a_state(make_gan()), a_batch()
+    values = [
+        PairedGame(Painter(), Judge(), discriminator_weight=weight).discriminator_loss(
+            state, batch, {"key": KEYS}
+        )[0]
+        for weight in (0.5, 3.0)
+    ]
+    assert_close(values[1], 6 * values[0])
+
+
+def test_the_same_fakes_have_the_same_noise():
+    assert make_gan().turns[1].noise != "last"
+    assert make_gan(same_fakes=True).turns[1].noise == "last"
+
+
+def test_input_and_image_are_changed_alike():
+    its = PairedGame(Painter((8, 4, 1)), Judge(), jitter=1.25, flip=0.5)
+    noise = jax.vmap(lambda key: its.draw_noise(key, {}))(jax.random.split(jax.random.key(0), 64))
+    assert noise.keys() == {"key", "corner", "is_mirrored"}
+    assert 16 < noise["is_mirrored"].sum() < 48
+    assert np.max(noise["corner"], axis=0).tolist() == [2, 1]
+    # So small that nothing overshoots.
+    images = np.random.default_rng(0).uniform(-0.5, 0.5, (64, 8, 4, 1)).astype(np.float32)
+    seen = []
+
+    class Watching(nn.Module):
+        def __call__(self, images, inputs):
+            seen.append((images, inputs))
+            return jnp.zeros(len(images))
+
+    its = PairedGame(Painter((8, 4, 1)), Watching(), jitter=1.25, flip=0.5)
+    state = a_state(make_gan())
+    state = state.with_player("discriminator", params={})
+    its.discriminator_loss(state, {"images": images, "inputs": 0.5 * images}, noise)
+    ((judged_images, judged_inputs),) = seen
+    real = judged_images[:64]
+    np.testing.assert_allclose(judged_inputs[:64], 0.5 * real, atol=1e-5)
+    np.testing.assert_array_equal(judged_inputs[64:], judged_inputs[:64])
+    large = np.asarray(jax.image.resize(images, (64, 10, 5, 1), "cubic"))
+    for i, (top, left) in enumerate(np.asarray(noise["corner"])):
+        cut = large[i, top : top + 8, left : left + 4]
+        expected = cut[:, ::-1] if noise["is_mirrored"][i] else cut
+        np.testing.assert_allclose(real[i], expected, atol=1e-5)

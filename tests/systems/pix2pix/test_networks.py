@@ -156,6 +156,48 @@ def test_the_first_three_layers_of_the_decoder_are_dropped_with_keys_of_their_ow
 
 
 @pytest.mark.parametrize(
+    ("dropout", "halvings", "sides"),
+    [
+        ("paper", 8, [2, 4, 8]),
+        ("port", 8, [4, 8, 16]),
+        ("port", 7, [4, 8]),
+        ("port", 5, []),
+        ("none", 8, []),
+    ],
+)
+def test_where_dropout_is(dropout, halvings, sides, monkeypatch):
+    side = 1 << halvings
+    module = UNet(1, (side, side, 3), 1, halvings=halvings, dropout=dropout)
+    dropped = []
+    monkeypatch.setattr(pix2pix, "_dropped_out", lambda x, keys: dropped.append(x.shape) or x)
+    inputs = jnp.zeros((BATCH, side, side, 1))
+    params = jax.eval_shape(module.init, jax.random.key(0), inputs)
+    jax.eval_shape(module.apply, params, inputs, KEYS)
+    assert [shape[1] for shape in dropped] == sides
+
+
+@pytest.mark.parametrize("norm", ["scaled_instance", "batch"])
+def test_the_scales_of_a_norm_at_the_start(norm):
+    for std in (0.0, 0.02):
+        module = PatchDiscriminator(32, (16, 16, 3), 1, norm=norm, norm_scale_std=std)
+        variables = jax.jit(module.init)(jax.random.key(0), IMAGES[:1], INPUTS[:1])
+        params = variables["params"]
+        scales = np.concatenate([its["scale"] for name, its in params.items() if "Norm" in name])
+        # 5 standard errors.
+        assert abs(scales.mean() - 1) <= 5 * std / np.sqrt(scales.size)
+        assert abs(scales.std() - std) <= 5 * std / np.sqrt(2 * scales.size)
+
+
+def test_the_innermost_map_may_be_normalised():
+    names = [
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 16, 16, 1)))["params"]
+        for module in (UNET, UNet(2, SHAPE, 1, normalises_innermost=True))
+    ]
+    assert names[1].keys() - names[0].keys() == {"InstanceNorm_3"}
+    assert "bias" in names[0]["Conv_2"] and "bias" not in names[1]["Conv_2"]
+
+
+@pytest.mark.parametrize(
     ("shape", "channels", "patches"),
     [((64, 64, 3), 1, (14, 14)), ((32, 32, 1), 3, (6, 6)), ((32, 64, 3), 3, (6, 14))],
 )
@@ -210,6 +252,17 @@ def test_inputs_of_other_shapes_are_refused(wrong):
 )
 def test_num_halvings(size, count):
     assert num_halvings((*size, 3)) == count
+
+
+@pytest.mark.parametrize(("size", "halvings"), [((256, 256), 8), ((96, 64), 5), ((8, 12), 2)])
+def test_halvings_that_are_asked_for(size, halvings):
+    assert num_halvings((*size, 3), halvings) == halvings
+
+
+@pytest.mark.parametrize(("size", "halvings"), [((64, 64), 7), ((64, 96), 6), ((64, 64), 1)])
+def test_halvings_that_cannot_be(size, halvings):
+    with pytest.raises(ValueError, match=f"U-Net of {halvings} halvings .* not {size[0]}x"):
+        num_halvings((*size, 3), halvings)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (48, 64), (64, 0)])

@@ -111,3 +111,20 @@ def test_more_than_there_is_memory_for(monkeypatch):
     monkeypatch.setattr("jaxgan.memory.available", lambda device=None: least - 1)
     with pytest.raises(ValueError, match="translating 5 images of 16x16x3 needs at least"):
         translate_small(params(), IMAGES, KEY)
+
+
+def test_in_evaluation_mode_there_is_no_noise_and_the_running_statistics_are_used():
+    generator = UNet(2, (16, 16, 3), 1, norm="batch")
+    shapes = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: rng.uniform(0.1, 0.5, x.shape).astype("f4"), shapes)
+    inputs = 2 * jnp.float32(IMAGES[:2] / 255) - 1
+    given = translate(variables, IMAGES[:2], None, generator=generator)
+    assert_images(given, (jax.jit(generator.apply)(variables, inputs) + 1) / 2)
+    # With a key each image is normalised by itself, as in training with batches of one image.
+    given = translate(variables, IMAGES[:2], KEY, generator=generator)
+    in_training = functools.partial(generator.apply, train=True, mutable=["batch_stats"])
+    for i in range(2):
+        key = jax.random.fold_in(KEY, i)[None]
+        made, _ = jax.jit(in_training)(variables, inputs[i : i + 1], key)
+        assert_images(given[i : i + 1], (made + 1) / 2)

@@ -1,0 +1,83 @@
+"""Imports the weights of a generator that the reference code of a system has trained.
+
+python experiments/import_weights.py --from NAME FILE --out OUT.npz
+
+FILE is a state dict that PyTorch has saved (.pt, .pth). Reading it wants PyTorch, and runs nothing
+of it. OUT.npz holds the weights, and OUT.json beside it the settings that they belong to.
+`jaxgan.load_run("OUT.npz")` and the --workdir of the other scripts take them as a trained run.
+"""
+
+import dataclasses
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simple_parsing
+
+from jaxgan import weights
+from jaxgan.files import written_whole
+from jaxgan.run import flags, torch_files
+from jaxgan.run.settings import local_path, setting
+from jaxgan.systems import registry
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportConfig:
+    """The file to import, and the file to write."""
+
+    file: str = simple_parsing.field(default="latest_net_G.pth", positional=True, nargs="?")
+    """The state dict of the generator, as the reference code has saved it."""
+    system: str = setting("", alias=["--from"])
+    """Name of the system whose reference code has saved the file: a folder of jaxgan/systems that
+    has a reference.py."""
+    out: str = setting("weights.npz", local_path)
+    """The .npz to write. The settings are written to a .json beside it."""
+
+    def __post_init__(self):
+        if Path(self.out).suffix != ".npz":
+            raise ValueError(f"--out must end in .npz, not {self.out!r}")
+
+
+def state_dict(path: str) -> dict[str, np.ndarray]:
+    """Reads the state dict of one network.
+
+    Raises:
+        ValueError: the file holds something else.
+        ImportError, OSError: as `torch_files.read`.
+    """
+    held: Any = torch_files.read(path)
+    if not isinstance(held, dict) or not held:
+        raise ValueError(f"{path} holds no state dict, but a {type(held).__name__}")
+    for key, value in held.items():
+        if not isinstance(value, np.ndarray):
+            raise ValueError(
+                f"{path} is no state dict of one network: {key!r} in it is a {type(value).__name__}"
+            )
+    return held
+
+
+def main() -> None:
+    with flags.user_errors():
+        config = flags.parse(ImportConfig, sys.argv[1:], description=__doc__)
+        reference = registry.find_reference(config.system)
+        state = state_dict(config.file)
+        try:
+            imported = reference.imported(state)
+        except ValueError as error:
+            raise ValueError(f"{config.file} cannot be imported: {error}") from error
+        out = Path(config.out)
+        settings = dataclasses.replace(imported.config, workdir=str(out))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # The weights come last: a file of weights always has its settings.
+        with written_whole(out.with_suffix(".json")) as beside:
+            beside.write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
+        weights.write(out, {"generator": imported.generator})
+    print(f"{out}, {out.stat().st_size / 1e6:.2f} MB; {out.with_suffix('.json')}")
+    print(settings.commands(shlex.quote(str(out)))["Images"])
+
+
+if __name__ == "__main__":
+    main()
