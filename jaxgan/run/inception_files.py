@@ -28,6 +28,7 @@ from jaxgan.metrics.inception_v3 import (
 )
 from jaxgan.metrics.scoring import Embedding, embed, joined
 from jaxgan.reading import check_regular, open_regular
+from jaxgan.run import torch_files
 
 PyTree = Any
 # The largest file that is read. The network's weights have 96 MB, the statistics 34 MB.
@@ -66,6 +67,7 @@ def read_weights(path: str | Path) -> PyTree:
         return variables_of(_state_dict(path))
     except ValueError as error:
         why = str(error).removeprefix(f"{path} is no file of weights: ")
+        why = why.replace(f"{path} is no file", "it is no file", 1)
         raise ValueError(f"{path} is not the weights of FID's Inception-V3: {why}") from error
 
 
@@ -239,29 +241,14 @@ class Network:
 
 def _state_dict(path: Path) -> dict[str, np.ndarray]:
     try:
-        import torch
-    except ImportError:
+        state = torch_files.read(path)
+    except ImportError as error:
         raise ImportError(
-            f"{path} wants PyTorch to be read: pip install torch; or where PyTorch is, "
-            f"{_CONVERT} makes a file of it that does not"
-        ) from None
-    try:
-        if zipfile.is_zipfile(path):
-            _check_archive(path)
-        with open_regular(path) as file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        return {str(name): tensor.detach().numpy() for name, tensor in state.items()}
-    # PyTorch raises many types of errors, of many lines, for damaged and for hostile files.
-    except Exception as error:
-        raise ValueError(f"PyTorch reads no arrays from it: {_line(error)}") from error
-
-
-def _check_archive(path: Path) -> None:
-    """Refuses an archive that is larger unpacked than as a file. PyTorch compresses nothing."""
-    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        claimed = sum(member.file_size for member in archive.infolist())
-    if claimed > path.stat().st_size:
-        raise ValueError(f"it claims {claimed:,} bytes, more than it has")
+            f"{error}; or where PyTorch is, {_CONVERT} makes a file of it that wants none"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}, not the arrays of a network")
+    return state
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> np.ndarray:

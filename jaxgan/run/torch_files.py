@@ -1,9 +1,11 @@
 """Reading files of PyTorch, with PyTorch as an optional package that nothing else needs."""
 
 import importlib
+import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jaxgan.reading import open_regular
 
@@ -36,14 +38,25 @@ def read(path: str | Path) -> Any:
         raise FileNotFoundError(f"{path} is not there")
     with open_regular(path) as file:
         try:
+            _check_archive(file)
             held = torch.load(file, map_location="cpu", weights_only=True)
         # PyTorch raises many types of errors for other files.
         except Exception as error:
-            lines = (str(error).strip() or type(error).__name__).splitlines()
+            why = (" ".join(str(error).split()) or type(error).__name__)[:200]
             raise ValueError(
-                f"{path} is no file of PyTorch that holds tensors alone: {lines[0][:200]}"
+                f"{path} is no file of PyTorch that holds tensors alone: {why}"
             ) from error
     return _as_arrays(torch, held)
+
+
+def _check_archive(file: IO[bytes]) -> None:
+    """Refuses an archive that is larger unpacked than as a file. PyTorch compresses nothing."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+        if claimed > file.seek(0, os.SEEK_END):
+            raise ValueError(f"it claims {claimed:,} bytes, more than it has")
+    file.seek(0)
 
 
 def _as_arrays(torch: Any, held: Any, level: int = 0) -> Any:
