@@ -54,7 +54,7 @@ class EvaluateConfig:
     scores."""
     out: str | None = setting(None, local_path)
     """The folder to write evaluation.json and evaluation.png to; None: the work dir. With
-    --inception there is no picture, and None writes nothing."""
+    --inception the file is inception.json, and None writes nothing."""
     inception: str | None = setting(None, local_path)
     """Score by the features of the Inception-V3 that published FIDs are computed with: the file of
     its weights, such as pt_inception-2015-12-05-6726825d.pth of pytorch-fid, or an .npz of
@@ -182,7 +182,7 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
             f"More samples than held-out images: for scores to compare with those, "
             f"--num-samples {len(held_out.images)}"
         )
-    _write_json(out, values)
+    _write_json(out / "evaluation.json", values)
     shown = next(iter(evaluator.ATTRIBUTES[settings.dataset]))
     kinds = {
         "Likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
@@ -248,7 +248,7 @@ def by_inception(config: EvaluateConfig, stack: contextlib.ExitStack) -> str:
     if statistics is not None:
         print("KID, precision and recall want the images of the reference, not its statistics")
     if config.out is None:
-        return "nothing is written: --out FOLDER gets evaluation.json"
+        return "nothing is written: --out FOLDER gets inception.json"
     values = {
         "inception": Path(config.inception).name,
         "resize": config.resize,
@@ -262,8 +262,8 @@ def by_inception(config: EvaluateConfig, stack: contextlib.ExitStack) -> str:
     }
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out, values)
-    return f"evaluation.json in {out}"
+    _write_json(out / "inception.json", values)
+    return f"inception.json in {out}"
 
 
 def _of_run(config: EvaluateConfig) -> tuple[Source, Source]:
@@ -286,8 +286,8 @@ def _check_memory(run: Run, num_samples: int) -> None:
     )
 
 
-def _write_json(out: Path, values: dict[str, Any]) -> None:
-    with written_whole(out / "evaluation.json") as beside:
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    with written_whole(path) as beside:
         beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 

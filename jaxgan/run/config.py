@@ -70,8 +70,9 @@ class RunConfig:
     some seconds; 0: never."""
     inception: str | None = setting(None, local_path, may_change=True)
     """The weights of the Inception-V3 that published FIDs are computed with, a .pth of pytorch-fid
-    or an .npz: the FID of --eval-every is then of its features, for any data set, and takes as long
-    as the data set is large. None: of the package's evaluators of mnist and toon_faces."""
+    or an .npz: --eval-every then logs the FID of its features as inception_fid, for any data set,
+    and takes as long as the data set is large. None: of the package's evaluators of mnist and
+    toon_faces."""
     checkpoint_every: int = setting(1, count(1), may_change=True)
     """Save a checkpoint of the whole training state each time this many epochs have passed."""
     keep_checkpoints: int = setting(3, count(1), may_change=True)

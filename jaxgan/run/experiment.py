@@ -363,7 +363,9 @@ class Experiment:
             at = step - (count - 1 - i) * length
             row = {name: _mean(values[i]) for name, values in pieces.items()}
             if self._config.eval_every:
-                row["fid"] = self._fid(run) if self._is_evaluated(at) else math.nan
+                # FIDs of different features are not of one curve.
+                name = "fid" if self._config.inception is None else "inception_fid"
+                row[name] = self._fid(run) if self._is_evaluated(at) else math.nan
             run.workdir.log(at, self._schedule.epochs(at), row)
 
     def _is_evaluated(self, step: int) -> bool:

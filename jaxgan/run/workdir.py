@@ -30,7 +30,8 @@ PICTURE_SCALE = 2
 # Files that other scripts write into the folder. A new run in the folder removes them with the
 # files of the run before.
 _MADE_OF_A_RUN = (
-    *(report.EVALUATION_FILE, "evaluation.png", report.PAIRS_FILE, "pairs.png"),
+    *(report.EVALUATION_FILE, "evaluation.png", "inception.json"),
+    *(report.PAIRS_FILE, "pairs.png"),
     "playground.html",
 )
 # The files that training writes into the folder, besides those in folders.

@@ -3,6 +3,7 @@
 A small function is in the place of the network, whose weights nobody may ship.
 """
 
+import csv
 import dataclasses
 import io
 import json
@@ -74,10 +75,10 @@ def test_a_folder_against_a_folder(call_script, folders, tmp_path, how):
     assert done.returncode == 0 and done.stderr == ""
     expected = inception_v3.scores(*(embedded(x, how) for x in folders), seed=3)
     assert done.stdout.splitlines()[0] == "30 pictures of a against 35 pictures of b"
-    assert done.stdout.splitlines()[-1] == "evaluation.json in new/out"
+    assert done.stdout.splitlines()[-1] == "inception.json in new/out"
     assert evaluation.table_of(expected, 1008) in done.stdout
-    assert [path.name for path in (tmp_path / "new/out").iterdir()] == ["evaluation.json"]
-    values = json.loads((tmp_path / "new/out/evaluation.json").read_text())
+    assert [path.name for path in (tmp_path / "new/out").iterdir()] == ["inception.json"]
+    values = json.loads((tmp_path / "new/out/inception.json").read_text())
     scores = values.pop("scores")
     assert scores == pytest.approx(expected, rel=1e-4)
     assert values == {
@@ -105,9 +106,9 @@ def test_statistics_take_the_place_of_a_folder(call_script, folders, tmp_path):
         "30 pictures of a against b.npz",
         evaluation.table_of({"fid": fid}, 1008),
         "KID, precision and recall want the images of the reference, not its statistics",
-        "evaluation.json in .",
+        "inception.json in .",
     ]
-    values = json.loads((tmp_path / "evaluation.json").read_text())
+    values = json.loads((tmp_path / "inception.json").read_text())
     assert values["scores"] == {"fid": pytest.approx(fid, rel=1e-4)}
     assert values["reference"] == {"name": "b.npz", "count": None}
 
@@ -116,7 +117,7 @@ def test_statistics_of_the_reference_are_kept_beside_the_scores(call_script, fol
     arguments = ("--inception", "w", "--images", "a", "--reference", "b")
     done = call_script("evaluate.py", *arguments, "--save-statistics", "new/b.npz")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("\nnothing is written: --out FOLDER gets evaluation.json\n")
+    assert done.stdout.endswith("\nnothing is written: --out FOLDER gets inception.json\n")
     found = inception_files.read_statistics(tmp_path / "new/b.npz")
     np.testing.assert_allclose(found.mean, embedded(folders[1]).features.mean(0), rtol=1e-4)
 
@@ -149,9 +150,12 @@ def test_a_run_of_any_data_set_against_its_training_images(call_script, run, tmp
     held = jaxgan.load_run(str(tmp_path / "run"))
     drawn = to_uint8(np.asarray(held.sample(held.key(0), num_samples=20)))
     expected = inception_v3.scores(embedded(drawn), embedded(images))
-    values = json.loads((tmp_path / "out/evaluation.json").read_text())
+    values = json.loads((tmp_path / "out/inception.json").read_text())
     assert values["scores"] == pytest.approx(expected, rel=1e-4)
-    assert not (tmp_path / "run/evaluation.json").exists()
+    assert (
+        not (tmp_path / "run/inception.json").exists()
+        and not (tmp_path / "run/evaluation.json").exists()
+    )
 
 
 def test_a_run_against_a_folder(call_script, run, folders):
@@ -245,6 +249,11 @@ def test_training_finds_the_fid_of_any_data_set(call_script, run, tmp_path, monk
     drawn = training._stage.draw(state, key, 25)
     expected = [moments(embedded(x).features) for x in (images, to_uint8(np.asarray(drawn)))]
     assert fid == pytest.approx(frechet_distance(*expected), rel=1e-3)
+    training.run()
+    with open(tmp_path / "new" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # FIDs of other features are in another column.
+    assert float(rows[-1]["inception_fid"]) > 0 and "fid" not in rows[-1]
 
 
 def test_training_without_the_weights_is_refused_at_its_beginning(run, monkeypatch, tmp_path):
