@@ -31,6 +31,7 @@ def test_download_gives_what_was_served(prepared, served, rows):
     assert len(set(requests)) == 4
 
 
+@pytest.mark.slow
 def test_the_experiment_trains_on_it(prepared, call_script, tmp_path):
     folder, _, _ = prepared
     small = ("--generator-widths", 16, "--discriminator-widths", 16, "--batch-size", 6000)
