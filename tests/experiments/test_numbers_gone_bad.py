@@ -13,7 +13,7 @@ from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 
 SMALL = (
-    *("--recipe", "textbook", "--batch-size", 1000),
+    *("--recipe", "textbook", "--batch-size", 1000, "--devices", 2),
     *("--generator-widths", 32, "--discriminator-widths", 32),
 )
 STEPS_PER_EPOCH = 60

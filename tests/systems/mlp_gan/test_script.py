@@ -46,7 +46,7 @@ def together(call_once):
 
 
 def test_what_a_run_leaves_in_its_work_dir(call_script, tmp_path):
-    done = call_script("mnist_gan.py", *SMALL, "--devices", 4, "--epochs", 2)
+    done = call_script("mnist_gan.py", *SMALL, "--devices", 2, "--epochs", 2)
     assert done.returncode == 0, done.stderr
     play = "python experiments/playground.py --workdir runs/mnist_gan"
     assert f"\nPlay:      {play}\n" in done.stdout
@@ -92,7 +92,7 @@ def test_what_a_run_leaves_in_its_work_dir(call_script, tmp_path):
         assert picture.format == "PNG"
     assert Checkpoints(workdir / "checkpoints").steps() == [60, 120]
 
-    assert "batch 1000 over 4 CPU devices; 60 steps an epoch" in done.stdout
+    assert "batch 1000 over 2 CPU devices; 60 steps an epoch" in done.stdout
     assert "runs/mnist_gan/training.gif" in done.stdout
     samples, scores = done.stdout.splitlines()[-2:]
     assert "python experiments/sample.py --workdir runs/mnist_gan" in samples
@@ -127,7 +127,7 @@ def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(call_script, tmp_p
     )
     monkeypatch.setattr("jaxgan.run.config.load", lambda *_, **__: digits)
     monkeypatch.setattr("jaxgan.run.experiment.EVALUATED_IMAGES", 1000)
-    command = flags("run", "--epochs", 4, "--eval-every", 2, "--seeds", 2)
+    command = flags("run", "--epochs", 4, "--eval-every", 2, "--seeds", 2, "--devices", 2)
     done = call_script("mnist_gan.py", *command)
     assert done.returncode == 0, done.stderr
     evaluator = load_evaluator()
