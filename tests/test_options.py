@@ -120,7 +120,7 @@ def assert_same_bits(a, b):
     ("name", "option"),
     [
         ("mlp_gan", "strict"),
-        ("dcgan", "strict"),
+        slow("dcgan", "strict"),
         slow("pix2pix", "strict"),
         ("mlp_gan", "mesh"),
         slow("dcgan", "mesh"),

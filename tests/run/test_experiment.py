@@ -197,10 +197,16 @@ def signalled_in_its_first_epoch(monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(number, straight, signalled_in_its_first_epoch, tmp_path, capfd):
     before = signal.getsignal(number)
-    with pytest.raises(SystemExit, match=str(128 + number)):
-        signalled_in_its_first_epoch(tmp_path, number)
+    # Tests that nohup starts ignore SIGHUP, and a run leaves that as it is.
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    signal.signal(number, usual)
+    try:
+        with pytest.raises(SystemExit, match=str(128 + number)):
+            signalled_in_its_first_epoch(tmp_path, number)
+        assert signal.getsignal(number) == usual
+    finally:
+        signal.signal(number, before)
     assert f"Stopped by {number.name} after" in capfd.readouterr().out
-    assert signal.getsignal(number) == before
     # The signal is noticed after the next call.
     assert Checkpoints(tmp_path / "checkpoints").steps() == [2]
     train(tmp_path)

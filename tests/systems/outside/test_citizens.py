@@ -42,6 +42,7 @@ ENDS = {
     "growing_gan": [10, 20, 40, 60],
 }
 OTHERS = ("encoder_gan", "lazy_gan")
+NAMES = pytest.mark.parametrize("name", SYSTEMS)
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +186,8 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", [*map(slow, OTHERS), "growing_gan"])
+@NAMES
+@pytest.mark.slow
 def test_a_run_that_ends_after_every_epoch_goes_on_bit_for_bit(
     name, straight, tmp_path, monkeypatch
 ):
