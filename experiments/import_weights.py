@@ -50,7 +50,8 @@ def state_dict(path: str) -> dict[str, np.ndarray]:
     """
     held: Any = torch_files.read(path)
     if not isinstance(held, dict) or not held:
-        raise ValueError(f"{path} holds no state dict, but a {type(held).__name__}")
+        found = type(held).__name__ if held else f"{type(held).__name__} of nothing"
+        raise ValueError(f"{path} holds no state dict, but a {found}")
     for key, value in held.items():
         if not isinstance(value, np.ndarray):
             raise ValueError(

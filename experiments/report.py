@@ -25,7 +25,10 @@ class ReportConfig:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(ReportConfig, sys.argv[1:], description=__doc__)
-        path = report.write(Path(config.workdir), load_config(config.workdir))
+        settings = load_config(config.workdir)
+        if not Path(config.workdir).is_dir():
+            raise ValueError(f"{config.workdir} holds imported weights: only a run has a report")
+        path = report.write(Path(config.workdir), settings)
     print(f"{path}: open it in a browser")
 
 

@@ -42,9 +42,11 @@ def read(path: str | Path) -> Any:
             held = torch.load(file, map_location="cpu", weights_only=True)
         # PyTorch raises many types of errors for other files.
         except Exception as error:
-            why = (" ".join(str(error).split()) or type(error).__name__)[:200]
+            why = " ".join(str(error).split()) or type(error).__name__
+            # PyTorch advises to run what the file holds.
+            why = "" if "weights_only" in why else f": {why[:200]}"
             raise ValueError(
-                f"{path} is no file of PyTorch that holds tensors alone: {why}"
+                f"{path} is no file of PyTorch that holds tensors alone{why}"
             ) from error
     return _as_arrays(torch, held)
 
