@@ -8,6 +8,7 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
 import jax
@@ -94,6 +95,9 @@ class RunConfig:
     """The script that trains the run, as it was called; None in a notebook."""
 
     presets: ClassVar[frozenset[str]] = frozenset()
+    # The settings that a config.json of an earlier version lacks, and their values in its runs,
+    # where a recipe now gives others.
+    added: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     # The report's caption of the curves.
     about_curves: ClassVar[str] = "What was measured, over the epochs."
     # Names that the system has in the `config.json` of old runs.
@@ -378,14 +382,15 @@ class RunConfig:
         """The settings of the values that `to_json` gave.
 
         Args:
-            values: settings by name. Settings that are missing get their defaults. The name of the
-                system is under "system", or in old runs "experiment".
+            values: settings by name. Settings that are missing get their defaults, and those of
+                `added` the values of runs of earlier versions. The name of the system is under
+                "system", or in old runs "experiment".
 
         Raises:
             ValueError: the system is another one, a setting is unknown, or a value is not of its
                 setting's type or out of range.
         """
-        values = dict(values)
+        values = {**cls.added, **values}
         name = name_in(values)
         del values["system" if "system" in values else "experiment"]
         if name not in (cls.system_name(), *cls.former_names):

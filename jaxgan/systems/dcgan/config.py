@@ -115,6 +115,13 @@ class DCGANConfig(LatentGANConfig):
     'biased', or 'unbiased', as PyTorch's."""
 
     recipes = RECIPES
+    # Version 0.2.0 brought them; `textbook` has had other networks since.
+    added = MappingProxyType(
+        {
+            name: RECIPES["default"][name]
+            for name in ("adam_epsilon", "fakes", "biases", "running_variance")
+        }
+    )
 
     def __post_init__(self):
         if not self.image_shape:

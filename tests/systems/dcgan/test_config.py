@@ -308,3 +308,16 @@ def test_the_default_has_the_networks_that_it_had():
     }
     assert biased == {"generator": {"Conv_0"}, "discriminator": {"Conv_0", "Dense_0"}}
     assert not config.generator().is_unbiased and config.adam_epsilon == 1e-6
+
+
+def test_the_settings_of_a_run_of_an_earlier_version_are_of_its_networks():
+    """Its textbook had biases, and its config.json does not say so."""
+    textbook = DCGANConfig(recipe="textbook", image_shape=(8, 8, 1), width=4)
+    values = textbook.to_json()
+    for name in ("adam_epsilon", "fakes", "biases", "running_variance"):
+        del values[name]
+    old = DCGANConfig.from_json(values)
+    assert (old.recipe, old.batch_size, old.translation) == ("textbook", 128, 0)
+    assert old.generator().has_bias and not old.discriminator().is_unbiased
+    assert (old.fakes, old.adam_epsilon) == ("new", 1e-6)
+    assert DCGANConfig.from_json(textbook.to_json()) == textbook
