@@ -47,7 +47,7 @@ X = RANDOM.uniform(-1, 1, (BATCH, SIDE, SIDE, 1)).astype(np.float32)
 OWN = np.array([[0, 1], [1, 0], [2, 1], [0, 0]], np.int32)
 TARGET = np.array([[2, 1], [1, 0], [0, 0], [0, 1]], np.int32)
 NOISE = {"target": TARGET, "mix": np.array([0.1, 0.5, 0.9, 0.0], np.float32)}
-DATA = {"images": X, "labels": OWN}
+DATA = {"images": jnp.asarray(X), "labels": jnp.asarray(OWN)}
 
 
 def numbers(codes):
@@ -161,7 +161,7 @@ def test_the_share_of_edits_is_counted_over_all_devices():
 
 def test_targets_are_labels_of_the_data_as_often_as_there():
     rows = np.repeat([[0, 1], [2, 0]], [300, 100], axis=0).astype(np.int32)
-    data = {"images": np.zeros((400, 1, 1, 1)), "labels": rows}
+    data = {"labels": jnp.asarray(rows)}
     its = game_of()
     keys = jax.random.split(jax.random.key(1), 2000)
     drawn = jax.vmap(lambda key: its.draw_noise(key, data))(keys)
