@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -342,6 +343,9 @@ class Experiment:
         length = self._schedule.steps_per_piece
         row = {name: _mean(values[..., -length:]) for name, values in metrics.items()}
         epoch = math.ceil(self._schedule.epochs(step))
+        if self._stage.warning is not None and self._schedule.is_at_end_of_epoch(step):
+            if line := self._stage.warning(row):
+                bar.write(f"epoch {epoch}: {line}", file=sys.stderr)
         bar.set_description_str(f"epoch {epoch}/{self._all_epochs}", refresh=False)
         bar.set_postfix_str(self._words(row), refresh=False)
         bar.update(self._images(step) - bar.n)

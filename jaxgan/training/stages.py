@@ -57,6 +57,9 @@ class Stage:
             key is the same at every epoch. None for no grids.
         progress: the text of the progress bar, with {metric:.2f} in the place of a metric; None
             for the names and values of the first metrics.
+        warning: (metrics by name, each the mean over the last piece of an epoch) -> a line that is
+            said at the end of the epoch, if something is wrong that no error shows; None if nothing
+            is. None in its place for no warnings.
         images_per_piece: about how many images a row of metrics is the mean over at most. On a CPU
             a compiled call takes as many, and a signal waits for its end: choose what two cores
             train in seconds. None for a twelfth of an epoch.
@@ -70,6 +73,7 @@ class Stage:
     draw: Callable[[TrainState, jax.Array, int], jax.Array] | None = None
     picture: Callable[[TrainState, jax.Array], Picture] | None = None
     progress: str | None = None
+    warning: Callable[[Mapping[str, float]], str | None] | None = None
     images_per_piece: int | None = None
 
     @property

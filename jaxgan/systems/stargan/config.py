@@ -31,6 +31,9 @@ PyTree = Any
 RecipeName = Literal["default", "textbook"]
 # Faces in the grid of an epoch.
 PICTURED = 6
+# Shares of classes told and of edits shown below which something is wrong after an epoch. Guesses
+# among two classes have a half, edits that do not depend on the labels nearly nothing.
+_FEW_TOLD, _FEW_SHOWN = 0.3, 0.1
 
 # Recipes: the values of settings that are not given. 'textbook' is the paper's training on CelebA
 # (section 7.2): its learning rates are constant for ten epochs of 202,599 images, and fall in ten
@@ -303,6 +306,7 @@ class StarGANConfig(RunConfig):
                 "loss G {generator_loss:.2f} D {discriminator_loss:.2f} shown {edits_shown:.2f} "
                 "reconstruction {reconstruction:.3f}"
             ),
+            warning=warning,
             # Of 64x64 pixels, two cores train about fifty in a second.
             images_per_piece=max(1, 250 * 64 * 64 // math.prod(config.image_shape[:2])),
         )
@@ -361,6 +365,24 @@ class StarGANConfig(RunConfig):
             "--out edited.png",
             "Scores": f"python experiments/evaluate_edits.py --workdir {where}",
         }
+
+
+def warning(metrics: Mapping[str, float]) -> str | None:
+    """What may be wrong with a training, by the metrics of `editing_gan`; None if nothing is.
+
+    The commonest complaint of StarGAN's users is that every label gives the same image.
+    """
+    if metrics["classes_told"] < _FEW_TOLD:
+        return (
+            f"the discriminator tells {metrics['classes_told']:.0%} of the classes of real images, "
+            "so it can teach none to the generator: are the labels those of the images?"
+        )
+    if metrics["edits_shown"] < _FEW_SHOWN:
+        return (
+            f"{metrics['edits_shown']:.0%} of the edits show the class asked for, so the outputs "
+            "hardly depend on the labels: train longer, or with a larger --class-weight"
+        )
+    return None
 
 
 @functools.partial(jax.jit, static_argnames="generator")

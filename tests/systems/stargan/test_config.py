@@ -125,3 +125,17 @@ def test_the_default_data_set_has_the_default_attributes():
     faces = data.load("toon_faces", split="test", image_shape=(32, 32, 3))
     config = StarGANConfig(image_shape=(32, 32, 3)).for_dataset(faces)
     assert [len(names) for _, names in config.classes] == [6, 6, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown", "words"),
+    [
+        (0.2, 0.9, "the discriminator tells 20% of the classes of real images"),
+        (0.9, 0.02, "2% of the edits show the class asked for, so the outputs hardly depend on"),
+        (0.9, 0.9, None),
+    ],
+)
+def test_a_training_that_learns_no_labels_is_warned_of(told, shown, words):
+    stage = TINY.system(FACES).stages[0]
+    line = stage.warning({"classes_told": told, "edits_shown": shown})
+    assert line is None if words is None else line.startswith(words)
