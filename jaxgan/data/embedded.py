@@ -129,6 +129,11 @@ _SETS = {
 EMBEDDED_SETS = tuple(_SETS)
 
 
+def classes_of(name: str) -> Mapping[str, tuple[str, ...]]:
+    """The names of the classes of each attribute of a set that ships, by the attribute's name."""
+    return _SETS[name].classes
+
+
 def read_embedded(name: str, split: str) -> tuple[np.ndarray, dict[str, Attribute]]:
     """Unpacks a split of a set that ships.
 
