@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -216,7 +216,9 @@ def _in_blocks(one: Callable[..., Any], inputs: Any, network: nn.Module) -> Any:
 def _edit(params: PyTree, images: jax.Array, labels: jax.Array, generator: nn.Module) -> jax.Array:
     def one(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
         image, label = inputs
-        return (generator.apply(params, 2 * image[None] - 1, label[None])[0] + 1) / 2
+        # `apply` returns a tuple only if it is called with mutable=.
+        made = cast(jax.Array, generator.apply(params, 2 * image[None] - 1, label[None]))
+        return (made[0] + 1) / 2
 
     return _in_blocks(one, (images, labels), generator)
 
@@ -224,6 +226,7 @@ def _edit(params: PyTree, images: jax.Array, labels: jax.Array, generator: nn.Mo
 @functools.partial(jax.jit, static_argnames="discriminator")
 def _recognise(params: PyTree, images: jax.Array, discriminator: nn.Module) -> jax.Array:
     def one(image: jax.Array) -> jax.Array:
-        return discriminator.apply(params, 2 * image[None] - 1)[1][0]
+        _, classes = cast(tuple, discriminator.apply(params, 2 * image[None] - 1))
+        return classes[0]
 
     return _in_blocks(one, images, discriminator)
