@@ -18,7 +18,9 @@ from jaxgan.systems.stargan.config import StarGANConfig
 
 SHAPE = (32, 32, 3)
 CLASSES = tuple((name, data.embedded.classes_of("toon_faces")[name]) for name in ("beard", "skin"))
-CONFIG = StarGANConfig(image_shape=SHAPE, width=1, attributes=("beard", "skin"), classes=CLASSES)
+CONFIG = StarGANConfig(
+    image_shape=SHAPE, width=1, blocks=1, attributes=("beard", "skin"), classes=CLASSES
+)
 NUM = 12
 
 
@@ -69,7 +71,7 @@ def editor(monkeypatch, edit):
     monkeypatch.setattr(StarGANConfig, "edit", of_run)
 
 
-def test_an_editor_that_does_nothing(evaluate, monkeypatch, workdir):
+def test_an_editor_that_does_nothing_and_the_report_of_it(evaluate, monkeypatch, workdir):
     editor(monkeypatch, lambda images, labels: images)
     table, values, _ = evaluate()
     beard, skin = (values["attributes"][name] for name in ("beard", "skin"))
@@ -80,6 +82,13 @@ def test_an_editor_that_does_nothing(evaluate, monkeypatch, workdir):
         assert row["shown"] < 0.1
     assert "total" not in skin
     assert table["skin"][3:] == ["", "", ""]
+    report.write(workdir / "out", CONFIG)
+    page = (workdir / "out" / "report.html").read_text()
+    assert "L1 to the truth, of doing nothing" in page and "Edits, and the true ones" in page
+    assert f"{NUM} held-out images." in page
+    (workdir / "out" / "edits.json").write_text('{"faces": 3, "attributes": [1]}')
+    report.write(workdir / "out", CONFIG)
+    assert "edits.json is no table" in (workdir / "out" / "report.html").read_text()
 
 
 def test_an_editor_that_makes_the_true_edits(evaluate, monkeypatch, truth):
@@ -138,18 +147,6 @@ def test_the_scores_of_a_generator_are_their_definitions(evaluate, workdir, face
     np.testing.assert_array_equal(row[::4, :128:4], faces.images[0])
     np.testing.assert_array_equal(row[::4, 8 * 132 :][:, :128:4], truth.images[0, 0])
     assert (array[48 + 4 * 132 + 48 :, 6 * 132 :] == 255).all()
-
-
-def test_the_report_has_the_table_and_the_picture(evaluate, monkeypatch, workdir):
-    editor(monkeypatch, lambda images, labels: images)
-    evaluate()
-    report.write(workdir / "out", CONFIG)
-    page = (workdir / "out" / "report.html").read_text()
-    assert "L1 to the truth, of doing nothing" in page and "Edits, and the true ones" in page
-    assert f"{NUM} held-out images." in page
-    (workdir / "out" / "edits.json").write_text('{"faces": 3, "attributes": [1]}')
-    report.write(workdir / "out", CONFIG)
-    assert "edits.json is no table" in (workdir / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ PyTree = Any
 # The attributes that the pretrained editor of toon faces changes, and its labels and network.
 ATTRIBUTES = ("hair_colour", "beard", "mouth", "skin")
 FACES_CODING = Coding(tuple((name, classes_of("toon_faces")[name]) for name in ATTRIBUTES))
-FACES = Generator(label_size=FACES_CODING.size)
+FACES = Generator(
+    16, (64, 64, 3), FACES_CODING.size, num_blocks=3, conditioning="norms", output="masked"
+)
 # The largest strength. Beyond 1 the generator is asked for more than it has been trained on.
 MOST_STRENGTH = 2.0
 # How many pixels are edited at a time.
