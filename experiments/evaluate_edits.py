@@ -6,7 +6,9 @@ python experiments/evaluate_edits.py --workdir runs/stargan
 import dataclasses
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +51,8 @@ def edited(run: Run, faces: np.ndarray, own: np.ndarray, column: int) -> tuple[n
         column: the attribute.
 
     Returns:
-        (the edits, float32 [n, classes, H, W, C]; the mean absolute difference of a face and its
-        edit there and back, over the edits to a class that the face has not).
+        (the edits, float32 [n, classes, H, W, C]; the mean absolute difference, pixels in [0, 1],
+        of a face and itself edited to another class and back).
     """
     made, error = [], 0.0
     names = run.config.edited_classes()[column][1]
@@ -65,20 +67,35 @@ def edited(run: Run, faces: np.ndarray, own: np.ndarray, column: int) -> tuple[n
 
 
 def scores(
-    classifier, attribute: str, faces: np.ndarray, made: np.ndarray, own: np.ndarray
-) -> dict[str, float | dict]:
+    classifier: Callable,
+    attribute: str,
+    classes: Sequence[str],
+    faces: np.ndarray,
+    made: np.ndarray,
+    own: np.ndarray,
+) -> dict[str, Any]:
     """What the judge sees in the edits of an attribute to a class that the face has not.
 
     Args:
         classifier: the judge, as `agreement.classify` takes it.
         attribute: the name of the attribute.
+        classes: the names of its classes.
         faces: [n, H, W, C], float in [0, 1] or uint8.
         made: the same faces with each class of the attribute, [n, classes, H, W, C].
         own: int [n], the classes that the faces have.
+
+    Returns:
+        The fields of `edits.Change`; and "shown_of", the share that shows the class asked for, by
+        the name of the class.
     """
-    row, code = np.nonzero(np.arange(made.shape[1]) != own[:, None])
+    row, code = np.nonzero(np.arange(len(classes)) != own[:, None])
     before = {name: each[row] for name, each in classify(faces, classifier).items()}
-    return change(before, classify(made[row, code], classifier), attribute, code)._asdict()
+    after = classify(made[row, code], classifier)
+    is_shown = after[attribute].argmax(axis=1) == code
+    shown_of = {
+        name: float(is_shown[code == i].mean()) for i, name in enumerate(classes) if i in code
+    }
+    return {**change(before, after, attribute, code)._asdict(), "shown_of": shown_of}
 
 
 def near(faces: np.ndarray, made: np.ndarray, truth: TrueEdits) -> dict[str, float]:
@@ -128,14 +145,14 @@ def main() -> None:
         found, drawn, lines = {}, [], []
         for column, (name, names) in enumerate(classes):
             made, error = edited(run, faces, own, column)
-            row = scores(classifier, name, faces, made, own[:, column])
+            row = scores(classifier, name, names, faces, made, own[:, column])
             row["reconstruction"] = error
             truth = truths.get(name)
             if truth is not None:
                 row |= near(faces, made, truth)
                 some = min(len(faces), len(truth.own))
                 true = truth.images[:some]
-                of_truth = scores(classifier, name, faces[:some], true, truth.own[:some])
+                of_truth = scores(classifier, name, names, faces[:some], true, truth.own[:some])
                 row["of_true_edits"] = of_truth
             found[name] = row
             lines.append((name, row))

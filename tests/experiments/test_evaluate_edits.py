@@ -132,6 +132,10 @@ def test_the_scores_of_a_generator_are_their_definitions(evaluate, workdir, face
     assert len(shown) == 5 * NUM
     assert beard["shown"] == pytest.approx(np.mean(shown))
     assert beard["kept"] == pytest.approx(np.mean(kept))
+    wanted = np.concatenate([np.full((own[:, 0] != code).sum(), code) for code in range(6)])
+    for code, name in enumerate(CLASSES[0][1]):
+        of_class = np.array(shown)[wanted == code]
+        assert beard["shown_of"][name] == pytest.approx(of_class.mean())
     assert beard["reconstruction"] == pytest.approx(np.mean(back), rel=1e-3)
     assert beard["total"] == pytest.approx(np.sum(errors) / np.sum(nothing), rel=1e-3)
     assert beard["inside"] + beard["outside"] == pytest.approx(beard["total"])

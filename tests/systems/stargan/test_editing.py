@@ -64,6 +64,16 @@ def test_it_is_the_generator_of_the_labels_of_the_classes():
     assert_images(edit(params(), IMAGES, LABELS), expected)
 
 
+def test_white_stays_within_the_range():
+    """A masked generator adds a part of the image to a part of its own."""
+    generator = GENERATOR.clone(output="masked")
+    variables = random_variables(generator, (1, 16, 16, 3), (1, 4))
+    given = editing.edit(
+        variables, np.full_like(IMAGES, 255), CODES, generator=generator, coding=CODING
+    )
+    assert 0 <= given.min() < given.max() <= 1
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.25, 1, 2.0, np.float32([0, 0.5, 1, 1.5, 2])], ids=str)
 def test_a_strength_is_a_label_between_the_own_and_the_one_asked_for(strength):
     each = np.broadcast_to(strength, 5)[:, None]
