@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.data.names import classes_named
+from jaxgan.data.classes import classes_named, with_excluded
 from jaxgan.run import flags, images
 from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import Run, load_editor
@@ -86,37 +86,39 @@ def seen_in(run: Run, image: np.ndarray, classes: dict[str, tuple[str, ...]]) ->
 
 
 def edits_of_all_classes(
-    run: Run, image: np.ndarray, own: np.ndarray, strength: float
+    run: Run, image: np.ndarray, own: dict[str, int], strength: float
 ) -> np.ndarray:
     """A figure like the paper's (arXiv 1711.09020, figure 1): a row an attribute, a column a class.
 
     Args:
         run: the run.
         image: uint8 [H, W, C].
-        own: int [k], the classes of the image.
+        own: the classes of the image by attribute, in the order of the run's attributes.
         strength: of the edits.
 
     Returns:
         uint8 [height, width, C]: the input at the left, and over each edit the name of its class;
         over the class that the image has "(own)".
     """
-    classes = run.config.edited_classes()
+    classes = dict(run.config.edited_classes())
     labels = [
-        np.where(np.arange(len(classes)) == i, code, own)
-        for i, (_, names) in enumerate(classes)
+        [*{**own, **with_excluded({attribute: code}, classes)}.values()]
+        for attribute, names in classes.items()
         for code in range(len(names))
     ]
     made = run.edit(
         np.broadcast_to(image, (len(labels), *image.shape)),
-        np.stack(labels),
-        own=np.broadcast_to(own, (len(labels), len(own))),
+        np.array(labels),
+        own=np.tile([*own.values()], (len(labels), 1)),
         strength=strength,
     )
-    parts = np.split(np.asarray(made), np.cumsum([len(names) for _, names in classes])[:-1])
+    parts = np.split(np.asarray(made), np.cumsum([len(names) for names in classes.values()])[:-1])
     scale = -(-CELL_WIDTH // image.shape[1])
     rows = []
-    for (attribute, names), part, mine in zip(classes, parts, own, strict=True):
-        headings = [f"{name} (own)" if i == mine else name for i, name in enumerate(names)]
+    for (attribute, names), part in zip(classes.items(), parts, strict=True):
+        headings = [
+            f"{name} (own)" if i == own[attribute] else name for i, name in enumerate(names)
+        ]
         cells = np.concatenate([image[None] / np.float32(255), part])
         rows.append(images.headed_grid(cells, ["input", *headings], attribute, scale))
     return images.stacked(rows)
@@ -131,22 +133,25 @@ def main() -> None:
         run.config.check_params(run.params)
         images.check_grid(1, run.config.image_shape, SCALE)
         wanted = named("--set", config.set, classes)
-        corrected = named("--own", config.own, classes)
+        own = named("--own", config.own, classes)
         image, done = images.read_fitted(Path(config.input), run.config.image_shape)
         said = [f"{config.input}: {', '.join(done)}"]
-        if len(corrected) < len(classes):
+        seen = {}
+        if len(own) < len(classes):
             seen = seen_in(run, image, classes)
             shown = (f"{name} {classes[name][code]}" for name, code in seen.items())
             said.append(f"the discriminator sees in it: {', '.join(shown)}")
-            corrected = {**seen, **corrected}
-        own = np.array([corrected[name] for name in classes])
+        own = {name: own[name] if name in own else seen[name] for name in classes}
         if wanted:
-            labels = np.array([wanted.get(name, corrected[name]) for name in classes])
-            made = run.edit(image[None], labels[None], own=own[None], strength=config.strength)
+            labels = {**own, **with_excluded(wanted, classes)}
+            before, after = (np.array([[*each.values()]]) for each in (own, labels))
+            made = run.edit(image[None], after, own=before, strength=config.strength)
             edited = images.to_uint8(np.asarray(made[0]))
-            for name, code in wanted.items():
-                before, after = classes[name][corrected[name]], classes[name][code]
-                said.append(f"{name}: {before} to {after}" + ", as it is" * (before == after))
+            for name, its in classes.items():
+                if labels[name] != own[name]:
+                    said.append(f"{name}: {its[own[name]]} to {its[labels[name]]}")
+                elif name in wanted:
+                    said.append(f"{name}: {its[own[name]]}, as it is")
             changed = np.abs(edited.astype(np.int16) - image).mean()
             said.append(f"strength {config.strength:g}; pixels changed by {changed:.1f} of 255")
             said.append(

@@ -1,8 +1,8 @@
-"""Names of data sets and classes: their form, those that exist, suggestions for misspelt ones."""
+"""Names of data sets: their form, the names that exist, and a suggestion for a misspelt name."""
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 _NAME = re.compile(r"(?P<dataset>\w+)(/(?P<config>[\w.\-+]+))?(:(?P<version>[\w.*]+))?")
 
@@ -55,38 +55,6 @@ def check_known(name: str) -> None:
     if config not in configs:
         near = suggestion(config, configs) or f": it has {', '.join(configs) or 'none'}"
         raise ValueError(f"{dataset} has no configuration {config!r}{near}")
-
-
-def classes_named(words: Sequence[str], classes: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Turns names of classes into their numbers.
-
-    Args:
-        words: each "ATTRIBUTE=CLASS", or "CLASS" alone if there is a single attribute.
-        classes: the names of the classes of each attribute, by the attribute's name.
-
-    Returns:
-        The number of the class, by the attribute's name; of the last word, if several name an
-        attribute.
-
-    Raises:
-        ValueError: there is no such attribute or class.
-    """
-    found = {}
-    for word in words:
-        name, _, wanted = word.rpartition("=")
-        if not name and len(classes) == 1:
-            name = next(iter(classes))
-        if name not in classes:
-            raise ValueError(
-                f"{word!r} names no attribute that this run was told: give ATTRIBUTE=CLASS, of "
-                f"{', '.join(classes)}"
-            )
-        if wanted not in classes[name]:
-            raise ValueError(
-                f"{name} cannot be {wanted!r}: it is one of {', '.join(classes[name])}"
-            )
-        found[name] = classes[name].index(wanted)
-    return found
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

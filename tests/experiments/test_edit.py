@@ -43,9 +43,9 @@ def players():
     }
 
 
-def write(path, players):
+def write(path, players, config=CONFIG):
     weights.write(path, players)
-    path.with_suffix(".json").write_text(json.dumps(CONFIG.to_json()))
+    path.with_suffix(".json").write_text(json.dumps(config.to_json()))
     return jaxgan.load_run(path)
 
 
@@ -101,8 +101,8 @@ def test_several_edits_at_once_of_what_the_discriminator_sees(edit, run, tmp_pat
     assert done.stdout.splitlines() == [
         "face.png: PNG, 16x16, RGB",
         f"the discriminator sees in it: hair {hair}, smile {smile}",
-        f"smile: {smile} to {new_smile}",
         f"hair: {hair} to {new_hair}",
+        f"smile: {smile} to {new_smile}",
         f"strength 0.7; pixels changed by {changed:.1f} of 255",
         "16x16 in new/edited.png, each pixel 4x4",
     ]
@@ -122,7 +122,7 @@ def test_an_attribute_that_is_not_set_stays_as_seen_or_as_it_is_said_to_be(edit,
 
 def test_what_is_as_it_is_already_is_said(edit, run):
     done = edit("--set", "hair=grey", "--own", "hair=grey")
-    assert "hair: grey to grey, as it is" in done.stdout
+    assert "hair: grey, as it is" in done.stdout
 
 
 def test_without_set_a_figure_of_all_classes(edit, run, tmp_path):
@@ -161,6 +161,26 @@ def test_a_run_of_a_folder(call_script, run, tmp_path, players):
     assert jax.tree.all(jax.tree.map(np.array_equal, of_folder.params, state.averages["generator"]))
     own = seen(of_folder)
     assert np.abs(pixels(tmp_path / "edited.png") - made_by(of_folder, (2, own[1]), own)).max() <= 1
+
+
+def test_a_new_colour_of_hair_takes_the_place_of_the_old_one(edit, run, tmp_path, players):
+    """Of yes/no attributes, as those of celeb_a and of the published weights."""
+    names = ("Black_Hair", "Male", "Blond_Hair", "Young")
+    classes = tuple((name, ("no", "yes")) for name in names)
+    config = dataclasses.replace(CONFIG, attributes=names, classes=classes)
+    binary = write(tmp_path / "run.npz", players, config)
+    own = ("--own", "Black_Hair=yes", "Male=no", "Blond_Hair=no", "Young=yes")
+    done = edit(*own, "--set", "Blond_Hair=yes")
+    assert done.returncode == 0, done.stderr
+    assert "Black_Hair: yes to no\nBlond_Hair: no to yes\nstrength" in done.stdout
+    expected = made_by(binary, (0, 0, 1, 1), (1, 0, 0, 1))
+    assert np.abs(pixels(tmp_path / "edited.png") - expected).max() <= 1
+    assert edit(*own, "--out", "figure.png").returncode == 0
+    with Image.open(tmp_path / "figure.png") as picture:
+        array = np.asarray(picture, int)
+    # The third row: the input, "no" and "yes".
+    cell = array[2 * 244 + 48 :, 2 * 196 :][:192, :192][::12, ::12]
+    assert np.abs(cell - expected).max() <= 1
 
 
 def test_pretrained_is_the_editor_that_ships(call_script, run, monkeypatch, tmp_path):

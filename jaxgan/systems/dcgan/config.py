@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data import LABEL, Dataset
-from jaxgan.data.names import classes_named
+from jaxgan.data.classes import classes_named
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
 from jaxgan.options import with_own_options

@@ -220,7 +220,7 @@ def _edit(params: PyTree, images: jax.Array, labels: jax.Array, generator: nn.Mo
         image, label = inputs
         # `apply` returns a tuple only if it is called with mutable=.
         made = cast(jax.Array, generator.apply(params, 2 * image[None] - 1, label[None]))
-        # A masked generator adds parts of two images, which rounding takes past white.
+        # A masked generator adds parts of two images: rounding may take their sum past white.
         return jnp.clip((made[0] + 1) / 2, 0, 1)
 
     return _in_blocks(one, (images, labels), generator)
