@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import numpy as np
 
 from jaxgan.reading import open_regular, read_json
@@ -20,6 +21,9 @@ from jaxgan.run import flags, torch_files
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems import registry
 from jaxgan.systems.reference import Case, Compared
+
+# The stem of the file of the weights that the reference started from.
+WEIGHTS = "weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,9 @@ def read_case(folder: Path) -> Case:
         prefix = "" if path.stem == "case" else f"{path.stem}/"
         arrays |= {f"{prefix}{name}": array for name, array in read_arrays(path).items()}
     states = {path.stem: torch_files.read(path) for path in sorted(folder.glob("*.pt"))}
+    # What the reference started from is an input, what it came to is compared.
+    results = {stem: state for stem, state in states.items() if stem != WEIGHTS}
+    arrays |= flax.traverse_util.flatten_dict(results, sep="/")
     settings = {path.stem: read_json(path, dict) for path in sorted(folder.glob("*.json"))}
     return Case(arrays, states, settings)
 

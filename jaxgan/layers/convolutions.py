@@ -1,4 +1,4 @@
-"""4x4 convolutions: with stride 1, with stride 2, and transposed; and how CPUs compute them."""
+"""Convolutions of several sizes, and transposed ones; and how CPUs compute them."""
 
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.layers.products import product
+from jaxgan.layers.resampling import space_to_depth
 
 # Radford et al. 2015 (arXiv 1511.06434), section 4.
 INITIALIZER = nn.initializers.normal(0.02)
@@ -23,12 +24,12 @@ def conv4x4_stride1(width: int, dtype: Any = jnp.float32, **options: Any) -> nn.
     Args:
         width: the number of output channels.
         dtype: the type that the operands of the products are rounded to, as in `products.dense`.
-        **options: arguments of `nn.Conv`: use_bias, name.
+        **options: arguments of `nn.Conv`: use_bias, kernel_init, bias_init, name.
 
     Returns:
         The layer, a Flax module.
     """
-    return _layer(width, dtype, padding=1, **options)
+    return _layer(width, _KERNEL, dtype, padding=1, **options)
 
 
 def downsample(width: int, dtype: Any = jnp.float32, **options: Any) -> nn.Conv:
@@ -36,7 +37,7 @@ def downsample(width: int, dtype: Any = jnp.float32, **options: Any) -> nn.Conv:
 
     [batch, 2h, 2w, c] -> [batch, h, w, width], float32. Arguments as in `conv4x4_stride1`.
     """
-    return _layer(width, dtype, strides=2, padding=1, **options)
+    return _layer(width, _KERNEL, dtype, strides=2, padding=1, **options)
 
 
 def upsample(width: int, dtype: Any = jnp.float32, **options: Any) -> nn.Conv:
@@ -44,10 +45,27 @@ def upsample(width: int, dtype: Any = jnp.float32, **options: Any) -> nn.Conv:
 
     [batch, h, w, c] -> [batch, 2h, 2w, width], float32. Arguments as in `conv4x4_stride1`.
     """
-    return _layer(width, dtype, input_dilation=2, padding=2, **options)
+    return _layer(width, _KERNEL, dtype, input_dilation=2, padding=2, **options)
 
 
-def _layer(width: int, dtype: Any, **options: Any) -> nn.Conv:
+def keep_size(width: int, size: int, dtype: Any = jnp.float32, **options: Any) -> nn.Conv:
+    """A convolution of an odd size and stride 1, padded with zeros so that each side stays.
+
+    [batch, h, w, c] -> [batch, h, w, width], float32.
+
+    Args:
+        width: the number of output channels.
+        size: height and width of the kernel, an odd number.
+        dtype: as in `conv4x4_stride1`.
+        **options: as in `conv4x4_stride1`.
+
+    Returns:
+        The layer, a Flax module.
+    """
+    return _layer(width, size, dtype, padding=size // 2, **options)
+
+
+def _layer(width: int, size: int, dtype: Any, **options: Any) -> nn.Conv:
     def convolve(x: jax.Array, kernel: jax.Array, strides, padding, **how: Any) -> jax.Array:
         def as_library(x: jax.Array, kernel: jax.Array) -> jax.Array:
             y = jax.lax.conv_general_dilated(
@@ -58,6 +76,8 @@ def _layer(width: int, dtype: Any, **options: Any) -> nn.Conv:
         def as_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
             if how["lhs_dilation"] == (2, 2):
                 return transposed_convolution(x, kernel, dtype)
+            if size % 2:
+                return size_keeping_convolution(x, kernel, dtype)
             return convolution(x, kernel, strides[0], dtype)
 
         # Training steps run in a compiled loop. On CPUs XLA's own convolutions are forty to eighty
@@ -67,11 +87,43 @@ def _layer(width: int, dtype: Any, **options: Any) -> nn.Conv:
 
     return nn.Conv(
         width,
-        (_KERNEL, _KERNEL),
-        kernel_init=INITIALIZER,
+        (size, size),
         conv_general_dilated=convolve,
-        **options,
+        **{"kernel_init": INITIALIZER, **options},
     )
+
+
+def size_keeping_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype: Any) -> jax.Array:
+    """A convolution of an odd size, stride 1 and zero padding, as one matrix product.
+
+    Args:
+        x: float32 [batch, height, width, c].
+        kernel: float32 [size, size, c, channels], size odd.
+        dtype: the type that the product's operands are rounded to.
+
+    Returns:
+        float32 [batch, height, width, channels].
+
+    Raises:
+        AssertionError: the kernel has another shape (from chex).
+    """
+    size, (batch, height, width, channels) = len(kernel), x.shape
+    chex.assert_shape(kernel, (size, size, channels, None))
+    features, margin = kernel.shape[-1], size // 2
+    x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    columns = [x[:, :, j : j + width] for j in range(size)]
+    if size * channels <= 2 * (channels + features):
+        # Each output pixel gathers all the pixels that it depends on.
+        patches = [column[:, i : i + height] for i in range(size) for column in columns]
+        gathered = jnp.concatenate(patches, axis=-1).reshape(-1, size * size * channels)
+        y = product(dtype)(gathered, kernel.reshape(-1, features))
+        return y.reshape(batch, height, width, features)
+    # Each pixel gathers a row of pixels, and the products of the rows are added up afterwards: this
+    # copies size * (channels + features) numbers for each pixel, not size * size * channels.
+    rows = jnp.concatenate(columns, axis=-1).reshape(-1, size * channels)
+    kernel = kernel.transpose(1, 2, 0, 3).reshape(size * channels, size * features)
+    y = product(dtype)(rows, kernel).reshape(batch, -1, width, size, features)
+    return cast(jax.Array, sum(y[:, i : i + height, :, i] for i in range(size)))
 
 
 def convolution(x: jax.Array, kernel: jax.Array | np.ndarray, stride: int, dtype: Any) -> jax.Array:
@@ -97,7 +149,7 @@ def convolution(x: jax.Array, kernel: jax.Array | np.ndarray, stride: int, dtype
     if stride == 2:
         # Each block of 2x2 pixels becomes one pixel with four times the channels, and the kernel
         # a 2x2 kernel of stride 1, because slices of stride 1 are copied faster.
-        x = _blocks(x)
+        x = space_to_depth(x, 2)
         kernel = kernel.reshape(2, 2, 2, 2, -1, kernel.shape[-1]).swapaxes(1, 2)
         kernel = kernel.reshape(2, 2, x.shape[-1], -1)
     size = len(kernel)
@@ -163,10 +215,3 @@ def transposed_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype: 
     y = cast(jax.Array, sum(shifted))
     y = y.swapaxes(2, 3).reshape(batch, 2 * height + 2, 2 * width + 2, features)
     return y[:, 1:-1, 1:-1]
-
-
-def _blocks(x: jax.Array) -> jax.Array:
-    """[batch, 2h, 2w, c] -> [batch, h, w, 4 * c], the channels of each block of 2x2 pixels."""
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels).swapaxes(2, 3)
-    return x.reshape(batch, height // 2, width // 2, 4 * channels)

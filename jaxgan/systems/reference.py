@@ -46,7 +46,9 @@ class Case(NamedTuple):
     """What the reference computed, read from a folder.
 
     Attributes:
-        arrays: the arrays of case.npz by name. Those of another STEM.npz have the name STEM/NAME.
+        arrays: the arrays of case.npz by name. Those of another STEM.npz have the name STEM/NAME,
+            and those of a STEM.pt other than weights.pt the name STEM/KEY, with a KEY/KEY of nested
+            dicts.
         states: by the stem of each .pt, what it holds: nested dicts of NumPy arrays, such as
             states["weights"]["G"], a state dict.
         settings: by the stem of each .json, what it holds.
@@ -121,6 +123,29 @@ def carried_over(state: StateDict, table: Table) -> PyTree:
         if entry.path
     }
     return flax.traverse_util.unflatten_dict(flat)
+
+
+def state_dict(variables: PyTree, table: Table) -> dict[str, np.ndarray]:
+    """The state dict that `carried_over` would make these variables of.
+
+    Args:
+        variables: nested dict of arrays, {"params": ..., other collections}.
+        table: an entry for each key. Its conversions only move numbers.
+
+    Returns:
+        The arrays by key, without those that have no effect.
+    """
+    flat = flax.traverse_util.flatten_dict(variables)
+    state = {}
+    for key, entry in table.items():
+        if entry.path:
+            # Where each number of the reference's array goes.
+            places = entry.convert(np.arange(np.prod(entry.shape, dtype=int)).reshape(entry.shape))
+            held = np.asarray(flat[entry.path])
+            array = np.empty(entry.shape, held.dtype)
+            array.ravel()[places.ravel()] = held.ravel()
+            state[key] = array
+    return state
 
 
 def gradient_norms(slopes: PyTree, table: Table) -> dict[str, np.floating]:

@@ -1,0 +1,1 @@
+"""Edits of images: one generator for all classes of all attributes."""

@@ -1,0 +1,231 @@
+"""The two networks of StarGAN (Choi et al. 2017, arXiv 1711.09020, section 7.1)."""
+
+import math
+from typing import Any
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.layers.convolutions import downsample, keep_size, upsample
+from jaxgan.layers.normalisation import EPSILON
+from jaxgan.layers.products import dense, product
+from jaxgan.layers.resampling import depth_to_space, space_to_depth
+from jaxgan.layers.training_call import call
+
+LEAKY_RELU_SLOPE = 0.01
+# The initialisation of the authors' code: uniform in +-1 / sqrt(inputs of a unit).
+_INITIALIZER = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+# Of a transposed layer the code counts the outputs, of which there are half as many.
+_TRANSPOSED_INITIALIZER = nn.initializers.variance_scaling(2 / 3, "fan_in", "uniform")
+# Where the generator is told the labels, and what it makes.
+CONDITIONINGS = ("planes", "norms")
+OUTPUTS = ("image", "masked")
+_ENDS_SIZE = 7
+
+
+class Generator(nn.Module):
+    """Changes images so that they show the classes that labels say.
+
+    Image -> convolution of 7x7 -> halved twice -> residual blocks -> doubled twice -> convolution
+    of 7x7. Between layers are instance normalisation and a ReLU; a tanh follows the last. Padding
+    is with zeros everywhere.
+
+    Attributes:
+        width: channels of the largest map; twice as many with each halving.
+        image_shape: (height, width, channels) of an image; height and width are multiples of 4.
+        label_size: how many numbers the labels of an image are.
+        num_blocks: how many residual blocks.
+        dtype: the type of the operands of the matrix products. Parameters stay float32.
+        conditioning: where the labels come in. "planes", as in the paper: behind the channels of
+            the image, each number as a constant plane. "norms": they add to scale and bias of each
+            normalisation (Dumoulin et al. 2017, arXiv 1610.07629).
+        output: what comes out. "image", as in the paper: the image. "masked": a new image, and a
+            mask in [0, 1] that says how much of it replaces the input (Pumarola et al. 2018, arXiv
+            1807.09251, section 4.1).
+        block_size: 1, as in the paper; or 2, 4 and so on: each block of so many pixels a side is
+            one pixel of the maps, with the channels of all of them (Shi et al. 2016, arXiv
+            1609.05158, section 3.1). Larger blocks cost less.
+    """
+
+    width: int = 64
+    image_shape: tuple[int, int, int] = (128, 128, 3)
+    label_size: int = 5
+    num_blocks: int = 6
+    dtype: Any = jnp.float32
+    conditioning: str = "planes"
+    output: str = "image"
+    block_size: int = 1
+
+    @nn.compact
+    def __call__(self, images: jax.Array, labels: jax.Array) -> jax.Array:
+        """Changes images.
+
+        Args:
+            images: float32 [batch, height, width, channels] in [-1, 1].
+            labels: float32 [batch, label_size], the numbers of the classes to show.
+
+        Returns:
+            float32 [batch, height, width, channels] in [-1, 1].
+
+        Raises:
+            AssertionError: images or labels have another shape (from chex).
+        """
+        chex.assert_shape(images, (None, *self.image_shape))
+        chex.assert_shape(labels, (len(images), self.label_size))
+        by_norms = self.conditioning == "norms"
+
+        def normalised(x: jax.Array) -> jax.Array:
+            x = nn.InstanceNorm(
+                epsilon=EPSILON,
+                use_fast_variance=False,
+            )(x)
+            if not by_norms:
+                return x
+            learnt = dense(
+                2 * x.shape[-1], self.dtype, use_bias=False, kernel_init=nn.initializers.zeros
+            )
+            scale, bias = jnp.split(learnt(labels)[:, None, None], 2, axis=-1)
+            return (1 + scale) * x + bias
+
+        options: dict[str, Any] = {"use_bias": False, "kernel_init": _INITIALIZER}
+        x = space_to_depth(images, self.block_size)
+        if by_norms:
+            x = keep_size(self.width, _ENDS_SIZE, self.dtype, **options)(x)
+        else:
+            x = _LabelledConvolution(self.width, _ENDS_SIZE, self.dtype)(x, labels)
+        x = nn.relu(normalised(x))
+        for times in (2, 4):
+            x = downsample(times * self.width, self.dtype, **options)(x)
+            x = nn.relu(normalised(x))
+        for _ in range(self.num_blocks):
+            y = x
+            for i in range(2):
+                y = normalised(keep_size(4 * self.width, 3, self.dtype, **options)(y))
+                y = nn.relu(y) if i == 0 else y
+            x = x + y
+        options["kernel_init"] = _TRANSPOSED_INITIALIZER
+        for times in (2, 1):
+            x = upsample(times * self.width, self.dtype, **options)(x)
+            x = nn.relu(normalised(x))
+        channels = self.image_shape[-1]
+        is_masked = self.output == "masked"
+        last = keep_size(
+            self.block_size**2 * (channels + is_masked),
+            _ENDS_SIZE,
+            self.dtype,
+            use_bias=is_masked,
+            kernel_init=_INITIALIZER,
+        )
+        x = depth_to_space(last(x), self.block_size)
+        if not is_masked:
+            return jnp.tanh(x)
+        mask = jax.nn.sigmoid(x[..., channels:])
+        return (1 - mask) * images + mask * jnp.tanh(x[..., :channels])
+
+
+class Discriminator(nn.Module):
+    """Judges images by patches, and says which classes they show.
+
+    An image is halved by 4x4 convolutions, each followed by a LeakyReLU(0.01), without any
+    normalisation. Two heads follow: a convolution of 3x3 gives a logit for each patch, and one over
+    the whole map gives the numbers of all classes.
+
+    Attributes:
+        width: channels of the first map; twice as many with each halving.
+        image_shape: (height, width, channels) of an image.
+        class_size: how many numbers the classes of an image are.
+        num_halvings: how often an image is halved.
+        dtype: the type of the operands of the matrix products. Parameters stay float32.
+    """
+
+    width: int = 64
+    image_shape: tuple[int, int, int] = (128, 128, 3)
+    class_size: int = 5
+    num_halvings: int = 6
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Judges images.
+
+        Args:
+            images: float32 [batch, height, width, channels] in [-1, 1].
+
+        Returns:
+            (the logits of the patches, float32 [batch, height / 2**num_halvings,
+            width / 2**num_halvings]; the logits of the classes, float32 [batch, class_size]).
+
+        Raises:
+            AssertionError: images have another shape (from chex).
+        """
+        chex.assert_shape(images, (None, *self.image_shape))
+        x = images
+        fan_in = 16 * self.image_shape[-1]
+        for i in range(self.num_halvings):
+            layer = downsample(
+                self.width << i,
+                self.dtype,
+                kernel_init=_INITIALIZER,
+                bias_init=_uniform(fan_in**-0.5),
+            )
+            x = nn.leaky_relu(layer(x), LEAKY_RELU_SLOPE)
+            fan_in = 16 * x.shape[-1]
+        options: dict[str, Any] = {"use_bias": False, "kernel_init": _INITIALIZER}
+        logits = keep_size(1, 3, self.dtype, **options)(x)
+        classes = dense(self.class_size, self.dtype, **options)(x.reshape(len(x), -1))
+        return logits[..., 0], classes
+
+
+def check_sizes(image_shape: tuple[int, int, int], num_halvings: int, block_size: int) -> None:
+    """Checks that both networks can take images of a shape.
+
+    Raises:
+        ValueError: height or width is no multiple of 4 * block_size and of 2**num_halvings.
+    """
+    height, width, _ = image_shape
+    unit = math.lcm(4 * block_size, 1 << num_halvings)
+    if height % unit or width % unit:
+        raise ValueError(
+            f"with --halvings {num_halvings} and --block-size {block_size} height and width must "
+            f"be multiples of {unit}, not {height}x{width}"
+        )
+
+
+class _LabelledConvolution(nn.Module):
+    """A convolution of an image and of the constant planes of its labels.
+
+    The planes are not made: a pixel gets, for each label, the sum of the kernel's numbers that are
+    inside the image there. So the cost does not grow with the number of labels.
+    """
+
+    width: int
+    size: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, images: jax.Array, labels: jax.Array) -> jax.Array:
+        channels, size = images.shape[-1], self.size
+        shape = (size, size, channels + labels.shape[-1], self.width)
+        kernel = self.param("kernel", _INITIALIZER, shape, jnp.float32)
+        layer = keep_size(self.width, size, self.dtype, use_bias=False, parent=None)
+        x, _ = call(layer, {"params": {"kernel": kernel[:, :, :channels]}}, images, axis_name=None)
+        of_labels = kernel[:, :, channels:].transpose(2, 0, 1, 3).reshape(labels.shape[-1], -1)
+        taps = product(self.dtype)(labels, of_labels).reshape(-1, size, size, self.width)
+        rows, columns = (_inside(side, size) for side in images.shape[1:3])
+        taps = jnp.einsum("hi,bijo->bhjo", rows, taps)
+        return x + jnp.einsum("wj,bhjo->bhwo", columns, taps)
+
+
+def _inside(side: int, size: int) -> jax.Array:
+    """Whether each of `size` taps around each of `side` pixels is inside: float32 [side, size]."""
+    position = jnp.arange(side)[:, None] + jnp.arange(size) - size // 2
+    return ((position >= 0) & (position < side)).astype(jnp.float32)
+
+
+def _uniform(bound: float) -> nn.initializers.Initializer:
+    def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
