@@ -1,7 +1,6 @@
 """The settings of StarGAN (Choi et al. 2017, arXiv 1711.09020): edits of images by attributes."""
 
 import dataclasses
-import functools
 import math
 import shlex
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from jaxgan import schedules
 from jaxgan.data import Dataset
@@ -22,7 +22,7 @@ from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel, System
-from jaxgan.systems.stargan import networks
+from jaxgan.systems.stargan import editing, networks
 from jaxgan.systems.stargan.labels import Coding
 from jaxgan.systems.stargan.losses import editing_gan
 from jaxgan.training.stages import Picture, Stage
@@ -335,7 +335,7 @@ class StarGANConfig(RunConfig):
             for code in range(len(names)):
                 wanted = np.array(codes)
                 wanted[:, i] = code
-                columns.append(np.asarray(self._edited(params, images, wanted)))
+                columns.append(np.asarray(self.edit(params, images, wanted)))
         cells = np.stack(columns, axis=1).reshape(-1, *self.image_shape)
         return cells, len(columns)
 
@@ -346,13 +346,38 @@ class StarGANConfig(RunConfig):
         # Random images, each with the classes of another random image.
         rows, targets = jax.random.randint(key, (2, num_samples), 0, len(dataset.images))
         codes = jnp.asarray(dataset.codes(self.attributes))[targets]
-        images = self._edited(params, dataset.images[np.asarray(rows)], codes)
+        images = self.edit(params, dataset.images[np.asarray(rows)], codes)
         return images, dict(zip(self.attributes, codes.T, strict=True))
 
-    def _edited(self, params: PyTree, images: np.ndarray, codes: Any) -> jax.Array:
-        return _edited(
-            params, jnp.asarray(images), self.coding.encode(jnp.asarray(codes)), self.generator()
+    def edit(
+        self,
+        params: PyTree,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        own: ArrayLike | None = None,
+        strength: ArrayLike = 1.0,
+    ) -> jax.Array:
+        return editing.edit(
+            params,
+            images,
+            labels,
+            own=own,
+            strength=strength,
+            generator=self.generator(),
+            coding=self.coding,
         )
+
+    def edited_classes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return self.classes
+
+    def recognise(self, params: PyTree, images: ArrayLike) -> jax.Array:
+        return editing.recognise(
+            params, images, discriminator=self.discriminator(), coding=self.coding
+        )
+
+    def check_params(self, params: PyTree) -> None:
+        editing.check_params(params, self.generator())
 
     def commands(self, workdir: str) -> dict[str, str]:
         where = shlex.quote(workdir)
@@ -361,12 +386,3 @@ class StarGANConfig(RunConfig):
             "--out edited.png",
             "Scores": f"python experiments/evaluate_edits.py --workdir {where}",
         }
-
-
-@functools.partial(jax.jit, static_argnames="generator")
-def _edited(params: PyTree, images: jax.Array, labels: jax.Array, generator: Any) -> jax.Array:
-    def one(x: tuple[jax.Array, jax.Array]) -> jax.Array:
-        made = generator.apply(params, x[0][None].astype(jnp.float32) / 127.5 - 1, x[1][None])
-        return (made[0] + 1) / 2
-
-    return jax.lax.map(one, (images, labels), batch_size=64)
