@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 # The classes of an attribute that an image has or has not.
 YES_OR_NO = ("no", "yes")
-# Such attributes of celeb_a that exclude each other.
-_EXCLUSIVE = (("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"),)
+# Such attributes of celeb_a, of which a face shows one at most.
+HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
 
 
 def classes_named(words: Sequence[str], classes: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -56,9 +56,8 @@ def with_excluded(
         `wanted`, and the number of "no" of each attribute of `classes` that is excluded and has no
         class in `wanted`.
     """
-    added = {}
-    for group in _EXCLUSIVE:
-        its = [name for name in group if tuple(classes.get(name, ())) == YES_OR_NO]
-        if any(wanted.get(name) == YES_OR_NO.index("yes") for name in its):
-            added.update(dict.fromkeys(its, YES_OR_NO.index("no")))
-    return {**wanted, **{name: no for name, no in added.items() if name not in wanted}}
+    no, yes = range(2)
+    colours = [name for name in HAIR_COLOURS if tuple(classes.get(name, ())) == YES_OR_NO]
+    if all(wanted.get(name) != yes for name in colours):
+        return dict(wanted)
+    return {**dict.fromkeys(colours, no), **wanted}

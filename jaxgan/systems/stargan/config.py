@@ -331,10 +331,9 @@ class StarGANConfig(RunConfig):
             codes: int [n, attributes], the images' own classes.
         """
         columns = [np.asarray(images) / np.float32(255)]
-        for i, (_, names) in enumerate(self.classes):
+        for attribute, names in self.classes:
             for code in range(len(names)):
-                wanted = np.array(codes)
-                wanted[:, i] = code
+                wanted = self.coding.changed(jnp.asarray(codes), attribute, code)
                 columns.append(np.asarray(self.edit(params, images, wanted)))
         cells = np.stack(columns, axis=1).reshape(-1, *self.image_shape)
         return cells, len(columns)

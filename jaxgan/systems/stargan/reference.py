@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import game, losses, schedules
-from jaxgan.data.classes import YES_OR_NO
+from jaxgan.data.classes import HAIR_COLOURS, YES_OR_NO
 from jaxgan.game import GAN, TrainState
 from jaxgan.systems.reference import (
     Case,
@@ -32,7 +32,7 @@ from jaxgan.systems.reference import (
     transposed_convolution,
 )
 from jaxgan.systems.stargan.config import StarGANConfig
-from jaxgan.systems.stargan.labels import HAIR_COLOURS, Coding
+from jaxgan.systems.stargan.labels import Coding
 from jaxgan.systems.stargan.losses import EditingGame, editing_gan
 from jaxgan.systems.stargan.networks import Discriminator, Generator
 
