@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import simple_parsing
 
-from jaxgan import data
-from jaxgan.data.pictures import read_picture
 from jaxgan.run import flags, images
 from jaxgan.run.settings import local_path, setting
 from jaxgan.trained import load_run
@@ -48,28 +46,6 @@ class TranslateConfig:
             raise ValueError(f"--out must end in .png, not {self.out!r}")
 
 
-def read(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
-    """Reads an image file, as `read_picture`, and resizes the image.
-
-    Args:
-        path: the file.
-        image_shape: height, width and channels (1 or 3) of the result.
-
-    Returns:
-        (the image, uint8 [*image_shape]; a list of what was done to it, in words).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not an image that can be read; the message begins with its flag.
-    """
-    try:
-        picture, done = read_picture(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"--in {error}") from error
-    picture, fitted = data.fit(picture, image_shape)
-    return np.asarray(picture).reshape(image_shape), [*done, *fitted]
-
-
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(TranslateConfig, sys.argv[1:], description=__doc__)
@@ -78,7 +54,7 @@ def main() -> None:
         # The settings may claim any size. The weights and the memory say whether it can be.
         run.config.check_params(run.params)
         images.check_grid(1, run.config.image_shape, SCALE)
-        image, done = read(
+        image, done = images.read_fitted(
             Path(config.input), run.config.image_shape if config.from_photo else shape
         )
         inputs = image[None]

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import jax
 from numpy.typing import ArrayLike
 
 from jaxgan import weights
+from jaxgan.reading import read_json
 from jaxgan.run import keys
 from jaxgan.run.checkpoints import Checkpoints, load_params
-from jaxgan.run.config import RunConfig
+from jaxgan.run.config import RunConfig, name_in
 from jaxgan.systems import registry
 
 PyTree = Any
@@ -54,16 +56,22 @@ class Run:
 
     @functools.cached_property
     def _generator(self) -> tuple[int, dict[str, PyTree]]:
-        if self.workdir.suffix == weights.SUFFIX and self.workdir.is_file():
-            players = weights.read(self.workdir)
-            if "generator" not in players:
-                raise ValueError(f"{self.workdir} has no generator")
-            return 0, players
+        if self._is_file:
+            return 0, {"generator": self.player("generator")}
         return Checkpoints(self.workdir / "checkpoints").load("generator")
+
+    @property
+    def _is_file(self) -> bool:
+        return self.workdir.suffix == weights.SUFFIX and self.workdir.is_file()
 
     def player(self, name: str) -> PyTree:
         """The variables of a player, such as "discriminator"; as `jaxgan.load_params`."""
-        return load_params(self.workdir, player=name)
+        if not self._is_file:
+            return load_params(self.workdir, player=name)
+        players = weights.read(self.workdir)
+        if name not in players:
+            raise ValueError(f"{self.workdir} has no {name}")
+        return players[name]
 
     def key(self, seed: int) -> jax.Array:
         """A PRNG key of the implementation of random numbers that the run was begun with.
@@ -133,6 +141,51 @@ class Run:
         """
         return self.config.translate(self.params, images, key)
 
+    def edit(
+        self,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        own: ArrayLike | None = None,
+        strength: ArrayLike = 1.0,
+    ) -> jax.Array:
+        """Changes the attributes of images.
+
+        Args:
+            images: [n, *config.image_shape], float in [0, 1] or uint8.
+            labels: what the images are to show, int [n, k]. Column i has numbers of the classes of
+                attribute i in `config.edited_classes()`.
+            own: what the images show as they are, as `labels`, such as `recognise(images)`; wanted
+                for a strength other than 1.
+            strength: how strong the edits are, a number or float [n], as in `jaxgan.edit`.
+
+        Returns:
+            float32 [n, *config.image_shape] in [0, 1].
+
+        Raises:
+            ValueError: the run's system does not edit images; none of the checkpoints can be read;
+                or as `jaxgan.edit`.
+            FileNotFoundError: there is no checkpoint yet.
+        """
+        return self.config.edit(self.params, images, labels, own=own, strength=strength)
+
+    def recognise(self, images: ArrayLike) -> jax.Array:
+        """The classes that the discriminator of an editor sees in images.
+
+        Args:
+            images: as in `edit`.
+
+        Returns:
+            int32 [n, k], as the labels of `edit`.
+
+        Raises:
+            ValueError: the run's system does not edit images; the run has no discriminator that can
+                be read; or the images have another shape or dtype.
+            FileNotFoundError: there is no checkpoint yet.
+        """
+        self.config.edited_classes()  # Raises a ValueError for a system that does not edit images.
+        return self.config.recognise(self.player("discriminator"), images)
+
 
 def load_run(workdir: str | Path) -> Run:
     """Loads the settings of a trained run. The weights are read when they are first needed.
@@ -146,3 +199,31 @@ def load_run(workdir: str | Path) -> Run:
         ValueError: config.json is damaged, or names a system that cannot be found.
     """
     return Run(Path(workdir), registry.load_config(workdir))
+
+
+def load_pretrained(name: str) -> Run:
+    """A system that ships with the package, as a run: its settings and weights.
+
+    Args:
+        name: one of `weights.PRETRAINED`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    weights.check_pretrained(name)
+    path = Path(str(resources.files("jaxgan") / "embedded" / f"{name}{weights.SUFFIX}"))
+    settings = read_json(path.with_suffix(".json"), dict)["settings"]
+    config = registry.find(name_in(settings)).from_json(settings)
+    return Run(path, dataclasses.replace(config, workdir=str(path)))
+
+
+def load_editor(workdir: str) -> Run:
+    """A run that edits images: a trained one, or that which ships with the package.
+
+    Args:
+        workdir: as in `load_run`; or "pretrained".
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_run`.
+    """
+    return load_pretrained(weights.EDITOR) if workdir == "pretrained" else load_run(workdir)

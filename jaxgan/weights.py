@@ -16,6 +16,8 @@ PyTree = Any
 # and NAME.json with their scores and the command that made them.
 PRETRAINED = ("mnist_gan",)
 SUFFIX = ".npz"
+# The one of them that edits faces.
+EDITOR = "stargan_faces"
 
 
 def write(path: Path, variables: PyTree, dtype: Any = np.float32) -> None:
@@ -96,12 +98,21 @@ def pretrained(
     Raises:
         ValueError: an unknown name or player.
     """
-    if name not in PRETRAINED:
-        raise ValueError(f"there is no pretrained {name!r}: one of {', '.join(PRETRAINED)}")
+    check_pretrained(name)
     players = read_embedded(f"{name}.npz")
     if player not in players:
         raise ValueError(f"player must be one of {', '.join(players)}, not {player!r}")
     return players[player]
+
+
+def check_pretrained(name: str) -> None:
+    """Makes sure that a trained network ships with the package.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in PRETRAINED:
+        raise ValueError(f"there is no pretrained {name!r}: one of {', '.join(PRETRAINED)}")
 
 
 def _read(file: IO[bytes], shown: str) -> PyTree:

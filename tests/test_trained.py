@@ -1,5 +1,6 @@
 """A trained run: its settings and its weights together, whatever it was trained with."""
 
+import json
 import shutil
 
 import jax
@@ -8,10 +9,12 @@ import pytest
 from small_run import first_state, save_run
 
 import jaxgan
+from jaxgan import weights
 from jaxgan.run.checkpoints import Checkpoints, load_params
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
+from jaxgan.trained import load_pretrained
 
 KEY = jax.random.key(4)
 CLASSES = (("hair", ("black", "blond", "grey")), ("eyes", ("wide", "bow")))
@@ -110,6 +113,9 @@ def test_translations(folder):
         ("conditional", lambda run: run.sample(KEY, 1, labels=[[3, 0]]), "from 0 to below 3"),
         ("conditional", lambda run: run.sample(KEY, 2, labels=[[1, 0]]), "of the shape"),
         ("normal", lambda run: run.translate(None, KEY), "makes no images of images: python "),
+        ("normal", lambda run: run.edit(None, None), "edits no images: python "),
+        ("conditional", lambda run: run.recognise(None), "edits no images: python "),
+        ("translation", lambda run: run.edit(None, None), "edits no images: python "),
         ("translation", lambda run: run.sample(KEY, 2), "no images from noise alone: python "),
         ("normal", lambda run: run.player("critic"), "critic"),
     ],
@@ -165,3 +171,29 @@ def test_a_seed_gives_the_same_images_whatever_random_numbers_the_process_has(tm
     run = jaxgan.load_run(tmp_path)
     np.testing.assert_array_equal(run.sample(run.key(1), 2), expected)
     assert not np.array_equal(run.sample(jax.random.key(1), 2), expected)
+
+
+def test_what_ships_is_a_run_of_its_own_settings_and_weights():
+    run = load_pretrained("mnist_gan")
+    assert isinstance(run.config, MLPGANConfig) and run.config.recipe == "default"
+    for player in ("generator", "discriminator"):
+        expected = jaxgan.pretrained("mnist_gan", player=player)
+        mine = run.params if player == "generator" else run.player(player)
+        assert jax.tree.all(jax.tree.map(np.array_equal, mine, expected))
+    np.testing.assert_array_equal(run.sample(KEY, 2), jaxgan.sample(run.params, KEY, num_samples=2))
+    with pytest.raises(ValueError, match="there is no pretrained 'faces'"):
+        load_pretrained("faces")
+
+
+def test_weights_in_a_file_have_the_players_that_were_written(tmp_path):
+    config, path = CONFIGS["normal"], tmp_path / "gan.npz"
+    generator = first_state(config).averages["generator"]
+    weights.write(path, {"generator": generator})
+    path.with_suffix(".json").write_text(json.dumps(config.to_json()))
+    run = jaxgan.load_run(path)
+    for given in (run.params, run.player("generator")):
+        assert jax.tree.all(jax.tree.map(np.array_equal, given, generator))
+    assert run.step == 0
+    with pytest.raises(ValueError, match="gan.npz has no discriminator") as error:
+        run.player("discriminator")
+    assert "\n" not in str(error.value)

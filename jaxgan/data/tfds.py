@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from jaxgan.data.classes import YES_OR_NO
 from jaxgan.data.dataset import LABEL, Attribute, Dataset
 from jaxgan.data.embedded import EMBEDDED_SETS
 from jaxgan.data.fitting import gather
 from jaxgan.data.guards import importing_no_features
 from jaxgan.data.pictures import PREPARED, decode
-
-# The classes of a feature that is true or false, such as the attributes of celeb_a.
-_YES_OR_NO = ("no", "yes")
 
 # Records read at once from a random-access source: one by one takes twice the time.
 _RECORDS_AT_ONCE = 1024
@@ -188,7 +186,7 @@ def image_and_attributes(
         if isinstance(feature, tfds.features.ClassLabel):
             return tuple(feature.names)
         is_bool = isinstance(feature, tfds.features.Tensor) and feature.np_dtype == np.bool_
-        return _YES_OR_NO if is_bool and feature.shape == () else ()
+        return YES_OR_NO if is_bool and feature.shape == () else ()
 
     image_key = next(filter(is_image, [*supervised, "image", *features]), None)
     if wanted is not None:

@@ -26,6 +26,8 @@ from jaxgan.run.system import System
 
 PyTree = Any
 FILE_NAME = "config.json"
+# What a system says that edits no images, and what its command is for.
+_NO_EDITOR = ("edits no images", "Images")
 # The package whose subpackages are the systems.
 _SYSTEMS = "jaxgan.systems."
 
@@ -255,6 +257,56 @@ class RunConfig:
             ValueError: the system does not translate images; or as `jaxgan.translate`.
         """
         raise ValueError(self._instead("makes no images of images", "Images"))
+
+    def edit(
+        self,
+        params: PyTree,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        own: ArrayLike | None = None,
+        strength: ArrayLike = 1.0,
+    ) -> jax.Array:
+        """Changes the attributes of images, by a trained generator of this system.
+
+        Args:
+            params: the generator's variables, {"params": ...}.
+            images: [n, *image_shape], float in [0, 1] or uint8.
+            labels: what the images are to show, int [n, k]: column i has numbers of the classes of
+                attribute i in `edited_classes()`.
+            own: what the images show as they are, as `labels`; wanted for a strength other than 1.
+            strength: how strong the edits are: 0 leaves the image as it is, 1 is the labels.
+
+        Returns:
+            float32 [n, *image_shape] in [0, 1].
+
+        Raises:
+            ValueError: the system does not edit images; or as `jaxgan.edit`.
+        """
+        raise ValueError(self._instead(*_NO_EDITOR))
+
+    def edited_classes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(attribute, names of its classes) for each attribute that `edit` changes.
+
+        Raises:
+            ValueError: the system does not edit images.
+        """
+        raise ValueError(self._instead(*_NO_EDITOR))
+
+    def recognise(self, params: PyTree, images: ArrayLike) -> jax.Array:
+        """The classes that a trained discriminator of this system sees in images.
+
+        Args:
+            params: the discriminator's variables, {"params": ...}.
+            images: as in `edit`.
+
+        Returns:
+            int32 [n, k], as the labels of `edit`.
+
+        Raises:
+            ValueError: the system does not edit images, or the images have another shape or dtype.
+        """
+        raise ValueError(self._instead(*_NO_EDITOR))
 
     def input_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the images that `translate` takes.

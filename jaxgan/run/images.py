@@ -8,6 +8,7 @@ import chex
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxgan.data.fitting import fit
 from jaxgan.data.pictures import read_picture
 from jaxgan.files import written_whole
 
@@ -113,6 +114,28 @@ def read_png(path: Path) -> np.ndarray:
     return array[..., None] if array.ndim == 2 else array
 
 
+def read_fitted(path: Path, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
+    """Reads the image file of the flag --in, as `read_picture`, and brings it to a shape by `fit`.
+
+    Args:
+        path: the file.
+        image_shape: height, width and channels (1 or 3) of the result.
+
+    Returns:
+        (the image, uint8 [*image_shape]; a list of what it was and what was done to it, in words).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not an image that can be read; the message begins with its flag.
+    """
+    try:
+        picture, done = read_picture(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"--in {error}") from error
+    picture, fitted = fit(picture, image_shape)
+    return np.asarray(picture).reshape(image_shape), [*done, *fitted]
+
+
 def captioned(canvas: np.ndarray, caption: str) -> np.ndarray:
     """Puts a caption above a picture, one line of black text on white.
 
@@ -129,6 +152,48 @@ def captioned(canvas: np.ndarray, caption: str) -> np.ndarray:
     ImageDraw.Draw(strip).text((4, CAPTION_HEIGHT // 2), caption, 0, font, anchor="lm")
     words = np.repeat(np.asarray(strip)[..., None], channels, axis=-1)
     return np.concatenate([words, canvas])
+
+
+def headed_grid(
+    images: np.ndarray, headings: Sequence[str], caption: str, scale: int = 1
+) -> np.ndarray:
+    """Lays images out in rows on white, with a heading over each column and a caption over all.
+
+    Args:
+        images: float [n, height, width, channels] in [0, 1], n a multiple of the number of
+            headings, with 1 or 3 channels.
+        headings: the text over each column.
+        caption: the text over all.
+        scale: the side, in pixels of the result, of the square that each pixel becomes.
+
+    Returns:
+        uint8 [2 * CAPTION_HEIGHT + rows * (scale * height + 4), columns * (scale * width + 4),
+        channels]: behind and below each image are 4 white pixels.
+    """
+    cells = to_uint8(images).repeat(scale, axis=1).repeat(scale, axis=2)
+    cells = np.pad(cells, [(0, 0), (0, 4), (0, 4), (0, 0)], constant_values=255)
+    columns = [
+        captioned(np.concatenate(cells[i :: len(headings)]), heading)
+        for i, heading in enumerate(headings)
+    ]
+    return captioned(np.concatenate(columns, axis=1), caption)
+
+
+def stacked(canvases: Sequence[np.ndarray]) -> np.ndarray:
+    """Puts pictures below each other, at the left, on white.
+
+    Args:
+        canvases: uint8 [height, width, channels] each, at least one, all of as many channels.
+
+    Returns:
+        uint8 [the sum of the heights, the largest width, channels].
+    """
+    widest = max(canvas.shape[1] for canvas in canvases)
+    wide = [
+        np.pad(canvas, [(0, 0), (0, widest - canvas.shape[1]), (0, 0)], constant_values=255)
+        for canvas in canvases
+    ]
+    return np.concatenate(wide)
 
 
 def of_one_shape(canvases: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE
 FILE_NAME = "report.html"
 EVALUATION_FILE = "evaluation.json"
 PAIRS_FILE = "pairs.json"
+EDITS_FILE = "edits.json"
 # The largest picture that is put into the page.
 _MOST_PICTURE_BYTES = 1 << 28
 # Grids of samples on the page.
@@ -31,6 +32,15 @@ _SCORES = {
     "density": "density, about 1 for real images",
     "coverage": "coverage, 0 to 1",
     "modes": "classes hit",
+}
+# The columns of the table of evaluate_edits.py, by the names in edits.json.
+EDIT_SCORES = {
+    "shown": "shows the class",
+    "kept": "others kept",
+    "reconstruction": "L1 there and back",
+    "total": "L1 to the truth, of doing nothing",
+    "inside": "of it inside",
+    "outside": "outside",
 }
 _STYLE = """
 body { margin: 0 auto; max-width: 920px; padding: 24px 16px 60px; background: #fff; color: #16202e;
@@ -55,9 +65,9 @@ def write(workdir: Path, config: RunConfig) -> Path:
     """Writes `report.html` into the work dir of a run of any system.
 
     The page shows the curves, samples from the first epoch to the last, the scores that
-    evaluate.py or evaluate_pairs.py have written, the command that repeats the run, its
-    configuration, and the versions and devices it was trained with. The pictures are inside the
-    file, so the page needs no other file. The same work dir gives the same page.
+    evaluate.py, evaluate_pairs.py or evaluate_edits.py have written, the command that repeats the
+    run, its configuration, and the versions and devices it was trained with. The pictures are
+    inside the file, so the page needs no other file. The same work dir gives the same page.
 
     Args:
         workdir: the run's folder.
@@ -79,7 +89,7 @@ def write(workdir: Path, config: RunConfig) -> Path:
         *_curves(workdir, config),
         *_samples(workdir),
         "<h2>Scores</h2>",
-        *(_scores(workdir) + _pairs(workdir) or _to_be_judged(workdir, config)),
+        *(_scores(workdir) + _pairs(workdir) + _edits(workdir) or _to_be_judged(workdir, config)),
         *_repeat(workdir, config),
         *_settings(config),
         *_machine(workdir),
@@ -163,6 +173,23 @@ def _pairs(workdir: Path) -> list[str]:
     head = ("objective", "L1", "PSNR in dB", "SSIM", "FID")
     names = ", ".join(["input", *(row[0] for row in rows), "truth"])
     return [_table(rows, head, numbers=True), _figure(picture, f"Rows: {names}.")]
+
+
+def _edits(workdir: Path) -> list[str]:
+    held, picture = workdir / EDITS_FILE, workdir / "edits.png"
+    if not held.is_file() or not picture.is_file():
+        return []
+    try:
+        values = read_json(held, dict)
+        rows = [
+            (name, *("" if row.get(key) is None else f"{row[key]:.4g}" for key in EDIT_SCORES))
+            for name, row in values["attributes"].items()
+        ]
+        about = f"{values['faces']:,} held-out images."
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
+    table = _table(rows, ("attribute", *EDIT_SCORES.values()), numbers=True)
+    return [f"<p>{about}</p>", table, _figure(picture, "Edits, and the true ones at the right.")]
 
 
 def _to_be_judged(workdir: Path, config: RunConfig) -> list[str]:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import runpy
 import struct
 import zlib
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,11 +12,11 @@ from PIL import Image
 from small_run import first_state, save_run
 
 import jaxgan
+from jaxgan.run import images
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.pix2pix.tasks import edges
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "translate.py"
 GREY, COLOUR = (16, 16, 1), (16, 16, 3)
 
 
@@ -49,7 +47,7 @@ def trained(tmp_path):
 
 @pytest.fixture(scope="module")
 def read():
-    return runpy.run_path(str(SCRIPT))["read"]
+    return images.read_fitted
 
 
 def made_by(run, image, seed=0):

@@ -195,3 +195,26 @@ def test_a_grid_that_no_viewer_shows():
     images.check_grid(49_710, (28, 28, 1), 2)
     with pytest.raises(ValueError, match="draw 49,710 or fewer, or write an .npz"):
         images.check_grid(49_711, (28, 28, 1), 2)
+
+
+def test_a_headed_grid_has_its_images_in_place_on_white():
+    batch = RNG.uniform(size=(6, 3, 40, 3)).astype(np.float32)
+    given = images.headed_grid(batch, ["left", "middle", "right"], "all", scale=2)
+    top = 2 * images.CAPTION_HEIGHT
+    assert given.shape == (top + 2 * (6 + 4), 3 * (80 + 4), 3) and given.dtype == np.uint8
+    for i, (row, column) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]):
+        cell = given[top + 10 * row :][:10, 84 * column :][:, :84]
+        expected = images.to_uint8(batch[i]).repeat(2, 0).repeat(2, 1)
+        np.testing.assert_array_equal(cell[:6, :80], expected)
+        assert (cell[6:] == 255).all() and (cell[:, 80:] == 255).all()
+    # Each heading is over its column, and the caption over all.
+    strips = given[:top].reshape(2, images.CAPTION_HEIGHT, 3, 84, 3)
+    is_written = (strips < 255).any(axis=(1, 3, 4))
+    np.testing.assert_array_equal(is_written, [[True, False, False], [True, True, True]])
+
+
+def test_pictures_below_each_other_are_at_the_left_on_white():
+    above, below = np.full((2, 3, 1), 7, np.uint8), np.full((1, 5, 1), 9, np.uint8)
+    given = images.stacked([above, below])
+    expected = [[7, 7, 7, 255, 255], [7, 7, 7, 255, 255], [9, 9, 9, 9, 9]]
+    np.testing.assert_array_equal(given[..., 0], expected)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data import LABEL, Dataset
+from jaxgan.data.classes import classes_named
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
 from jaxgan.options import with_own_options
@@ -208,20 +209,8 @@ class DCGANConfig(LatentGANConfig):
             name: jax.random.randint(jax.random.fold_in(key, i), (num_images,), 0, len(its))
             for i, (name, its) in enumerate(classes.items())
         }
-        for word in words:
-            name, _, wanted = word.rpartition("=")
-            if not name and len(classes) == 1:
-                name = next(iter(classes))
-            if name not in classes:
-                raise ValueError(
-                    f"{word!r} names no attribute that this run was told: give ATTRIBUTE=CLASS, of "
-                    f"{', '.join(classes)}"
-                )
-            if wanted not in classes[name]:
-                raise ValueError(
-                    f"{name} cannot be {wanted!r}: it is one of {', '.join(classes[name])}"
-                )
-            codes[name] = jnp.full(num_images, classes[name].index(wanted), jnp.int32)
+        for name, wanted in classes_named(words, classes).items():
+            codes[name] = jnp.full(num_images, wanted, jnp.int32)
         labels = jnp.stack(list(codes.values()), axis=1)
         if words:
             return labels, None

@@ -1,7 +1,6 @@
 """The settings of StarGAN (Choi et al. 2017, arXiv 1711.09020): edits of images by attributes."""
 
 import dataclasses
-import functools
 import math
 import shlex
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from jaxgan import schedules
 from jaxgan.data import Dataset
@@ -22,7 +22,7 @@ from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel, System
-from jaxgan.systems.stargan import networks
+from jaxgan.systems.stargan import editing, networks
 from jaxgan.systems.stargan.labels import Coding
 from jaxgan.systems.stargan.losses import editing_gan
 from jaxgan.training.stages import Picture, Stage
@@ -42,23 +42,26 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             "image_shape": (64, 64, 3),
-            "epochs": 12,
+            "epochs": 10,
             "batch_size": 16,
             "generator_learning_rate": 4e-4,
-            "discriminator_learning_rate": 2e-4,
-            "decay_after_kimg": 120.0,
-            "decay_kimg": 100.0,
+            "discriminator_learning_rate": 4e-4,
+            "decay_after_kimg": 90.0,
+            "decay_kimg": 90.0,
             "beta1": 0.0,
             "beta2": 0.99,
             "adam_epsilon": schedules.ADAM_EPSILON,
             "loss": "non_saturating",
             "gradient_penalty": 0.0,
             "r1": 0.1,
-            "change_weight": 1.0,
+            "change_weight": 2.0,
             "discriminator_steps": 1,
             "ema_decay": 0.999,
-            "width": 16,
+            "width": 24,
             "blocks": 3,
+            "generator_halvings": 1,
+            "end_size": 3,
+            "discriminator_width": 24,
             "halvings": 5,
             "conditioning": "norms",
             "output": "masked",
@@ -84,6 +87,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "ema_decay": 0.0,
             "width": 64,
             "blocks": 6,
+            "generator_halvings": 2,
+            "end_size": 7,
+            "discriminator_width": 64,
             "halvings": 6,
             "conditioning": "planes",
             "output": "image",
@@ -97,6 +103,11 @@ _ATTRIBUTES = {
     "toon_faces": ("hair_colour", "beard", "mouth", "skin"),
     "celeb_a": ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"),
 }
+
+
+def odd(value: int) -> str | None:
+    """The range of the size of a kernel."""
+    return None if 1 <= value <= 31 and value % 2 else f"an odd number from 1 to 31, not {value}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,9 +176,15 @@ class StarGANConfig(RunConfig):
     """Decay, in [0, 1), of the moving average of the generator's weights. Edits are made with the
     averaged weights."""
     width: int = setting(None, count(1))
-    """Channels of the largest feature maps of both networks."""
+    """Channels of the generator's largest feature maps."""
     blocks: int = setting(None, count(0))
     """Residual blocks of the generator."""
+    generator_halvings: int = setting(None, count(0))
+    """How often the generator halves its maps before the residual blocks; 2 in the paper."""
+    end_size: int = setting(None, odd)
+    """Size of the generator's first and last kernels, an odd number; 7 in the paper."""
+    discriminator_width: int = setting(None, count(1))
+    """Channels of the discriminator's largest feature maps."""
     halvings: int = setting(None, count(1))
     """How often the discriminator halves height and width."""
     conditioning: str = setting(None, one_of(*networks.CONDITIONINGS))
@@ -202,7 +219,9 @@ class StarGANConfig(RunConfig):
         if len(set(self.attributes)) < len(self.attributes):
             raise ValueError(f"--attributes has one twice: {' '.join(self.attributes)}")
         super().__post_init__()
-        networks.check_sizes(self.image_shape, self.halvings, self.block_size)
+        networks.check_sizes(
+            self.image_shape, self.generator_halvings, self.block_size, self.halvings
+        )
 
     @property
     def coding(self) -> Coding:
@@ -219,6 +238,8 @@ class StarGANConfig(RunConfig):
             self.image_shape,
             self.coding.size,
             self.blocks,
+            self.generator_halvings,
+            self.end_size,
             jnp.dtype(self.precision),
             self.conditioning,
             self.output,
@@ -228,7 +249,7 @@ class StarGANConfig(RunConfig):
     def discriminator(self) -> networks.Discriminator:
         """The discriminator's module: images -> (logits of patches, logits of classes)."""
         return networks.Discriminator(
-            self.width,
+            self.discriminator_width,
             self.image_shape,
             self.coding.size,
             self.halvings,
@@ -335,11 +356,10 @@ class StarGANConfig(RunConfig):
             codes: int [n, attributes], the images' own classes.
         """
         columns = [np.asarray(images) / np.float32(255)]
-        for i, (_, names) in enumerate(self.classes):
+        for attribute, names in self.classes:
             for code in range(len(names)):
-                wanted = np.array(codes)
-                wanted[:, i] = code
-                columns.append(np.asarray(self._edited(params, images, wanted)))
+                wanted = self.coding.changed(jnp.asarray(codes), attribute, code)
+                columns.append(np.asarray(self.edit(params, images, wanted)))
         cells = np.stack(columns, axis=1).reshape(-1, *self.image_shape)
         return cells, len(columns)
 
@@ -350,13 +370,38 @@ class StarGANConfig(RunConfig):
         # Random images, each with the classes of another random image.
         rows, targets = jax.random.randint(key, (2, num_samples), 0, len(dataset.images))
         codes = jnp.asarray(dataset.codes(self.attributes))[targets]
-        images = self._edited(params, dataset.images[np.asarray(rows)], codes)
+        images = self.edit(params, dataset.images[np.asarray(rows)], codes)
         return images, dict(zip(self.attributes, codes.T, strict=True))
 
-    def _edited(self, params: PyTree, images: np.ndarray, codes: Any) -> jax.Array:
-        return _edited(
-            params, jnp.asarray(images), self.coding.encode(jnp.asarray(codes)), self.generator()
+    def edit(
+        self,
+        params: PyTree,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        own: ArrayLike | None = None,
+        strength: ArrayLike = 1.0,
+    ) -> jax.Array:
+        return editing.edit(
+            params,
+            images,
+            labels,
+            own=own,
+            strength=strength,
+            generator=self.generator(),
+            coding=self.coding,
         )
+
+    def edited_classes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return self.classes
+
+    def recognise(self, params: PyTree, images: ArrayLike) -> jax.Array:
+        return editing.recognise(
+            params, images, discriminator=self.discriminator(), coding=self.coding
+        )
+
+    def check_params(self, params: PyTree) -> None:
+        editing.check_params(params, self.generator())
 
     def commands(self, workdir: str) -> dict[str, str]:
         where = shlex.quote(workdir)
@@ -383,12 +428,3 @@ def warning(metrics: Mapping[str, float]) -> str | None:
             "hardly depend on the labels: train longer, or with a larger --class-weight"
         )
     return None
-
-
-@functools.partial(jax.jit, static_argnames="generator")
-def _edited(params: PyTree, images: jax.Array, labels: jax.Array, generator: Any) -> jax.Array:
-    def one(x: tuple[jax.Array, jax.Array]) -> jax.Array:
-        made = generator.apply(params, x[0][None].astype(jnp.float32) / 127.5 - 1, x[1][None])
-        return (made[0] + 1) / 2
-
-    return jax.lax.map(one, (images, labels), batch_size=64)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan.data.classes import with_excluded
+
 Classes = tuple[tuple[str, tuple[str, ...]], ...]
-# Attributes of CelebA, of which a face shows one at most, as the authors' code has it.
-HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,17 +64,16 @@ class Coding:
     def changed(self, codes: jax.Array, attribute: str, code: int) -> jax.Array:
         """The classes of images after an attribute has been given another class.
 
-        If one of `HAIR_COLOURS` becomes a yes, the others become a no.
+        A new colour of hair takes the place of the old one, as in `classes.with_excluded`.
 
         Args:
             codes: int [batch, attributes].
             attribute: the name of the attribute.
             code: the index of its new class.
         """
-        if attribute in HAIR_COLOURS and code:
-            others = [i for i, name in enumerate(self.names) if name in HAIR_COLOURS]
-            codes = codes.at[:, jnp.array(others)].set(0)
-        return codes.at[:, self.names.index(attribute)].set(code)
+        for name, new in with_excluded({attribute: code}, dict(self.classes)).items():
+            codes = codes.at[:, self.names.index(name)].set(new)
+        return codes
 
     def split(self, numbers: jax.Array) -> Iterator[jax.Array]:
         """The numbers of each attribute: [batch, size] -> [batch, size of the attribute] each."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import game, losses, schedules
+from jaxgan.data.classes import HAIR_COLOURS, YES_OR_NO
 from jaxgan.game import GAN, TrainState
 from jaxgan.systems.reference import (
     Case,
@@ -31,13 +32,12 @@ from jaxgan.systems.reference import (
     transposed_convolution,
 )
 from jaxgan.systems.stargan.config import StarGANConfig
-from jaxgan.systems.stargan.labels import HAIR_COLOURS, Coding
+from jaxgan.systems.stargan.labels import Coding
 from jaxgan.systems.stargan.losses import EditingGame, editing_gan
 from jaxgan.systems.stargan.networks import Discriminator, Generator
 
 PyTree = Any
 _GENERATOR = "a generator of StarGAN's PyTorch code"
-_YES_OR_NO = ("no", "yes")
 # The attributes of the published generators of CelebA, in their order.
 _PUBLISHED = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 _STATISTICS = ("running_mean", "running_var")
@@ -151,7 +151,7 @@ def imported(state: StateDict) -> Imported:
         recipe="textbook",
         dataset="published",
         attributes=tuple(names),
-        classes=tuple((name, _YES_OR_NO) for name in names),
+        classes=tuple((name, YES_OR_NO) for name in names),
         image_shape=(128, 128, channels),
         width=width,
         blocks=blocks,
@@ -527,7 +527,7 @@ class _Part(Coding):
 
 def _sets(its: Mapping[str, Any]) -> dict[str, Coding]:
     """The coding of each data set of a case, by the set's name in it."""
-    binary = Coding(tuple((name, _YES_OR_NO) for name in its["selected_attrs"]))
+    binary = Coding(tuple((name, YES_OR_NO) for name in its["selected_attrs"]))
 
     def one_of(count: int) -> Coding:
         return _OneOf((("label", tuple(map(str, range(count)))),))
