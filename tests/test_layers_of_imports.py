@@ -32,6 +32,7 @@ MAY_NAME = {
     "experiments/mnist_gan.py": {"mlp_gan"},
     "experiments/dcgan.py": {"dcgan"},
     "experiments/pix2pix.py": {"pix2pix"},
+    "experiments/stargan.py": {"stargan"},
     # The weights that ship with the package, and the table of the recipes.
     "experiments/export_pretrained.py": {"mlp_gan"},
     "experiments/recipes.py": {"mlp_gan"},

@@ -22,7 +22,15 @@ PyTree = Any
 ATTRIBUTES = ("hair_colour", "beard", "mouth", "skin")
 FACES_CODING = Coding(tuple((name, classes_of("toon_faces")[name]) for name in ATTRIBUTES))
 FACES = Generator(
-    16, (64, 64, 3), FACES_CODING.size, num_blocks=3, conditioning="norms", output="masked"
+    width=24,
+    image_shape=(64, 64, 3),
+    label_size=FACES_CODING.size,
+    num_blocks=3,
+    num_halvings=1,
+    end_size=3,
+    conditioning="norms",
+    output="masked",
+    block_size=2,
 )
 # The largest strength. Beyond 1 the generator is asked for more than it has been trained on.
 MOST_STRENGTH = 2.0

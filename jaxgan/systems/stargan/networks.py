@@ -22,21 +22,22 @@ _TRANSPOSED_INITIALIZER = nn.initializers.variance_scaling(2 / 3, "fan_in", "uni
 # Where the generator is told the labels, and what it makes.
 CONDITIONINGS = ("planes", "norms")
 OUTPUTS = ("image", "masked")
-_ENDS_SIZE = 7
 
 
 class Generator(nn.Module):
     """Changes images so that they show the classes that labels say.
 
-    Image -> convolution of 7x7 -> halved twice -> residual blocks -> doubled twice -> convolution
-    of 7x7. Between layers are instance normalisation and a ReLU; a tanh follows the last. Padding
-    is with zeros everywhere.
+    Image -> convolution -> halved -> residual blocks -> doubled -> convolution. Between layers are
+    instance normalisation and a ReLU; a tanh follows the last. Padding is with zeros everywhere.
 
     Attributes:
         width: channels of the largest map; twice as many with each halving.
-        image_shape: (height, width, channels) of an image; height and width are multiples of 4.
+        image_shape: (height, width, channels) of an image; height and width are multiples of
+            block_size * 2**num_halvings.
         label_size: how many numbers the labels of an image are.
         num_blocks: how many residual blocks.
+        num_halvings: how often the maps are halved before the residual blocks; 2 in the paper.
+        end_size: the size of the first and of the last kernel, odd; 7 in the paper.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
         conditioning: where the labels come in. "planes", as in the paper: behind the channels of
             the image, each number as a constant plane. "norms": they add to scale and bias of each
@@ -53,6 +54,8 @@ class Generator(nn.Module):
     image_shape: tuple[int, int, int] = (128, 128, 3)
     label_size: int = 5
     num_blocks: int = 6
+    num_halvings: int = 2
+    end_size: int = 7
     dtype: Any = jnp.float32
     conditioning: str = "planes"
     output: str = "image"
@@ -92,28 +95,28 @@ class Generator(nn.Module):
         options: dict[str, Any] = {"use_bias": False, "kernel_init": _INITIALIZER}
         x = space_to_depth(images, self.block_size)
         if by_norms:
-            x = keep_size(self.width, _ENDS_SIZE, self.dtype, **options)(x)
+            x = keep_size(self.width, self.end_size, self.dtype, **options)(x)
         else:
-            x = _LabelledConvolution(self.width, _ENDS_SIZE, self.dtype)(x, labels)
+            x = _LabelledConvolution(self.width, self.end_size, self.dtype)(x, labels)
         x = nn.relu(normalised(x))
-        for times in (2, 4):
-            x = downsample(times * self.width, self.dtype, **options)(x)
+        for i in range(self.num_halvings):
+            x = downsample(self.width << (i + 1), self.dtype, **options)(x)
             x = nn.relu(normalised(x))
         for _ in range(self.num_blocks):
             y = x
             for i in range(2):
-                y = normalised(keep_size(4 * self.width, 3, self.dtype, **options)(y))
+                y = normalised(keep_size(x.shape[-1], 3, self.dtype, **options)(y))
                 y = nn.relu(y) if i == 0 else y
             x = x + y
         options["kernel_init"] = _TRANSPOSED_INITIALIZER
-        for times in (2, 1):
-            x = upsample(times * self.width, self.dtype, **options)(x)
+        for i in reversed(range(self.num_halvings)):
+            x = upsample(self.width << i, self.dtype, **options)(x)
             x = nn.relu(normalised(x))
         channels = self.image_shape[-1]
         is_masked = self.output == "masked"
         last = keep_size(
             self.block_size**2 * (channels + is_masked),
-            _ENDS_SIZE,
+            self.end_size,
             self.dtype,
             use_bias=is_masked,
             kernel_init=_INITIALIZER,
@@ -178,18 +181,21 @@ class Discriminator(nn.Module):
         return logits[..., 0], classes
 
 
-def check_sizes(image_shape: tuple[int, int, int], num_halvings: int, block_size: int) -> None:
+def check_sizes(
+    image_shape: tuple[int, int, int], generator_halvings: int, block_size: int, halvings: int
+) -> None:
     """Checks that both networks can take images of a shape.
 
     Raises:
-        ValueError: height or width is no multiple of 4 * block_size and of 2**num_halvings.
+        ValueError: height or width is no multiple of block_size * 2**generator_halvings, or of
+            2**halvings, those of the discriminator.
     """
     height, width, _ = image_shape
-    unit = math.lcm(4 * block_size, 1 << num_halvings)
+    unit = math.lcm(block_size << generator_halvings, 1 << halvings)
     if height % unit or width % unit:
         raise ValueError(
-            f"with --halvings {num_halvings} and --block-size {block_size} height and width must "
-            f"be multiples of {unit}, not {height}x{width}"
+            f"--image-shape {height} {width}: with --halvings {halvings}, --generator-halvings "
+            f"{generator_halvings} and --block-size {block_size} both must be multiples of {unit}"
         )
 
 
