@@ -150,24 +150,26 @@ SAMPLE = Row("jaxgan.sample", work_sampling)
 MLP_ROWS = (*WALLS, PRODUCTS_ALONE, SGD, JIT, TRAIN, SCRIPT, BEST, COMPILE)
 ROWS: Mapping[str, Sequence[Row]] = {
     "mlp": (*MLP_ROWS, TUTORIAL, *(row._replace(precision="bfloat16") for row in MLP_ROWS)),
-    **dict.fromkeys(("dcgan", "pix2pix"), (TRAIN, BEST, CHANNELS_LAST, COMPILE)),
+    **dict.fromkeys(("dcgan", "pix2pix", "stargan"), (TRAIN, BEST, CHANNELS_LAST, COMPILE)),
 }
 MNIST = Case("mlp", "mnist", (28, 28, 1))
 DIGITS, FACES = Case("dcgan", "mnist", (28, 28, 1)), Case("dcgan", "toon_faces", (32, 32, 3))
 PAIRS = Case("pix2pix", "toon_faces", (64, 64, 3))
-BATCH_SIZES = {"mlp": (64, 128, 256, 512), "dcgan": (64,), "pix2pix": (16, 64)}
+EDITS = [Case("stargan", "toon_faces", (64, 64, 3), width) for width in (16, 32)]
+BATCH_SIZES = {"mlp": (64, 128, 256, 512), "dcgan": (64,), "pix2pix": (16, 64), "stargan": (16,)}
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkConfig:
     """What to measure, and for how long."""
 
-    system: Literal["mlp", "dcgan", "pix2pix"] = "mlp"
+    system: Literal["mlp", "dcgan", "pix2pix", "stargan"] = "mlp"
     """Which GAN: the chapter's, or one of the convolutional ones."""
     quick: bool = False
     """Minutes: one batch size, few and short rounds. Sets what is None."""
     batch_sizes: tuple[int, ...] | None = None
-    """Of training: 64 128 256 512 of mlp, 64 of dcgan, 16 64 of pix2pix; with --quick the first."""
+    """Of training: 64 128 256 512 of mlp, 64 of dcgan, 16 64 of pix2pix, 16 of stargan. With
+    --quick the first."""
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     """Of mlp's rows; bfloat16 takes very long in PyTorch on CPUs without instructions for it."""
     compile: bool = True
@@ -223,7 +225,7 @@ def measure(config: BenchmarkConfig, scratch: Path, *, gpu: bool, torch: bool) -
         and (torch or not (row.work == work_torch or row.way == "torch"))
         and ((config.compile and not config.quick) or row.way != "compile")
     ]
-    cases = [case for case in (MNIST, DIGITS, FACES, PAIRS) if case.system == config.system]
+    cases = [case for case in (MNIST, DIGITS, FACES, PAIRS, *EDITS) if case.system == config.system]
     wanted = [(case, size, rows) for case in cases for size in config.batch_sizes]
     wanted += [(MNIST, NUM_SAMPLES, [SAMPLE])] if config.system == "mlp" else []
     groups, numbers = [], itertools.count()

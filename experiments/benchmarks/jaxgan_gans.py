@@ -24,29 +24,39 @@ from jaxgan.run.config import RunConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
+from jaxgan.systems.stargan.config import StarGANConfig
 
 EPOCHS = 1_000_000  # no row trains so long
 
 
 class Case(NamedTuple):
-    """What is trained: a system ("mlp", "dcgan" or "pix2pix") on a data set's images."""
+    """What is trained: a system ("mlp", "dcgan", "pix2pix" or "stargan") on a data set's images.
+
+    The width of its networks is the system's own, if it is None.
+    """
 
     system: str
     dataset: str
     image_shape: tuple[int, int, int]
+    width: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.system} {'x'.join(map(str, self.image_shape))}"
+        of_width = f", {self.width} wide" if self.width else ""
+        return f"{self.system} {'x'.join(map(str, self.image_shape))}{of_width}"
 
 
 def config_of(case: Case, batch_size: int, precision: str = "float32") -> RunConfig:
-    """A script's settings, with plain training: PyTorch's twins have no gradient penalties."""
+    """A script's settings, with plain training: PyTorch's twins of all systems but StarGAN have no
+    gradient penalties, and the discriminator has a turn for each of the generator's."""
     settings = dict(dataset=case.dataset, image_shape=case.image_shape)
     settings |= dict(batch_size=batch_size, precision=precision)
     if case.system == "mlp":
         return MLPGANConfig(recipe="textbook", **settings)
     if case.system == "dcgan":
         return DCGANConfig(recipe="textbook", conditional=True, **settings)
+    if case.system == "stargan":
+        settings |= dict(width=case.width, discriminator_width=case.width, halvings=5, flip=0.0)
+        return StarGANConfig(recipe="textbook", discriminator_steps=1, **settings)
     return Pix2PixConfig(**settings)
 
 
@@ -62,7 +72,8 @@ def layer_shapes() -> list[list[tuple[int, int]]]:
 class Plan(NamedTuple):
     """What training needs: the system, its data set's arrays [N, ...] and the batch size.
 
-    PyTorch's game is made with `sizes`: the shape of images and, of a DCGAN, numbers of classes.
+    PyTorch's game is made with `sizes`: the shape of images; of a DCGAN and a StarGAN the numbers
+    of classes; of a StarGAN the width.
     """
 
     gan: GAN
@@ -90,6 +101,8 @@ def plan_of(config: RunConfig, images: int, *, sgd: bool = False) -> Plan:
     if sgd:
         optimizers = {player: optax.sgd(2e-4) for player in gan.optimizers}
         gan = dataclasses.replace(gan, optimizers=optimizers)
+    if isinstance(system.config, StarGANConfig):
+        classes = [tuple(len(names) for _, names in system.config.classes), system.config.width]
     return Plan(gan, arrays, stage.batch_size, (config.image_shape, *classes))
 
 

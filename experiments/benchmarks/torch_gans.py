@@ -1,4 +1,4 @@
-"""The three systems in PyTorch: the same networks and losses as jaxgan's, and ways to train them.
+"""The systems in PyTorch: the same networks and losses as jaxgan's, and ways to train them.
 
 python experiments/benchmarks/torch_gans.py --epochs 25 --out runs/torch_gan
 
@@ -26,7 +26,7 @@ from jaxgan.files import written_whole
 LATENT_SIZE = 100
 WIDTHS = (256, 512, 1024)  # of the generator's hidden layers; the discriminator's go down
 L1_WEIGHT = 100.0
-# Adam's, of both players of all three systems.
+# Adam's, of both players of all systems.
 LEARNING_RATE, BETAS, EPSILON = 2e-4, (0.5, 0.999), 1e-6
 
 Arrays, Batch = Mapping[str, np.ndarray], Mapping[str, Tensor]
@@ -133,6 +133,55 @@ def patch_discriminator(width: int, channels: int) -> nn.Sequential:
     return nn.Sequential(*layers, keep(4 * width, 1))
 
 
+class Residual(nn.Module):
+    """Two convolutions of 3x3, each normalised, added to what goes in."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        conv = partial(nn.Conv2d, width, width, 3, padding=1, bias=False)
+        layers = [conv(), instance_norm(width), nn.ReLU(inplace=True), conv(), instance_norm(width)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def editor(width: int, channels: int, labels: int, blocks: int = 6) -> nn.Sequential:
+    """Images beside planes of labels, NCHW -> images: the generator of StarGAN's paper."""
+    widths = [width, 2 * width, 4 * width]
+    layers: list[nn.Module] = [nn.Conv2d(channels + labels, width, 7, padding=3, bias=False)]
+    for before, after in itertools.pairwise(widths):
+        layers += [
+            instance_norm(before),
+            nn.ReLU(inplace=True),
+            downsample(before, after, bias=False),
+        ]
+    layers += [instance_norm(widths[-1]), nn.ReLU(inplace=True)]
+    layers += [Residual(widths[-1]) for _ in range(blocks)]
+    for before, after in itertools.pairwise(widths[::-1]):
+        layers += [upsample(before, after, bias=False), instance_norm(after), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Conv2d(width, channels, 7, padding=3, bias=False), nn.Tanh())
+
+
+class ClassifyingDiscriminator(nn.Module):
+    """Images NCHW -> logits of patches and of classes: the discriminator of StarGAN's paper."""
+
+    def __init__(self, width: int, image_shape: Sequence[int], labels: int, halvings: int):
+        super().__init__()
+        channels = [image_shape[-1], *(width << i for i in range(halvings))]
+        layers: list[nn.Module] = []
+        for pair in itertools.pairwise(channels):
+            layers += [downsample(*pair), nn.LeakyReLU(0.01)]
+        self.features = nn.Sequential(*layers)
+        self.patches = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
+        size = [side >> halvings for side in image_shape[:2]]
+        self.classes = nn.Conv2d(channels[-1], labels, size, bias=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.features(images)
+        return self.patches(x), self.classes(x).flatten(1)
+
+
 # --- Games ---
 
 
@@ -208,8 +257,55 @@ class Pix2Pix:
         return softplus_mean(-self._logits(fake, batch["inputs"])) + L1_WEIGHT * l1
 
 
-GAMES = {"mlp": MLPGAN, "dcgan": DCGAN, "pix2pix": Pix2Pix}
-Game = MLPGAN | DCGAN | Pix2Pix
+class StarGAN:
+    """The game of edits (Choi et al. 2017): batches have images, and labels int64 [batch, k].
+
+    An attribute has more than two classes. Targets are the batch's labels in another order. The
+    discriminator has a turn for each of the generator's.
+    """
+
+    def __init__(
+        self, image_shape: Sequence[int], num_classes: Sequence[int], width: int, halvings: int = 5
+    ):
+        self._num_classes, labels = num_classes, sum(num_classes)
+        self.generator = editor(width, image_shape[-1], labels)
+        self.discriminator = ClassifyingDiscriminator(width, image_shape, labels, halvings)
+
+    def _edited(self, images: Tensor, labels: Tensor) -> Tensor:
+        columns = zip(labels.T, self._num_classes, strict=True)
+        hot = torch.cat([functional.one_hot(*column) for column in columns], dim=1).float()
+        planes = hot[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        return self.generator(torch.cat([images, planes], dim=1))
+
+    def _classification(self, logits: Tensor, labels: Tensor) -> Tensor:
+        parts = zip(logits.split(list(self._num_classes), dim=1), labels.T, strict=True)
+        return sum(functional.cross_entropy(part, its) for part, its in parts)
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        real, labels = batch["images"], batch["labels"]
+        with torch.no_grad():
+            fake = self._edited(real, labels[torch.randperm(len(labels), device=labels.device)])
+        patches, classes = self.discriminator(torch.cat([real, fake]))
+        real_logits, fake_logits = patches.chunk(2)
+        share = torch.rand(len(real), 1, 1, 1, device=real.device)
+        between = (share * real + (1 - share) * fake).requires_grad_(True)
+        judged = self.discriminator(between)[0].sum()
+        (slope,) = torch.autograd.grad(judged, between, create_graph=True)
+        penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        told = self._classification(classes[: len(real)], labels)
+        return fake_logits.mean() - real_logits.mean() + told + 10 * penalty
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        real, labels = batch["images"], batch["labels"]
+        targets = labels[torch.randperm(len(labels), device=labels.device)]
+        fake = self._edited(real, targets)
+        patches, classes = self.discriminator(fake)
+        again = functional.l1_loss(self._edited(fake, labels), real)
+        return self._classification(classes, targets) - patches.mean() + 10 * again
+
+
+GAMES = {"mlp": MLPGAN, "dcgan": DCGAN, "pix2pix": Pix2Pix, "stargan": StarGAN}
+Game = MLPGAN | DCGAN | Pix2Pix | StarGAN
 
 # --- Training ---
 

@@ -20,6 +20,9 @@ from jaxgan.systems.mlp_gan import networks as mlp  # noqa: E402
 from jaxgan.systems.mlp_gan.config import MLPGANConfig  # noqa: E402
 from jaxgan.systems.pix2pix import networks as pix2pix  # noqa: E402
 from jaxgan.systems.pix2pix.losses import paired_gan  # noqa: E402
+from jaxgan.systems.reference import state_dict  # noqa: E402
+from jaxgan.systems.stargan import reference as stargan_reference  # noqa: E402
+from jaxgan.systems.stargan.config import StarGANConfig  # noqa: E402
 
 SGD = optax.sgd(1.0)
 BATCH, WIDTH = 3, 2
@@ -185,6 +188,51 @@ def test_losses_and_gradients_are_the_same(make, shape):
             np.testing.assert_allclose(parameter.grad, slope, atol=bound)
 
 
+def test_losses_and_gradients_of_edits_are_the_same(monkeypatch):
+    shape, classes = (32, 32, 3), (("a", ("0", "1", "2")), ("b", ("0", "1", "2", "3")))
+    settings = dict(width=WIDTH, discriminator_width=WIDTH, halvings=3, image_shape=shape)
+    config = StarGANConfig(
+        recipe="textbook", attributes=("a", "b"), classes=classes, flip=0.0, **settings
+    )
+    gan, theirs = config.gan(), torch_gans.StarGAN(shape, (3, 4), WIDTH, halvings=3)
+    state = randomised(gan)
+    rng = np.random.default_rng(1)
+    share = rng.uniform(size=BATCH).astype(np.float32)
+    labels = np.array([[0, 3], [2, 0], [1, 1]], np.int32)
+    batch = {
+        "images": rng.uniform(-1, 1, (BATCH, *shape)).astype(np.float32),
+        "labels": labels,
+    }
+    order = [2, 0, 1]
+    # What PyTorch's game would draw.
+    monkeypatch.setattr(torch, "randperm", lambda *_, **__: torch.tensor(order))
+    monkeypatch.setattr(
+        torch, "rand", lambda *_, **__: torch.from_numpy(share)[:, None, None, None]
+    )
+    noise = {"target": labels[order], "mix": share}
+    tables = (
+        stargan_reference.discriminator_table(config.discriminator()),
+        stargan_reference.generator_table(config.generator()),
+    )
+    networks = theirs.discriminator, theirs.generator
+    for player, network, table in zip(players_of(state), networks, tables, strict=True):
+        arrays = state_dict({"params": player.params}, table).values()
+        with torch.no_grad():
+            for parameter, array in zip(network.parameters(), arrays, strict=True):
+                parameter.copy_(torch.from_numpy(np.asarray(array)))
+    ours = losses_and_gradients(gan, state, batch, noise)
+    losses = theirs.discriminator_loss, theirs.generator_loss
+    for (value, slopes), loss, network, table in zip(ours, losses, networks, tables, strict=True):
+        network.zero_grad()
+        their_value = loss(as_theirs(batch))
+        their_value.backward()
+        np.testing.assert_allclose(value, their_value.item(), rtol=1e-4)
+        arrays = state_dict({"params": slopes}, table).values()
+        for parameter, slope in zip(network.parameters(), arrays, strict=True):
+            bound = 1e-4 * max(1, np.abs(slope).max())
+            np.testing.assert_allclose(parameter.grad, slope, atol=bound)
+
+
 def test_the_best_effort_takes_the_same_steps():
     gan = MLPGANConfig(recipe="textbook").gan()
     state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(0))
@@ -226,7 +274,9 @@ def test_each_way_trains_both_players(way, precision):
 
 
 @pytest.mark.parametrize(
-    "case", [benchmark.MNIST, benchmark.DIGITS, benchmark.FACES, benchmark.PAIRS], ids=str
+    "case",
+    [benchmark.MNIST, benchmark.DIGITS, benchmark.FACES, benchmark.PAIRS, *benchmark.EDITS],
+    ids=str,
 )
 def test_networks_and_adam_are_those_of_the_scripts(case):
     config = jaxgan_gans.config_of(case, 4)

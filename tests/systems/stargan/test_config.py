@@ -12,7 +12,13 @@ from jaxgan.data import Attribute, Dataset
 from jaxgan.systems.stargan.config import PICTURED, StarGANConfig
 
 TINY = StarGANConfig(
-    image_shape=(8, 8, 3), attributes=("beard", "skin"), width=1, blocks=0, halvings=2, block_size=1
+    image_shape=(8, 8, 3),
+    attributes=("beard", "skin"),
+    width=1,
+    blocks=0,
+    halvings=2,
+    block_size=1,
+    discriminator_width=1,
 )
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 CODES = {"beard": np.arange(12, dtype=np.int32) % 2, "skin": np.arange(12, dtype=np.int32) % 3}
@@ -53,9 +59,12 @@ def test_the_attributes_of_toon_faces():
     [
         ({"dataset": "mnist"}, "--attributes is wanted: the names of the attributes of mnist"),
         ({"attributes": ("skin", "skin")}, "--attributes has one twice: skin skin"),
-        ({"image_shape": (28, 28, 3)}, "must be multiples of 32, not 28x28"),
-        ({"image_shape": (64, 32, 3), "halvings": 6}, "must be multiples of 64, not 64x32"),
-        ({"block_size": 3}, "must be multiples of 96, not 64x64"),
+        ({"image_shape": (28, 28, 3)}, "--image-shape 28 28: .* both must be multiples of 32"),
+        (
+            {"image_shape": (64, 32, 3), "halvings": 6},
+            "--image-shape 64 32: .* both must be multiples of 64",
+        ),
+        ({"block_size": 3}, "--image-shape 64 64: .* both must be multiples of 96"),
         ({"conditioning": "film"}, "--conditioning must be one of planes, norms, not 'film'"),
         ({"output": "mask"}, "--output must be one of image, masked, not 'mask'"),
         ({"loss": "wgan"}, "--loss must be one of non_saturating"),
