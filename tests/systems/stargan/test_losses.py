@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan import game
+from jaxgan import game, training
 from jaxgan.systems.stargan.labels import Coding
 from jaxgan.systems.stargan.losses import EditingGame, editing_gan
 from jaxgan.training import examples
@@ -199,3 +199,20 @@ def test_both_losses_see_the_same_mirrored_image():
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="unknown loss 'wgan'"):
         game_of(loss="wgan")
+
+
+def test_one_two_and_four_devices_train_the_same():
+    gan, state = state_of(game_of(flip=0.5), discriminator_steps=2)
+    images = np.random.default_rng(2).integers(0, 256, (16, SIDE, SIDE, 1), dtype=np.uint8)
+    arrays = {"images": images, "labels": np.tile(OWN, (4, 1))}
+    schedule = training.schedule(16, BATCH, gan, "cpu")
+    ends = []
+    for count in (1, 2, 4):
+        options = {"devices": jax.devices()[:count], "batch_size": BATCH, "last_step": 4}
+        calls = training.train(gan, training.on_host(state), arrays, schedule, **options)
+        *_, (last, metrics) = calls
+        ends.append((training.on_host(training.unreplicate(last)).players, metrics))
+    for end in ends[1:]:
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), ends[0], end)
+    moved = ends[0][0]["generator"].params["a"]
+    assert np.abs(moved - A).max() > 1e-3
