@@ -5,9 +5,9 @@ python experiments/export_pretrained.py --workdir runs/mnist_gan --out mnist_gan
 
 import dataclasses
 import json
-import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,13 @@ from jaxgan.files import written_whole
 from jaxgan.reading import read_json
 from jaxgan.run import checkpoints, flags
 from jaxgan.run.settings import local_path, setting
-from jaxgan.systems.mlp_gan.config import MLPGANConfig
+from jaxgan.systems.registry import load_config
+
+# By the name of the system: the script that trains it, and the file of a run's scores.
+SCRIPTS = {
+    "mlp_gan": ("mnist_gan.py", "evaluation.json"),
+    "stargan": ("stargan.py", "edits.json"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +30,8 @@ class ExportConfig:
     """The run to export, and the file to write."""
 
     workdir: str = setting("runs/mnist_gan", local_path)
-    """The folder of the run. It must contain the evaluation.json of experiments/evaluate.py."""
+    """The folder of the run. It must contain its scores: of mnist_gan.py the evaluation.json of
+    experiments/evaluate.py, of stargan.py the edits.json of experiments/evaluate_edits.py."""
     out: str = setting("mnist_gan.npz", local_path)
     """The .npz to write, with both networks as float16. The scores and the settings are written to
     a .json beside it."""
@@ -37,8 +44,11 @@ class ExportConfig:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(ExportConfig, sys.argv[1:], description=__doc__)
-        run = MLPGANConfig.load(config.workdir)
-        recipe = MLPGANConfig(recipe=run.recipe, seed=run.seed)
+        run: Any = load_config(config.workdir)
+        name = run.system_name()
+        if name not in SCRIPTS:
+            raise ValueError(f"a run of {name} is not exported, only of {' and '.join(SCRIPTS)}")
+        recipe = type(run)(recipe=run.recipe, seed=run.seed)
         differences = run.differences(recipe)
         if run.epochs != recipe.epochs:
             differences.append(f"--epochs {run.epochs}, not {recipe.epochs}")
@@ -47,14 +57,13 @@ def main() -> None:
                 f"{config.workdir} is not the recipe {run.recipe} as it stands: "
                 f"{'; '.join(differences)}"
             )
-        evaluation = Path(config.workdir) / "evaluation.json"
+        script, scores = SCRIPTS[name]
+        evaluation = Path(config.workdir) / scores
         if not evaluation.is_file():
-            raise FileNotFoundError(
-                f"{evaluation} is not there: python experiments/evaluate.py "
-                f"--workdir {shlex.quote(config.workdir)}"
-            )
+            command = run.commands(config.workdir)["Scores"]
+            raise FileNotFoundError(f"{evaluation} is not there: {command}")
         card = {
-            "command": f"python experiments/mnist_gan.py --recipe {run.recipe} --seed {run.seed}",
+            "command": f"python experiments/{script} --recipe {run.recipe} --seed {run.seed}",
             # The folder on the machine that trained the run is not published.
             "settings": dataclasses.replace(run, workdir=recipe.workdir).to_json(),
             "evaluation": read_json(evaluation, dict),

@@ -34,7 +34,7 @@ MAY_NAME = {
     "experiments/pix2pix.py": {"pix2pix"},
     "experiments/stargan.py": {"stargan"},
     # The weights that ship with the package, and the table of the recipes.
-    "experiments/export_pretrained.py": {"mlp_gan"},
+    "experiments/export_pretrained.py": {"mlp_gan", "stargan"},
     "experiments/recipes.py": {"mlp_gan"},
 }
 # The page of the networks that ship with the package is made by a function of this name.
