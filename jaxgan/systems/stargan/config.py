@@ -42,13 +42,13 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             "image_shape": (64, 64, 3),
-            "epochs": 10,
+            "epochs": 8,
             "batch_size": 16,
             "generator_learning_rate": 4e-4,
-            "discriminator_learning_rate": 4e-4,
-            "decay_after_kimg": 90.0,
-            "decay_kimg": 90.0,
-            "beta1": 0.0,
+            "discriminator_learning_rate": 1e-3,
+            "decay_after_kimg": 72.0,
+            "decay_kimg": 72.0,
+            "beta1": 0.5,
             "beta2": 0.99,
             "adam_epsilon": schedules.ADAM_EPSILON,
             "loss": "non_saturating",
@@ -63,6 +63,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "end_size": 3,
             "discriminator_width": 24,
             "halvings": 5,
+            "discriminator_init": "he",
             "conditioning": "norms",
             "output": "masked",
             "block_size": 2,
@@ -91,6 +92,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "end_size": 7,
             "discriminator_width": 64,
             "halvings": 6,
+            "discriminator_init": "uniform",
             "conditioning": "planes",
             "output": "image",
             "block_size": 1,
@@ -187,6 +189,8 @@ class StarGANConfig(RunConfig):
     """Channels of the discriminator's largest feature maps."""
     halvings: int = setting(None, count(1))
     """How often the discriminator halves height and width."""
+    discriminator_init: str = setting(None, one_of(*networks.INITS))
+    """The discriminator's kernels at the start. 'uniform', as in the authors' code, or 'he'."""
     conditioning: str = setting(None, one_of(*networks.CONDITIONINGS))
     """Where the generator is told the labels. 'planes', as in the paper: behind the channels of the
     image. 'norms': they add to scale and offset of each normalisation."""
@@ -254,6 +258,7 @@ class StarGANConfig(RunConfig):
             self.coding.size,
             self.halvings,
             jnp.dtype(self.precision),
+            self.discriminator_init,
         )
 
     def gan(self) -> GAN:
