@@ -143,7 +143,7 @@ class Discriminator(nn.Module):
         class_size: how many numbers the classes of an image are.
         num_halvings: how often an image is halved.
         dtype: the type of the operands of the matrix products. Parameters stay float32.
-        init_kernels: the kernels at the start. "uniform", as in the authors' code: with them a map is much
+        init_kernels: the kernels at the start. "uniform", as in the authors' code: each map is much
             smaller than the one before. "he": maps stay as large (He et al. 2015, arXiv
             1502.01852), so the classes are learnt many times sooner.
     """
