@@ -437,7 +437,7 @@ def _sampled(image: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
 
     Args:
         image: float32 [h, w, c].
-        x: float32 [rows, columns], the columns of `image` to read, from 0 at the first one's centre.
+        x: float32 [rows, columns], the columns of `image` to read; 0 is the first one's centre.
         y: as x, the rows.
 
     Returns:
