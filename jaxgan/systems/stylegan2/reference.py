@@ -591,6 +591,9 @@ def _made(game_: StyleGame, state: TrainState, noise: PyTree, real: PyTree) -> P
         capture_intermediates=True,
     )
     fake_logits = game_._judged(state, images, labels, None)
+    # The reference judges as many real images as generated ones: other groups, other deviations.
+    few = jax.tree.map(lambda x: x[: len(images)], real)
+    few_logits = game_._judged(state, few["images"], game_._labels(few), None)
     squares, _ = game_.squared_norms(state, real, {"augmented_real": None})
     mixed = jnp.where(jnp.arange(styles.shape[1])[:, None] >= 2, styles[-1], styles[0])
     return {
@@ -603,6 +606,7 @@ def _made(game_: StyleGame, state: TrainState, noise: PyTree, real: PyTree) -> P
         "images_mixed_cutoff2": rendered(mixed[None]),
         "logits_reals": logits,
         "logits_fakes": fake_logits,
+        "logits_few": few_logits,
         "r1_penalty": squares,
         "w_avg_before": variables[BUFFERS]["mapping"]["w_average"],
         "w_avg_after_one_update": new[BUFFERS]["mapping"]["w_average"],
@@ -623,9 +627,9 @@ def _outputs(
             outputs[name] = np.asarray(value)[:, None], _LOGIT
         elif name.startswith(("ws", "w_avg")):
             outputs[name] = value, _STYLE
-    fake, real = (np.float64(made[f"logits_{kind}"])[:, None] for kind in ("fakes", "reals"))
+    fake, real = (np.float64(made[f"logits_{kind}"])[:, None] for kind in ("fakes", "few"))
     outputs["loss_G_main"] = np.logaddexp(0, -fake), _LOSS
-    outputs["loss_D_main"] = np.logaddexp(0, fake) + np.logaddexp(0, -real[: len(fake)]), _LOSS
+    outputs["loss_D_main"] = np.logaddexp(0, fake) + np.logaddexp(0, -real), _LOSS
     outputs["r1_penalty"] = made["r1_penalty"], _LOSS
     outputs["loss_D_reg"] = game_.gamma / 2 * made["r1_penalty"], _LOSS
     for block, captured in made["of_generator"].items():
