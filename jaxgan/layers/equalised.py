@@ -251,17 +251,27 @@ def strided_convolution(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Arra
         )
         return y.astype(jnp.float32)
 
-    def as_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        batch, height, width, channels = x.shape
-        height, width = height // 2, width // 2
-        patches = [
-            x[:, i : i + 2 * height : 2, j : j + 2 * width : 2] for i in range(3) for j in range(3)
-        ]
-        gathered = jnp.concatenate(patches, axis=-1).reshape(-1, 9 * channels)
-        y = product(dtype)(gathered, kernel.reshape(9 * channels, -1))
-        return y.reshape(batch, height, width, -1)
+    return jax.lax.platform_dependent(
+        x, kernel, cpu=lambda x, kernel: _strided_by_products(x, kernel, dtype), default=as_library
+    )
 
-    return jax.lax.platform_dependent(x, kernel, cpu=as_product, default=as_library)
+
+def _strided_by_products(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+    batch, height, width, channels = x.shape
+    height, width, features = height // 2, width // 2, kernel.shape[-1]
+    # Pairs of rows and of columns. Slices of every second pixel would take long to compile.
+    pairs = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    pairs = pairs.reshape(batch, height + 1, 2, width + 1, 2, channels)
+    columns = [pairs[..., :width, 0, :], pairs[..., :width, 1, :], pairs[..., 1:, 0, :]]
+    rows = jnp.concatenate(columns, axis=-1)
+
+    def times(rows: jax.Array, kernel: jax.Array) -> jax.Array:
+        y = product(dtype)(rows.reshape(-1, 3 * channels), kernel.reshape(3 * channels, -1))
+        return y.reshape(*rows.shape[:3], -1)
+
+    outer = times(rows[:, :, 0], jnp.concatenate([kernel[0], kernel[2]], axis=-1))
+    middle = times(rows[:, :height, 1], kernel[1])
+    return outer[:, :height, :, :features] + middle + outer[:, 1:, :, features:]
 
 
 def _spread_by_product(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:

@@ -104,14 +104,14 @@ class AtQuantile(Source):
     erfinv(2 q - 1), which is its quantile without the factor sqrt(2), and the second rotation is 0.
     """
 
-    def __init__(self, quantile: float):
+    def __init__(self, quantile: float | jax.Array):
         self._quantile = quantile
 
     def uniform(self, use: str, shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.full(shape, 0.5 if use == "rotate_after" else self._quantile, jnp.float32)
 
     def normal(self, use: str, shape: tuple[int, ...] = ()) -> jax.Array:
-        return jnp.broadcast_to(erfinv(jnp.float32(2 * self._quantile - 1)), shape)
+        return jnp.broadcast_to(erfinv(jnp.asarray(2 * self._quantile - 1, jnp.float32)), shape)
 
     def chosen(self, use: str, probability: jax.Array, value: jax.Array, other: Any) -> jax.Array:
         return value

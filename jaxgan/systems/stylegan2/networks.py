@@ -463,12 +463,13 @@ class _Epilogue(nn.Module):
         image: jax.Array | None,
         mapped: jax.Array | None,
         axis_name: str | None,
+        parts: int,
     ) -> jax.Array:
         width = x.shape[-1]
         if self.kind == "skip":
             x = x + EqualisedConvolution(width, 1, clamp=self.clamp, name="fromrgb")(image)
         if self.num_deviations:
-            x = with_deviation(x, self.group_size, self.num_deviations, axis_name)
+            x = with_deviation(x, self.group_size, self.num_deviations, axis_name, parts)
         x = EqualisedConvolution(width, 3, clamp=self.clamp, name="conv")(x)
         x = activated(EqualisedDense(width, name="fc")(x.reshape(len(x), -1)))
         x = EqualisedDense(self.label_width or 1, name="out")(x)
@@ -514,7 +515,11 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: jax.Array, labels: jax.Array | None = None, axis_name: str | None = None
+        self,
+        images: jax.Array,
+        labels: jax.Array | None = None,
+        axis_name: str | None = None,
+        parts: int = 1,
     ) -> jax.Array:
         """Judges images.
 
@@ -523,6 +528,8 @@ class Discriminator(nn.Module):
             labels: float32 [batch, sum(num_classes)], such as `one_hot` of classes; None if there
                 are none.
             axis_name: the pmap axis that the batch is spread over; None for one device.
+            parts: how many batches follow each other in `images`. The minibatch deviation of each
+                is its own.
 
         Returns:
             float32 [batch], the logits.
@@ -571,7 +578,7 @@ class Discriminator(nn.Module):
             label_width,
             name=f"b{_SMALLEST}",
         )
-        return epilogue(x, image, mapped, axis_name)
+        return epilogue(x, image, mapped, axis_name, parts)
 
 
 def pyramid(

@@ -333,79 +333,90 @@ def _nhwc(maps: np.ndarray) -> jax.Array:
 def _operations(arrays: Mapping[str, np.ndarray]) -> Iterator[Compared]:
     """The operations of ops.npz."""
     x, styles = _nhwc(arrays["x"]), jnp.asarray(arrays["styles"])
-    kernels = {f"{size}": jnp.asarray(convolution(arrays[f"w{size}"])) for size in (1, 3)}
+    kernels = {size: jnp.asarray(convolution(arrays[f"w{size}"])) for size in (1, 3)}
     taps = {"1331": np.array(BINOMIAL), "sym6": augmentation.SMOOTH}
     # The filter is an outer product whose sum is 1, so its rows' sums are its taps.
     taps["1235"] = np.float64(arrays["filter_1235"]).sum(axis=1)
-    made: dict[str, Any] = {
-        "filter_1331": np.outer(BINOMIAL, BINOMIAL),
-        "filter_sym6": taps["sym6"],
-    }
-    maps: dict[str, jax.Array] = {}
+    maps: dict[str, Callable[[], jax.Array]] = {}
     for name, each in taps.items():
         count = len(each)
         grown, shrunk = ((count + 1) // 2, (count - 2) // 2), ((count - 1) // 2, (count - 2) // 2)
         kept = count // 2, (count - 1) // 2
-        maps[f"upsample2d_{name}"] = resample(x, each, up=(2, 2), padding=(grown, grown), gain=4)
-        down = functools.partial(resample, x, each, down=(2, 2), padding=(shrunk, shrunk))
-        maps[f"downsample2d_{name}"] = down()
-        maps[f"downsample2d_{name}_flipped"] = down(is_flipped=True)
-        maps[f"filter2d_{name}"] = resample(x, each, padding=(kept, kept))
-    maps["upfirdn2d_general"] = resample(
+        by = functools.partial(resample, x, each)
+        maps[f"upsample2d_{name}"] = functools.partial(
+            by, up=(2, 2), padding=(grown, grown), gain=4
+        )
+        down = functools.partial(by, down=(2, 2), padding=(shrunk, shrunk))
+        maps[f"downsample2d_{name}"] = down
+        maps[f"downsample2d_{name}_flipped"] = functools.partial(down, is_flipped=True)
+        maps[f"filter2d_{name}"] = functools.partial(by, padding=(kept, kept))
+    maps["upfirdn2d_general"] = lambda: resample(
         x, taps["1235"], up=(3, 2), down=(2, 3), padding=((1, 4), (2, -1)), gain=1.7
     )
     for size, kernel in kernels.items():
         for end, resampling in (("", ""), ("_up2", "up"), ("_down2", "down")):
-            maps[f"conv{size}{end}"] = resampling_convolution(x, kernel, resampling, jnp.float32)
-    modulated = {
-        "modulated": modulated_convolution(x, kernels["3"], styles)
-        + arrays["noise_up1"][..., None],
-        "modulated_up2": modulated_convolution(x, kernels["3"], styles, resampling="up")
-        + arrays["noise_up2"][..., None],
-        "modulated_torgb": modulated_convolution(x, kernels["1"], styles, is_demodulated=False),
+            maps[f"conv{size}{end}"] = functools.partial(
+                resampling_convolution, x, kernel, resampling, jnp.float32
+            )
+    modulated: dict[str, Callable[[], jax.Array]] = {
+        "modulated": lambda: (
+            modulated_convolution(x, kernels[3], styles) + arrays["noise_up1"][..., None]
+        ),
+        "modulated_up2": lambda: (
+            modulated_convolution(x, kernels[3], styles, resampling="up")
+            + arrays["noise_up2"][..., None]
+        ),
+        "modulated_torgb": lambda: modulated_convolution(
+            x, kernels[1], styles, is_demodulated=False
+        ),
     }
-    for name, value in modulated.items():
-        maps |= {f"{name}_fused": value, f"{name}_unfused": value}
+    for name, of in modulated.items():
+        maps |= {f"{name}_fused": of, f"{name}_unfused": of}
     biased = x + arrays["b"]
-    maps["bias_lrelu"] = activated(biased)
+    maps["bias_lrelu"] = lambda: activated(biased)
     # The reference's gain and clamp are wholes here, not factors of the root of 2.
     root = math.sqrt(2)
-    maps["bias_lrelu_gain_clamp"] = activated(biased, gain=1 / root, clamp=0.6 * root)
-    maps["bias_linear_clamp"] = activated(biased, is_linear=True, clamp=0.6)
+    maps["bias_lrelu_gain_clamp"] = lambda: activated(biased, gain=1 / root, clamp=0.6 * root)
+    maps["bias_linear_clamp"] = lambda: activated(biased, is_linear=True, clamp=0.6)
     batch = _nhwc(arrays["mbstd_x"])
-    maps["mbstd_group4"] = with_deviation(batch, 4)
-    maps["mbstd_group2_channels3"] = with_deviation(batch, 2, 3)
-    maps["mbstd_whole"] = with_deviation(batch, None)
-    made["normalize_2nd_moment"] = with_unit_second_moment(jnp.asarray(arrays["x"][:, :, 0, 0]))
-    made |= {name: channels_first(value) for name, value in maps.items()}
+    maps["mbstd_group4"] = lambda: with_deviation(batch, 4)
+    maps["mbstd_group2_channels3"] = lambda: with_deviation(batch, 2, 3)
+    maps["mbstd_whole"] = lambda: with_deviation(batch, None)
+    made: dict[str, Any] = {
+        "filter_1331": np.outer(BINOMIAL, BINOMIAL),
+        "filter_sym6": taps["sym6"],
+        "normalize_2nd_moment": with_unit_second_moment(jnp.asarray(arrays["x"][:, :, 0, 0])),
+    }
+    made |= {name: channels_first(of()) for name, of in maps.items() if name in arrays}
     for name, value in made.items():
-        if name in arrays:
-            yield _near(name, value, arrays[name], _OPERATION)
+        yield _near(name, value, arrays[name], _OPERATION)
 
 
 def _augmentations(arrays: Mapping[str, np.ndarray]) -> Iterator[Compared]:
     """The augmentations of augment.npz, each random number at the same quantile."""
     yield _near("Hz_fbank", augmentation.filter_bank(), arrays["Hz_fbank"], _OPERATION)
-    for name, theirs in arrays.items():
-        operation, dot, index = name.partition(".")
-        if not dot:
-            continue
+    quantiles = [float(each) for each in arrays["percentiles"]]
+    for operation in dict.fromkeys(name.partition(".")[0] for name in arrays if "." in name):
         whole, _, which = operation.partition("_")
         if whole in PIPELINES and which:
-            operations = PIPELINES[whole]
-            images = arrays[f"images_{which}_uint8"]
+            operations, images = PIPELINES[whole], arrays[f"images_{which}_uint8"]
         else:
             operations = (operation,)
             images = arrays["images_32_uint8" if operation == "imgfilter" else "images_16_uint8"]
-        source = AtQuantile(float(arrays["percentiles"][int(index)]))
-        augmented = functools.partial(
-            augmentation.augmented,
-            source=source,
-            probability=jnp.float32(1),
-            operations=operations,
-        )
-        ours = jax.vmap(augmented)(jnp.asarray(channels_last(images[: len(theirs)])))
-        yield _near(name, channels_first(ours), theirs, _AUGMENTED)
+        images = channels_last(images[: len(arrays[f"{operation}.0"])])
+        augmented = jax.jit(functools.partial(_at_quantile, operations))
+        for i, quantile in enumerate(quantiles):
+            name = f"{operation}.{i}"
+            ours = channels_first(augmented(images, quantile))
+            yield _near(name, ours, arrays[name], _AUGMENTED)
+
+
+def _at_quantile(operations: tuple[str, ...], images: jax.Array, quantile: jax.Array) -> jax.Array:
+    def of_one(image: jax.Array) -> jax.Array:
+        source = AtQuantile(quantile)
+        return augmentation.augmented(image, source, jnp.float32(1), operations)
+
+    return jax.vmap(of_one)(images)
 
 
 @dataclasses.dataclass(frozen=True)
