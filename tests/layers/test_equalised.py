@@ -68,7 +68,8 @@ def test_convolutions_that_keep_double_and_halve(platform):
         "down": correlated(filtered(padded(X, 2, 2)), KERNEL, stride=2),
     }
     for resampling, values in expected.items():
-        y = resampling_convolution(jnp.asarray(X), jnp.asarray(KERNEL), resampling, jnp.float32)
+        convolve = jax.jit(resampling_convolution, static_argnums=(2, 3))
+        y = convolve(X, KERNEL, resampling, jnp.float32)
         np.testing.assert_allclose(y, values, atol=1e-5 * np.abs(values).max())
 
 
@@ -80,9 +81,10 @@ def test_gradients_of_halving_and_doubling(platform):
             return resampling_convolution(x, kernel, resampling, jnp.float32)
 
         # Of a bilinear function, the gradient is the adjoint: <y, A x> = <A* y, x>.
-        y, pull = jax.vjp(convolve, jnp.asarray(X), jnp.asarray(KERNEL))
+        y = jax.jit(convolve)(X, KERNEL)
         weights = drawn(*y.shape, seed=2)
-        for own, gradient in zip((X, KERNEL), pull(jnp.asarray(weights)), strict=True):
+        pull = jax.jit(lambda weights, f=convolve: jax.vjp(f, X, KERNEL)[1](weights))
+        for own, gradient in zip((X, KERNEL), pull(weights), strict=True):
             np.testing.assert_allclose(np.vdot(own, gradient), np.vdot(y, weights), rtol=1e-4)
 
 

@@ -19,7 +19,7 @@ SMALL = Generator(3, (8, 8, 3), (), 5, 2, 16, 2)
 
 @pytest.fixture(scope="module")
 def variables():
-    return SMALL.init(jax.random.key(0), LATENTS[:1])
+    return jax.jit(SMALL.init)(jax.random.key(0), LATENTS[:1])
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_noise_is_of_the_key_of_the_example(variables, render):
 
 def test_images_for_people_are_cut_to_their_range(variables):
     loud = jax.tree.map(lambda x: 10 * x, variables)
-    images = SMALL.apply(loud, LATENTS)
+    images = jax.jit(SMALL.apply)(loud, LATENTS)
     assert images.shape == (4, 8, 8, 3) and np.abs(images).max() == 1
 
 
