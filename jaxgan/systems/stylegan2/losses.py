@@ -266,12 +266,14 @@ class StyleGame:
     def _styles(self, state: TrainState, noise: PyTree) -> tuple[jax.Array, PyTree]:
         """A style for each layer, mixed of two; and the collections with the new mean style."""
         variables, labels = state.variables("generator"), self._labels(noise)
-        style, collections = self.generator.apply(
+        # `apply` has types that fit all its uses.
+        apply: Callable[..., Any] = self.generator.apply
+        style, collections = apply(
             variables, noise["latent"], labels, True, method="style", mutable=[BUFFERS]
         )
-        styles = self.generator.apply(variables, style, method="spread")
+        styles = apply(variables, style, method="spread")
         if self.mixing:
-            second = self.generator.apply(variables, noise["second"], labels, method="style")
+            second = apply(variables, noise["second"], labels, method="style")
             is_second = jnp.arange(styles.shape[1]) >= noise["cutoff"][:, None]
             styles = jnp.where(is_second[..., None], second[:, None], styles)
         return styles, collections

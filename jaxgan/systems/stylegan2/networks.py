@@ -77,9 +77,11 @@ class Mapping(nn.Module):
         parts = []
         if self.latent_size:
             chex.assert_shape(latents, (None, self.latent_size))
+            assert latents is not None
             parts.append(with_unit_second_moment(latents))
         if self.label_size:
             chex.assert_shape(labels, (None, self.label_size))
+            assert labels is not None
             embed = EqualisedDense(self.embedded or self.width, name="embed")
             parts.append(with_unit_second_moment(embed(labels)))
         x = jnp.concatenate(parts, axis=1)
@@ -378,7 +380,7 @@ class Generator(nn.Module):
         spread = jnp.repeat(styles[:, None], self.num_styles, axis=1)
         if truncation == 1:
             return spread
-        mean = self.mapping.get_variable(BUFFERS, "w_average")
+        mean: jax.Array = self.mapping.get_variable(BUFFERS, "w_average")
         nearer = mean + truncation * (spread - mean)
         return nearer if cutoff is None else spread.at[:, :cutoff].set(nearer[:, :cutoff])
 
@@ -466,14 +468,14 @@ class _Epilogue(nn.Module):
         parts: int,
     ) -> jax.Array:
         width = x.shape[-1]
-        if self.kind == "skip":
+        if image is not None:
             x = x + EqualisedConvolution(width, 1, clamp=self.clamp, name="fromrgb")(image)
         if self.num_deviations:
             x = with_deviation(x, self.group_size, self.num_deviations, axis_name, parts)
         x = EqualisedConvolution(width, 3, clamp=self.clamp, name="conv")(x)
         x = activated(EqualisedDense(width, name="fc")(x.reshape(len(x), -1)))
         x = EqualisedDense(self.label_width or 1, name="out")(x)
-        if not self.label_width:
+        if mapped is None:
             return x[:, 0]
         return jnp.sum(x * mapped, axis=1) / math.sqrt(self.label_width)
 
