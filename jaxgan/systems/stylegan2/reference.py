@@ -582,49 +582,55 @@ def _of_case(
 
 def _made(game_: StyleGame, state: TrainState, noise: PyTree, real: PyTree) -> PyTree:
     """All that the networks make of a batch."""
-    generator, variables = game_.generator, state.variables("generator")
+    # `apply` has types that fit all its uses.
+    of_generator: Callable[..., Any] = game_.generator.apply
+    of_discriminator: Callable[..., Any] = game_.discriminator.apply
+    variables, judge = (state.variables(name) for name in ("generator", "discriminator"))
     labels = game_._labels(noise)
 
-    def rendered(styles: jax.Array, noise: str = "const") -> Any:
-        return generator.apply(variables, styles, noise, method="render")
-
     def spread(truncation: float, cutoff: int | None = None) -> Any:
-        return generator.apply(variables, style, truncation, cutoff, method="spread")
+        return of_generator(variables, style, truncation, cutoff, method="spread")
 
-    style = generator.apply(variables, noise["latent"], labels, method="style")
-    styles = spread(1.0)
-    images, of_generator = generator.apply(
-        variables, styles, "const", method="render", capture_intermediates=True
-    )
-    _, new = game_._styles(state, noise)
-    logits, of_discriminator = game_.discriminator.apply(
-        state.variables("discriminator"),
-        real["images"],
-        game_._labels(real),
+    style = of_generator(variables, noise["latent"], labels, method="style")
+    styles, truncated = spread(1.0), spread(0.7)
+    mixed = jnp.where(jnp.arange(styles.shape[1])[:, None] >= 2, styles[-1], styles[0])
+    # A program of fewer and larger calls takes less long to compile.
+    count = len(styles)
+    every, in_generator = of_generator(
+        variables,
+        jnp.concatenate([styles, truncated[:2], mixed[None]]),
+        "const",
+        method="render",
         capture_intermediates=True,
     )
-    fake_logits = game_._judged(state, images, labels, None)
+    images = every[:count]
+    logits, in_discriminator = of_discriminator(
+        judge, real["images"], game_._labels(real), capture_intermediates=True
+    )
     # The reference judges as many real images as generated ones: other groups, other deviations.
-    few = jax.tree.map(lambda x: x[: len(images)], real)
-    few_logits = game_._judged(state, few["images"], game_._labels(few), None)
+    few = jax.tree.map(lambda x: x[:count], real)
+    both = None if labels is None else jnp.concatenate([labels, few["labels"]])
+    fake_logits, few_logits = jnp.split(
+        of_discriminator(judge, jnp.concatenate([images, few["images"]]), both, None, 2), 2
+    )
+    _, new = game_._styles(state, noise)
     squares, _ = game_.squared_norms(state, real, {"augmented_real": None})
-    mixed = jnp.where(jnp.arange(styles.shape[1])[:, None] >= 2, styles[-1], styles[0])
     return {
         "ws": styles,
-        "ws_psi0.7": spread(0.7),
+        "ws_psi0.7": truncated,
         "ws_psi0.5_cutoff3": spread(0.5, 3),
         "images_const": images,
-        "images_none": rendered(styles[:2], "none"),
-        "images_psi0.7_const": rendered(spread(0.7)[:2]),
-        "images_mixed_cutoff2": rendered(mixed[None]),
+        "images_none": of_generator(variables, styles[:2], "none", method="render"),
+        "images_psi0.7_const": every[count : count + 2],
+        "images_mixed_cutoff2": every[count + 2 :],
         "logits_reals": logits,
         "logits_fakes": fake_logits,
         "logits_few": few_logits,
         "r1_penalty": squares,
         "w_avg_before": variables[BUFFERS]["mapping"]["w_average"],
         "w_avg_after_one_update": new[BUFFERS]["mapping"]["w_average"],
-        "of_generator": of_generator["intermediates"]["synthesis"],
-        "of_discriminator": of_discriminator["intermediates"],
+        "of_generator": in_generator["intermediates"]["synthesis"],
+        "of_discriminator": in_discriminator["intermediates"],
     }
 
 
