@@ -68,6 +68,8 @@ _SMALL = 1e-4
 # Of the root mean square of an update in the steps. Adam's first steps have the size of the rate
 # even where a gradient is only a rounding error, so some numbers may go the other way.
 _UPDATE, _OTHER_WAY = 3e-3, 0.01
+# Float32 numbers have steps of half this share. Mapping weights are 10,000 times their update.
+_ROUNDING = 2.4e-7
 # The seed whose latents a case has.
 _SEED = re.compile(r"seed(\d+)_z")
 _ADAM = {"beta1": 0.0, "beta2": 0.99, "epsilon": 1e-8}
@@ -752,12 +754,11 @@ def _steps(
             update_norm = np.linalg.norm(np.float64(array - first[key]).ravel())
             size = np.sqrt(np.mean(np.square(np.float64(array - first[key]))))
             if (name := f"norm.{net}.{key}") in arrays:
-                # Float32 numbers of this size have steps of this width.
-                rounding = 1e-7 * float(arrays[name])
                 yield Compared(
                     name,
                     np.linalg.norm(np.float64(array).ravel()),
-                    absolute=_UPDATE * float(update_norm) + rounding,
+                    absolute=_UPDATE * float(update_norm),
+                    relative=_ROUNDING,
                 )
             if (name := f"after.{net}.{key}") in arrays:
                 yield Compared(name, array, absolute=_UPDATE * float(size), exceptions=_OTHER_WAY)
