@@ -761,7 +761,13 @@ def _steps(
                     relative=_ROUNDING,
                 )
             if (name := f"after.{net}.{key}") in arrays:
-                yield Compared(name, array, absolute=_UPDATE * float(size), exceptions=_OTHER_WAY)
+                yield Compared(
+                    name,
+                    array,
+                    absolute=_UPDATE * float(size),
+                    relative=_ROUNDING,
+                    exceptions=_OTHER_WAY,
+                )
 
 
 def _updated(gan: GAN, turn: Turn, state: TrainState, batch: PyTree, noise: PyTree) -> TrainState:
