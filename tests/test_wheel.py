@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-# Digits of the pair that ships, a data set that ships, and the types of the public names.
+# Digits of the pair that ships, the data sets that ship, and the types of the public names.
 CODE = """
 import sys; sys.path[:0] = sys.argv[1:]
 import jax, jaxgan
@@ -18,6 +18,8 @@ folder = Path(jaxgan.__file__).parent
 images = jaxgan.sample(jaxgan.pretrained("mnist_gan"), jax.random.key(0))
 assert images.shape == (64, 28, 28, 1) and 0.05 < float(images.mean()) < 0.3
 assert jaxgan.load(split="test").images.shape == (10_000, 28, 28, 1)
+from jaxgan.data import true_edits
+assert true_edits()["beard"].images.shape == (500, 6, 64, 64, 3)
 from jaxgan.systems import registry
 assert registry.names() == ["dcgan", "mlp_gan", "pix2pix"]
 assert (folder / "py.typed").is_file() and (folder / "__init__.pyi").is_file()

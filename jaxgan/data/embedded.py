@@ -12,7 +12,8 @@ file:
                   "lc": 4, "lp": 0, "pb": 0}],
     )
 
-and put its size and SHA-256 into `_SETS`.
+and put its size and SHA-256 into `_SETS`. `toon_edits.xz` holds pixels alone: true edits of faces,
+for measuring editors.
 """
 
 import dataclasses
@@ -67,6 +68,15 @@ _TOON_FACES = _Packed(
     size=1_226_420,
     sha256="255664dad1b024f9aedccc61c6086ba8a4e56b7ba7fca7aa2689ee817cb6ced7",
 )
+# Faces of the test split, drawn again with other classes of an attribute and all else the same.
+_TOON_EDITS = _Packed(
+    file="toon_edits.xz",
+    images=6_000,
+    size=408_892,
+    sha256="88c29bf5379c97b3a60b9784fdc495f565d5e03d711bbd2f03e443599f5bf872",
+)
+# The attributes that were changed; a face is drawn with each class of the first, then of the next.
+_EDITED = ("hair_colour", "beard")
 _ALL = slice(None)
 _SETS = {
     "mnist": _EmbeddedSet(
@@ -148,6 +158,31 @@ def read_embedded(name: str, split: str) -> tuple[np.ndarray, dict[str, Attribut
         for i, (attribute, classes) in enumerate(its.classes.items())
     }
     return images, attributes
+
+
+def read_true_edits() -> dict[str, tuple[np.ndarray, Attribute]]:
+    """Unpacks the faces that were drawn again with one attribute changed.
+
+    Returns:
+        For each attribute that was changed (uint8 [500, classes, 64, 64, 3], the first 500 test
+        faces of toon_faces with each class of the attribute; the attribute of the faces as they
+        are, with codes int32 [500]). The arrays are copies that the caller may write to.
+
+    Raises:
+        ValueError: a damaged file.
+        FileNotFoundError: a file is missing.
+    """
+    its = _SETS["toon_faces"]
+    content = np.frombuffer(lzma.decompress(_read_undamaged(_TOON_EDITS)), np.uint8)
+    counts = [len(its.classes[name]) for name in _EDITED]
+    faces = _TOON_EDITS.images // sum(counts)
+    drawn = content.reshape(faces, sum(counts), *its.image_shape)
+    parts = np.split(drawn, np.cumsum(counts)[:-1], axis=1)
+    attributes = read_embedded("toon_faces", "test")[1]
+    return {
+        name: (part.copy(), Attribute(its.classes[name], attributes[name].codes[:faces].copy()))
+        for name, part in zip(_EDITED, parts, strict=True)
+    }
 
 
 def _read_undamaged(packed: _Packed) -> bytes:
