@@ -103,8 +103,8 @@ class AgeCGANConfig(dcgan.DCGANConfig):
                     "young=Young:yes old=Young:no"
                 )
             object.__setattr__(self, "groups", groups.DEFAULTS[self.dataset])
-        names = tuple(group.name for group in self.parsed_groups)
-        object.__setattr__(self, "classes", ((AGE, names),))
+        classes = AGE, tuple(group.name for group in self.parsed_groups)
+        object.__setattr__(self, "classes", (classes,))
         super().__post_init__()
         if self.epochs <= self.gan_epochs:
             raise ValueError(
@@ -116,6 +116,11 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     def parsed_groups(self) -> tuple[Group, ...]:
         """The groups of age, the youngest first."""
         return groups.parse(self.groups)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The names of the groups of age, the youngest first."""
+        return self.classes[0][1]
 
     def encoder(self) -> Encoder:
         """The encoder's module: images [batch, *image_shape] in [-1, 1] -> latents."""
@@ -199,6 +204,17 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     def aged(self, params: PyTree, latents: ArrayLike) -> jax.Array:
         """Makes the image of each latent in every group, with a trained generator; as `ages`."""
         return inversion.ages(params, latents, generator=self.generator())
+
+    def invert(
+        self,
+        params: PyTree,
+        images: ArrayLike,
+        labels: ArrayLike,
+        key: jax.Array,
+        **options: Any,
+    ) -> jax.Array:
+        """Searches the latents of images, with a trained generator; as `jaxgan.invert`."""
+        return inversion.invert(params, images, labels, key, generator=self.generator(), **options)
 
     def commands(self, workdir: str) -> dict[str, str]:
         where = f"--workdir {shlex.quote(workdir)}"

@@ -89,15 +89,24 @@ def ages(dataset: Dataset, groups: Sequence[Group]) -> np.ndarray:
         ValueError: the data set lacks an attribute or a class of a group, or an image is in no
             group or in two.
     """
-    members = np.stack([_members(dataset, group) for group in groups])
-    counts = members.sum(axis=0)
+    found = members(dataset, groups)
+    counts = found.sum(axis=0)
     for wrong, where in ((counts == 0, "no group"), (counts > 1, "two groups")):
         if wrong.any():
             raise ValueError(
                 f"--groups: {wrong.sum():,} of {len(wrong):,} images of {dataset.name} are in "
                 f"{where}, such as {_described(dataset, groups, int(wrong.argmax()))}"
             )
-    return members.argmax(axis=0).astype(np.int32)
+    return found.argmax(axis=0).astype(np.int32)
+
+
+def members(dataset: Dataset, groups: Sequence[Group]) -> np.ndarray:
+    """Whether each image is in each group, bool [groups, n].
+
+    Raises:
+        ValueError: the data set lacks an attribute or a class of a group.
+    """
+    return np.stack([_members(dataset, group) for group in groups])
 
 
 def check_used(dataset: Dataset, groups: Sequence[Group]) -> None:

@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import flax.linen as nn
@@ -24,6 +25,15 @@ Embed = Callable[[jax.Array], jax.Array]
 FACES = Generator(width=32, num_classes=(3,))
 # Pixels of the images whose latents are searched at a time. Their activations stay small.
 BLOCK = 64 * 64 * 64 * 3
+# The objectives of the paper, and the weights of pixels and identity: section 2.3 has the first
+# two, and the conclusion proposes both at once.
+OBJECTIVES: Mapping[str, dict[str, float]] = MappingProxyType(
+    {
+        "pixelwise": {"pixel_weight": 1.0, "identity_weight": 0.0},
+        "identity-preserving": {"pixel_weight": 0.0, "identity_weight": 1.0},
+        "both": {"pixel_weight": 1.0, "identity_weight": 1.0},
+    }
+)
 # How many of the last steps L-BFGS remembers, and the most points of a line search.
 _MEMORY, _LINE = 10, 8
 
@@ -93,10 +103,10 @@ def invert(
     if start is None:
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(shape[0]))
         start = jax.vmap(lambda key: jax.random.normal(key, shape[1:]))(keys)
-    elif jnp.shape(start) != shape:
-        raise ValueError(f"start must have the shape {shape}, not {jnp.shape(start)}")
-    weights = jnp.asarray([pixel_weight, identity_weight, prior_weight], jnp.float32)
     start = jnp.asarray(start, jnp.float32)
+    if start.shape != shape:
+        raise ValueError(f"start must have the shape {shape}, not {start.shape}")
+    weights = jnp.asarray([pixel_weight, identity_weight, prior_weight], jnp.float32)
     return _invert(params, images, labels, start, weights, bound, embed, steps, generator)
 
 
@@ -194,7 +204,7 @@ def _invert(
 
     def one(inputs: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         image, label, first = inputs
-        known = None if embed is None else embed(image[None])
+        known = jnp.zeros(()) if embed is None else embed(image[None])
 
         def value(latent: jax.Array) -> jax.Array:
             latent = jnp.clip(latent, -bound, bound)
