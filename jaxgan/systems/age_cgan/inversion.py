@@ -106,6 +106,9 @@ def invert(
     start = jnp.asarray(start, jnp.float32)
     if start.shape != shape:
         raise ValueError(f"start must have the shape {shape}, not {start.shape}")
+    start = jnp.clip(start, -bound, bound)
+    if not steps:
+        return start
     weights = jnp.asarray([pixel_weight, identity_weight, prior_weight], jnp.float32)
     return _invert(params, images, labels, start, weights, bound, embed, steps, generator)
 
@@ -226,7 +229,6 @@ def _invert(
             )
             return (optax.apply_updates(latent, change), searched, best, least), None
 
-        first = jnp.clip(first, -bound, bound)
         state = first, search.init(first), first, jnp.full((), jnp.inf)
         (last, _, best, least), _ = jax.lax.scan(step, state, length=steps)
         best = jnp.where(value(last) < least, last, best)

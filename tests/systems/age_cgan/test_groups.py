@@ -48,7 +48,7 @@ def test_the_groups_that_are_known():
     [
         (
             ("grey", "white=hair:white"),
-            "--groups must be NAME=ATTRIBUTE:CLASS each, .*, not 'grey'",
+            "--groups must be NAME=ATTRIBUTE:CLASS each, .* 'grey'",
         ),
         (("grey=hair", "white=hair:white"), "not 'grey=hair'"),
         (("=hair:grey", "white=hair:white"), "not '=hair:grey'"),
