@@ -110,7 +110,7 @@ def invert(
     if not steps:
         return start
     weights = jnp.asarray([pixel_weight, identity_weight, prior_weight], jnp.float32)
-    return _invert(params, images, labels, start, weights, bound, embed, steps, generator)
+    return _invert(params, images, labels, start, weights, bound, steps, embed, generator)
 
 
 @with_own_options
@@ -188,7 +188,7 @@ def _block(module: nn.Module) -> int:
     return max(1, BLOCK // math.prod(module.image_shape))
 
 
-@functools.partial(jax.jit, static_argnames=("embed", "steps", "generator"))
+@functools.partial(jax.jit, static_argnames=("embed", "generator"))
 def _invert(
     params: PyTree,
     images: jax.Array,
@@ -196,8 +196,8 @@ def _invert(
     start: jax.Array,
     weights: jax.Array,
     bound: float,
-    embed: Embed | None,
     steps: int,
+    embed: Embed | None,
     generator: nn.Module,
 ) -> jax.Array:
     search = optax.lbfgs(
@@ -217,21 +217,21 @@ def _invert(
                 terms[1] = jnp.mean((embed(made) - known) ** 2)
             return jnp.stack(terms) @ weights
 
-        value_and_grad = optax.value_and_grad_from_state(value)
-
-        def step(state: Any, _: None) -> tuple[Any, None]:
-            latent, searched, best, least = state
-            found, gradient = value_and_grad(latent, state=searched)
-            is_better = found < least
-            best, least = jnp.where(is_better, latent, best), jnp.where(is_better, found, least)
+        def step(_: int, state: Any) -> Any:
+            latent, searched, best, least, found, gradient = state
             change, searched = search.update(
                 gradient, searched, latent, value=found, grad=gradient, value_fn=value
             )
-            return (optax.apply_updates(latent, change), searched, best, least), None
+            latent = optax.apply_updates(latent, change)
+            # The line search has computed both where it ended. Under `vmap`, optax's
+            # `value_and_grad_from_state` would compute them again at every step.
+            found, gradient = (optax.tree.get(searched, name) for name in ("value", "grad"))
+            best = jnp.where(found < least, latent, best)
+            return latent, searched, best, jnp.minimum(found, least), found, gradient
 
-        state = first, search.init(first), first, jnp.full((), jnp.inf)
-        (last, _, best, least), _ = jax.lax.scan(step, state, length=steps)
-        best = jnp.where(value(last) < least, last, best)
+        found, gradient = jax.value_and_grad(value)(first)
+        state = first, search.init(first), first, found, found, gradient
+        best = jax.lax.fori_loop(0, steps, step, state)[2]
         return jnp.clip(best, -bound, bound)
 
     return jax.lax.map(one, (images, labels, start), batch_size=_block(generator))
