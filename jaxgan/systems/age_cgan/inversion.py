@@ -23,8 +23,9 @@ PyTree = Any
 Embed = Callable[[jax.Array], jax.Array]
 # The generator of the default recipe on toon faces.
 FACES = Generator(width=32, num_classes=(3,))
-# Pixels of the images whose latents are searched at a time. Their activations stay small.
-BLOCK = 64 * 64 * 64 * 3
+# Pixels of the images whose latents are searched at a time. A line search of such a block ends when
+# that of its slowest image does, so few at a time waste less.
+BLOCK = 8 * 64 * 64 * 3
 # The objectives of the paper, and the weights of pixels and identity: section 2.3 has the first
 # two, and the conclusion proposes both at once.
 OBJECTIVES: Mapping[str, dict[str, float]] = MappingProxyType(
