@@ -27,12 +27,13 @@ FACES = Generator(width=32, num_classes=(3,))
 # that of its slowest image does, so few at a time waste less.
 BLOCK = 8 * 64 * 64 * 3
 # The objectives of the paper, and the weights of pixels and identity: section 2.3 has the first
-# two, and the conclusion proposes both at once.
+# two, and the conclusion proposes both at once. Features of the recogniser that ships differ from
+# face to face by 6.3 in the mean square, pixels by 0.06.
 OBJECTIVES: Mapping[str, dict[str, float]] = MappingProxyType(
     {
         "pixelwise": {"pixel_weight": 1.0, "identity_weight": 0.0},
-        "identity-preserving": {"pixel_weight": 0.0, "identity_weight": 1.0},
-        "both": {"pixel_weight": 1.0, "identity_weight": 1.0},
+        "identity-preserving": {"pixel_weight": 0.0, "identity_weight": 0.01},
+        "both": {"pixel_weight": 1.0, "identity_weight": 0.01},
     }
 )
 # How many of the last steps L-BFGS remembers, and the most points of a line search.
@@ -50,7 +51,7 @@ def invert(
     start: ArrayLike | None = None,
     steps: int = 100,
     pixel_weight: float = 1.0,
-    identity_weight: float = 1.0,
+    identity_weight: float = 0.01,
     prior_weight: float = 1e-3,
     bound: float = 3.0,
     generator: nn.Module = FACES,
