@@ -11,7 +11,7 @@ from jaxgan.run.checkpoints import Checkpoints
 
 # Tiny networks, 18 steps an epoch.
 SMALL = (
-    *("--image-shape", 8, 8, 3, "--width", 2, "--latent-size", 4, "--batch-size", 1000),
+    *("--image-shape", 16, 16, 3, "--width", 1, "--latent-size", 4, "--batch-size", 1000),
     *("--gan-epochs", 1, "--epochs", 3),
 )
 
@@ -32,11 +32,11 @@ def test_what_a_run_leaves(workdir):
     run = jaxgan.load_run(workdir)
     assert run.player("encoder").keys() == {"params", "batch_stats"}
     images = run.sample(run.key(0), 3, labels=np.arange(3))
-    assert images.shape == (3, 8, 8, 3)
+    assert images.shape == (3, 16, 16, 3)
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_in_the_encoders_stage_goes_on_bit_for_bit(
+def test_a_run_that_is_killed_after_the_gans_stage_goes_on_bit_for_bit(
     run_once, killed_and_gone_on_with
 ):
     together = run_once("age_cgan_seeds", "age_cgan.py", *SMALL, "--seeds", 2)[0]
