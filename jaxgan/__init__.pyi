@@ -15,6 +15,8 @@ from .run.checkpoints import load_params as load_params
 from .sampling import generate as generate
 from .sampling import interpolate as interpolate
 from .sampling import sample as sample
+from .systems.age_cgan.config import AgeCGANConfig as AgeCGANConfig
+from .systems.age_cgan.inversion import invert as invert
 from .systems.dcgan.config import DCGANConfig as DCGANConfig
 from .systems.latent.losses import latent_gan as latent_gan
 from .systems.mlp_gan.config import MLPGANConfig as MLPGANConfig
