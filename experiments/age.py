@@ -11,8 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan import data
-from jaxgan.data.pictures import read_picture
 from jaxgan.run import flags, images
 from jaxgan.run.settings import count, local_path, one_of, setting
 from jaxgan.systems.age_cgan.config import AgeCGANConfig
@@ -77,27 +75,6 @@ def load(workdir: str) -> tuple[AgeCGANConfig, PyTree, PyTree]:
         raise ValueError(f"{workdir} has no encoder, it trains after the GAN: {error}") from None
 
 
-def read(path: str, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
-    """Reads a picture and brings it to a shape.
-
-    Args:
-        path: the file.
-        image_shape: height, width and channels (1 or 3) wanted.
-
-    Returns:
-        (the picture, uint8 [*image_shape]; what was done to it, in words).
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_picture`; the message begins with the flag.
-    """
-    try:
-        picture, done = read_picture(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"--in {error}") from error
-    picture, fitted = data.fit(picture, image_shape)
-    return np.asarray(picture).reshape(image_shape), [*done, *fitted]
-
-
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(AgeConfig, sys.argv[1:], description=__doc__)
@@ -115,7 +92,7 @@ def main() -> None:
                 if objective is not None:
                     raise ValueError(f"--objective {objective} cannot be had: {error}") from None
                 objective = "pixelwise"
-        face, done = read(config.input, settings.image_shape)
+        face, done = images.read_fitted(Path(config.input), settings.image_shape)
         # A search in each group that may be the face's own.
         own = range(len(names)) if config.group is None else [names.index(config.group)]
         faces = np.repeat(face[None], len(own), axis=0)

@@ -26,7 +26,7 @@ from jaxgan.systems.age_cgan import groups
 from jaxgan.systems.age_cgan.inversion import OBJECTIVES
 from jaxgan.systems.age_cgan.recognition import AGEING, IDENTITY, check_known, load_recogniser
 
-FILE_NAME, PICTURE = "ageing.json", "ageing.png"
+FILE_NAME, PICTURE = report.AGEING_FILE, "ageing.png"
 # A face is the same if the judge sees this many of the nine attributes in both images, or more. Of
 # two real faces with equal attributes it sees as many in 99.7 %, of any two real faces in none.
 SAME = 8
