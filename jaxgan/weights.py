@@ -86,7 +86,8 @@ def pretrained(
 
     Args:
         name: "mnist_gan", the GAN of fully connected networks that the default recipe of
-            experiments/mnist_gan.py trains on MNIST.
+            experiments/mnist_gan.py trains on MNIST; "stargan_faces", the generator that the
+            default recipe of experiments/stargan.py trains, which `jaxgan.edit` takes.
         player: "generator", whose weights are the moving average of those in training, or
             "discriminator", whose weights are those of the last step
             (`jaxgan.systems.mlp_gan.networks.Discriminator()`, which takes pixels in [-1, 1]).

@@ -210,8 +210,10 @@ def _ageing(workdir: Path) -> list[str]:
         about = f"{values['faces']:,} held-out faces, {values['steps']:,} steps of the search."
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
-    head = ("", "attributes kept", "same face", "L1")
-    head += ("aged: attributes kept", "same face", "shows the group")
+    head = (
+        *("", "attributes kept", "same face", "L1"),
+        *("aged: attributes kept", "same face", "shows the group"),
+    )
     table = _table(rows, head, numbers=True)
     return [f"<p>{about}</p>", table, _figure(picture, "Faces, then each in every group.")]
 
