@@ -103,3 +103,37 @@ def test_other_shapes_are_refused():
         first(module, IMAGES[:, :8], LABELS)
     with pytest.raises(AssertionError):
         first(module, IMAGES, LABELS[:1])
+
+
+@pytest.mark.parametrize("conditioning", ["planes", "norms"])
+def test_operands_of_bfloat16(conditioning):
+    """Both networks, and a gradient of a gradient, as penalties take it."""
+
+    def values(dtype):
+        options = {"conditioning": conditioning, "dtype": dtype}
+        generator = Generator(2, (16, 16, 3), 3, 1, **options)
+        discriminator = Discriminator(2, (16, 16, 3), 4, 2, dtype, "he")
+        variables = first(generator, IMAGES, LABELS), first(discriminator, IMAGES)
+
+        @jax.jit
+        def both(variables):
+            made = generator.apply(variables[0], IMAGES, LABELS)
+
+            def patches(images):
+                return jnp.sum(discriminator.apply(variables[1], images)[0])
+
+            def penalty(variables):
+                slopes = jax.grad(lambda x: jnp.sum(discriminator.apply(variables, x)[0]))(made)
+                return jnp.sum(jnp.square(slopes))
+
+            return made, patches(made), jax.grad(penalty)(variables[1])["params"]["Conv_0"]
+
+        return both(variables)
+
+    exact, rounded = values(jnp.float32), values(jnp.bfloat16)
+    for x, y in zip(jax.tree.leaves(exact), jax.tree.leaves(rounded), strict=True):
+        assert x.dtype == y.dtype == jnp.float32
+        # 8 significant bits in each product.
+        bound = 0.1 * max(float(jnp.abs(x).max()), 1e-3)
+        np.testing.assert_allclose(y, x, atol=bound)
+    assert np.abs(exact[0] - rounded[0]).max() > 1e-4
