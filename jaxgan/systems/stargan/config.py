@@ -64,6 +64,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "discriminator_width": 24,
             "halvings": 5,
             "discriminator_init": "he",
+            "judged": "classes",
+            "class_weight": 0.5,
             "conditioning": "norms",
             "output": "masked",
             "block_size": 2,
@@ -93,6 +95,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "discriminator_width": 64,
             "halvings": 6,
             "discriminator_init": "uniform",
+            "judged": "image",
+            "class_weight": 1.0,
             "conditioning": "planes",
             "output": "image",
             "block_size": 1,
@@ -161,7 +165,7 @@ class StarGANConfig(RunConfig):
     """Adam's epsilon, added to the square root of the second moment."""
     loss: str = setting(None, one_of(*ADVERSARIAL_LOSSES))
     """The adversarial loss; the paper's is 'wasserstein'."""
-    class_weight: float = setting(1.0, rate)
+    class_weight: float = setting(None, rate)
     """Weight (lambda_cls) of the classification loss in both players' losses."""
     reconstruction_weight: float = setting(10.0, weight)
     """Weight (lambda_rec) of the mean absolute difference from the image that is edited back."""
@@ -191,6 +195,10 @@ class StarGANConfig(RunConfig):
     """How often the discriminator halves height and width."""
     discriminator_init: str = setting(None, one_of(*networks.INITS))
     """The discriminator's kernels at the start. 'uniform', as in the authors' code, or 'he'."""
+    judged: str = setting(None, one_of("image", "classes"))
+    """What is judged to be real. 'image', as in the paper. 'classes': also, by a branch of the
+    discriminator for each class, an image as one that shows the classes asked for; so classes that
+    only the classifier sees count as fakes."""
     conditioning: str = setting(None, one_of(*networks.CONDITIONINGS))
     """Where the generator is told the labels. 'planes', as in the paper: behind the channels of the
     image. 'norms': they add to scale and offset of each normalisation."""
@@ -259,6 +267,7 @@ class StarGANConfig(RunConfig):
             self.halvings,
             jnp.dtype(self.precision),
             self.discriminator_init,
+            self.coding.num_classes if self.judged == "classes" else 0,
         )
 
     def gan(self) -> GAN:

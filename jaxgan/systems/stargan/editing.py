@@ -237,7 +237,7 @@ def _edit(params: PyTree, images: jax.Array, labels: jax.Array, generator: nn.Mo
 @functools.partial(jax.jit, static_argnames="discriminator")
 def _recognise(params: PyTree, images: jax.Array, discriminator: nn.Module) -> jax.Array:
     def one(image: jax.Array) -> jax.Array:
-        _, classes = cast(tuple, discriminator.apply(params, 2 * image[None] - 1))
+        _, classes, *_ = cast(tuple, discriminator.apply(params, 2 * image[None] - 1))
         return classes[0]
 
     return _in_blocks(one, images, discriminator)

@@ -42,6 +42,26 @@ class Coding:
         """How many numbers all attributes have together."""
         return sum(self.sizes)
 
+    @property
+    def num_classes(self) -> int:
+        """How many classes all attributes have together."""
+        return sum(len(names) for _, names in self.classes)
+
+    def branches(self, logits: jax.Array, codes: jax.Array) -> jax.Array:
+        """The logits of the classes given, out of those of all classes.
+
+        Args:
+            logits: float [batch, num_classes].
+            codes: int [batch, attributes].
+
+        Returns:
+            float [batch, attributes].
+        """
+        chex.assert_shape(logits, (len(codes), self.num_classes))
+        counts = [len(names) for _, names in self.classes]
+        firsts = jnp.array([sum(counts[:i]) for i in range(len(counts))])
+        return jnp.take_along_axis(logits, codes + firsts, axis=1)
+
     def encode(self, codes: jax.Array) -> jax.Array:
         """The numbers of classes: int [batch, attributes] -> float32 [batch, size]."""
         chex.assert_shape(codes, (None, len(self.classes)))
