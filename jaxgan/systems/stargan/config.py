@@ -55,6 +55,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "gradient_penalty": 0.0,
             "r1": 0.1,
             "change_weight": 2.0,
+            "single_edits": 0.5,
             "discriminator_steps": 1,
             "ema_decay": 0.999,
             "width": 24,
@@ -86,6 +87,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "gradient_penalty": 10.0,
             "r1": 0.0,
             "change_weight": 0.0,
+            "single_edits": 0.0,
             "discriminator_steps": 5,
             "ema_decay": 0.0,
             "width": 64,
@@ -176,6 +178,9 @@ class StarGANConfig(RunConfig):
     change_weight: float = setting(None, weight)
     """Weight of the mean absolute difference of an image and its edit in the generator's loss; 0:
     not in the loss, as in the paper."""
+    single_edits: float = setting(None, probability)
+    """The share of the edits asked for in training that change a single attribute; 0, as in the
+    paper: all attributes take the classes of a random image."""
     discriminator_steps: int = setting(None, count(1))
     """Updates of the discriminator before each update of the generator (n_critic)."""
     ema_decay: float = setting(None, share())
@@ -299,6 +304,7 @@ class StarGANConfig(RunConfig):
             gradient_penalty=self.gradient_penalty,
             r1=self.r1,
             change_weight=self.change_weight,
+            single_edits=self.single_edits,
             flip=self.flip,
         )
 

@@ -35,6 +35,7 @@ class EditingGame:
     gradient_penalty: float = 10.0
     r1: float = 0.0
     change_weight: float = 0.0
+    single_edits: float = 0.0
     flip: float = 0.0
 
     def __post_init__(self):
@@ -67,13 +68,23 @@ class EditingGame:
         Returns:
             "target", int32 [attributes]: the classes of a random image, so that all targets occur
             in the data, and as often as there. "mix", float32 in [0, 1], with a gradient penalty;
-            "is_mirrored", bool, with flips.
+            "is_mirrored", bool, with flips; "is_asked", bool [attributes], with single edits: the
+            attributes that are to change at all.
         """
-        target_key, mix_key, flip_key = jax.random.split(key, 3)
+        target_key, mix_key, flip_key, single_key = jax.random.split(key, 4)
         row = jax.random.randint(target_key, (), 0, len(data["labels"]))
         drawn = {"target": data["labels"][row]}
         if self.gradient_penalty:
             drawn["mix"] = jax.random.uniform(mix_key)
+        if self.single_edits:
+            group_key, use_key = jax.random.split(single_key)
+            groups = self.coding.groups
+            members = jnp.array(
+                [[i in group for i in range(len(self.coding.names))] for group in groups]
+            )
+            one = members[jax.random.randint(group_key, (), 0, len(groups))]
+            is_single = jax.random.bernoulli(use_key, jnp.float32(self.single_edits))
+            drawn["is_asked"] = jnp.where(is_single, one, True)
         if self.flip:
             drawn["is_mirrored"] = jax.random.bernoulli(flip_key, jnp.float32(self.flip))
         return drawn
@@ -95,15 +106,15 @@ class EditingGame:
             generator's.
         """
         real = self._mirrored(batch["images"], noise)
-        wanted = self.coding.encode(noise["target"])
-        fake = self._edited(state, real, wanted)
+        target = self._target(batch, noise)
+        fake = self._edited(state, real, self.coding.encode(target))
 
         def sum_of_logits(images: jax.Array) -> jax.Array:
             return jnp.sum(self._judged(state, images, batch["labels"])[0], axis=1)
 
         # Both are judged in one pass: the weights are read once, in a larger matrix product.
         both = jnp.concatenate([real, fake])
-        shown = jnp.concatenate([batch["labels"], noise["target"]])
+        shown = jnp.concatenate([batch["labels"], target])
         logits, classes = self._judged(state, both, shown)
         real_logits, fake_logits = (half.reshape(-1) for half in jnp.split(logits, 2))
         class_logits = classes[: len(real)]
@@ -128,7 +139,7 @@ class EditingGame:
         Args and returns are as in `discriminator_loss`.
         """
         real = self._mirrored(batch["images"], noise)
-        target, own = noise["target"], batch["labels"]
+        target, own = self._target(batch, noise), batch["labels"]
         fake = self._edited(state, real, self.coding.encode(target))
         logits, classes = self._judged(state, fake, target)
         again = self._edited(state, fake, self.coding.encode(own))
@@ -174,6 +185,12 @@ class EditingGame:
         logits += [self.coding.branches(each, codes) for each in branches]
         return jnp.concatenate(logits, axis=1), classes
 
+    def _target(self, batch: PyTree, noise: PyTree) -> jax.Array:
+        """The classes that the edits are to show, int32 [batch, attributes]."""
+        if not self.single_edits:
+            return noise["target"]
+        return jnp.where(noise["is_asked"], noise["target"], batch["labels"])
+
     def _mirrored(self, images: jax.Array, noise: PyTree) -> jax.Array:
         return mirrored(images, noise["is_mirrored"]) if self.flip else images
 
@@ -215,6 +232,9 @@ def editing_gan(
         r1: gamma of the penalty at real images, on the same sum; 0, the default, for none.
         change_weight: weight of the L1 distance between an image and its edit in the generator's
             loss; 0, the default, for none.
+        single_edits: the share of the targets that change a single attribute of the image, to the
+            class of a random image; 0, the default, for none, as in the paper. Attributes that
+            exclude each other change together.
         flip: the probability that an image is mirrored left to right; 0 by default.
 
     Returns:

@@ -97,6 +97,20 @@ def test_the_discriminator_halves_doubles_channels_and_has_two_heads():
         np.testing.assert_allclose(kernel.std(), (3 * inputs) ** -0.5, rtol=0.15)
 
 
+def test_a_discriminator_with_branches_has_a_third_head():
+    module = Discriminator(2, (16, 16, 3), 7, 3, num_branches=9)
+    variables = first(module, IMAGES)
+    patches, classes, branches = module.apply(variables, IMAGES)
+    assert branches.shape == (2, 9)
+    assert variables["params"]["Dense_1"]["kernel"].shape == (2 * 2 * 8, 9)
+    plain = Discriminator(2, (16, 16, 3), 7, 3)
+    params = {name: x for name, x in variables["params"].items() if name != "Dense_1"}
+    for ours, expected in zip(
+        (patches, classes), plain.apply({"params": params}, IMAGES), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
 def test_other_shapes_are_refused():
     module = Generator(2, (16, 16, 3), 3, 1)
     with pytest.raises(AssertionError):
