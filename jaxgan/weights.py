@@ -16,8 +16,6 @@ PyTree = Any
 # and NAME.json with their scores and the command that made them.
 PRETRAINED = ("mnist_gan",)
 SUFFIX = ".npz"
-# The one of them that edits faces.
-EDITOR = "stargan_faces"
 
 
 def write(path: Path, variables: PyTree, dtype: Any = np.float32) -> None:
@@ -86,8 +84,7 @@ def pretrained(
 
     Args:
         name: "mnist_gan", the GAN of fully connected networks that the default recipe of
-            experiments/mnist_gan.py trains on MNIST; "stargan_faces", the generator that the
-            default recipe of experiments/stargan.py trains, which `jaxgan.edit` takes.
+            experiments/mnist_gan.py trains on MNIST.
         player: "generator", whose weights are the moving average of those in training, or
             "discriminator", whose weights are those of the last step
             (`jaxgan.systems.mlp_gan.networks.Discriminator()`, which takes pixels in [-1, 1]).
