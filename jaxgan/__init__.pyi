@@ -23,6 +23,7 @@ from .systems.mlp_gan.config import MLPGANConfig as MLPGANConfig
 from .systems.pix2pix.config import Pix2PixConfig as Pix2PixConfig
 from .systems.pix2pix.losses import paired_gan as paired_gan
 from .systems.pix2pix.translation import translate as translate
+from .systems.stargan.config import StarGANConfig as StarGANConfig
 from .systems.stargan.editing import edit as edit
 from .trained import Run as Run
 from .trained import load_run as load_run
