@@ -165,7 +165,7 @@ def main() -> None:
             cells = (f"{row[key]:.4f}" if key in row else "" for key in report.EDIT_SCORES)
             print(f"| {name} | {' | '.join(cells)} |")
         with written_whole(out / report.EDITS_FILE) as beside:
-            values = {"workdir": config.workdir, "faces": len(faces), "attributes": found}
+            values = {"faces": len(faces), "attributes": found}
             beside.write_text(json.dumps(values, indent=2) + "\n")
         images.write_png(out / "edits.png", images.stacked(drawn))
         if config.out is None:

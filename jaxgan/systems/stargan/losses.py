@@ -239,9 +239,9 @@ def editing_gan(
 
     Returns:
         The system. Its metrics are generator_loss; discriminator_loss; d_real, d_fake and
-        d_accuracy, as in `latent_gan`, over all patches; classes_told, the share of the real
-        images' classes that the discriminator tells right; edits_shown, the share of the targets
-        that differ from an image's own class and that the discriminator sees in the edit;
+        d_accuracy, as in `latent_gan`, over all logits of realness; classes_told, the share of the
+        real images' classes that the discriminator tells right; edits_shown, the share of the
+        targets that differ from an image's own class and that the discriminator sees in the edit;
         reconstruction and change, mean absolute differences of pixels in [0, 1].
 
     Raises:

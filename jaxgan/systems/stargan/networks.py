@@ -82,10 +82,7 @@ class Generator(nn.Module):
         by_norms = self.conditioning == "norms"
 
         def normalised(x: jax.Array) -> jax.Array:
-            x = nn.InstanceNorm(
-                epsilon=EPSILON,
-                use_fast_variance=False,
-            )(x)
+            x = nn.InstanceNorm(epsilon=EPSILON, use_fast_variance=False)(x)
             if not by_norms:
                 return x
             learnt = dense(
