@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.classes import classes_named, with_excluded
+from jaxgan.metrics.agreement import classify
+from jaxgan.metrics.evaluator import check_evaluated, load_attribute_classifier
 from jaxgan.run import flags, images
 from jaxgan.run.settings import local_path, setting
-from jaxgan.trained import Run, load_editor
+from jaxgan.trained import Run, load_run
 
 # A pixel of the edited image is a square of this many pixels a side in the .png.
 SCALE = 4
@@ -29,9 +31,8 @@ def strength(value: float) -> str | None:
 class EditConfig:
     """The image to edit, the edits, and the file to write."""
 
-    workdir: str = setting("pretrained", local_path)
-    """The folder of the run to edit with, or an .npz of import_weights.py. 'pretrained': the editor
-    of toon faces that ships with the package."""
+    workdir: str = setting("runs/stargan", local_path)
+    """The folder of the run to edit with, or an .npz of import_weights.py."""
     input: str = setting("face.png", local_path, alias=["--in"])
     """The picture, of any size, as a file of PNG, JPEG, TIFF, WebP or another common format of
     pictures. It is cropped about its centre and resized to the run's images, which it should look
@@ -41,7 +42,8 @@ class EditConfig:
     attributes stay. Without --set, a figure of all edits: a row an attribute, a column a class."""
     own: tuple[str, ...] = ()
     """What the picture shows, as ATTRIBUTE=CLASS, where the run's discriminator would misread it.
-    Weights of import_weights.py have no discriminator: then of all attributes."""
+    Weights of import_weights.py have no discriminator: then of all attributes, unless the package
+    has a classifier of the data set."""
     strength: float = setting(1.0, strength)
     """How strong the edits are: 0 asks for the picture as it is, 1 for the whole edit, and up to 2
     for more than that, which the run has not been trained on."""
@@ -69,20 +71,32 @@ def named(flag: str, words: Sequence[str], classes: dict[str, tuple[str, ...]]) 
     return found
 
 
-def seen_in(run: Run, image: np.ndarray, classes: dict[str, tuple[str, ...]]) -> dict[str, int]:
-    """The classes that the run's discriminator sees in an image, by attribute.
+def seen_in(
+    run: Run, image: np.ndarray, classes: dict[str, tuple[str, ...]]
+) -> tuple[str, dict[str, int]]:
+    """The classes that are seen in an image, by the run's discriminator if it has one.
+
+    Otherwise the package's classifier of the data set looks.
+
+    Returns:
+        (who has looked; the classes by attribute).
 
     Raises:
-        ValueError: the run has no discriminator.
+        ValueError: the run has no discriminator, and the package no classifier of its data set.
     """
     try:
         codes = run.recognise(image[None])[0]
     except ValueError as error:
-        every = " ".join(f"{name}={its[0]}" for name, its in classes.items())
-        raise ValueError(
-            f"{error}: name what the picture shows of all attributes, such as --own {every}"
-        ) from error
-    return dict(zip(classes, map(int, codes), strict=True))
+        try:
+            check_evaluated(run.config.dataset, run.config.image_shape)
+        except ValueError:
+            every = " ".join(f"{name}={its[0]}" for name, its in classes.items())
+            raise ValueError(
+                f"{error}: name what the picture shows of all attributes, such as --own {every}"
+            ) from error
+        seen = classify(image[None], load_attribute_classifier(run.config.dataset))
+        return "classifier", {name: int(seen[name][0].argmax()) for name in classes}
+    return "discriminator", dict(zip(classes, map(int, codes), strict=True))
 
 
 def edits_of_all_classes(
@@ -127,7 +141,7 @@ def edits_of_all_classes(
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(EditConfig, sys.argv[1:], description=__doc__)
-        run = load_editor(config.workdir)
+        run = load_run(config.workdir)
         classes = dict(run.config.edited_classes())
         # The settings may claim any size. The weights and the memory say whether it can be.
         run.config.check_params(run.params)
@@ -138,9 +152,9 @@ def main() -> None:
         said = [f"{config.input}: {', '.join(done)}"]
         seen = {}
         if len(own) < len(classes):
-            seen = seen_in(run, image, classes)
+            who, seen = seen_in(run, image, classes)
             shown = (f"{name} {classes[name][code]}" for name, code in seen.items())
-            said.append(f"the discriminator sees in it: {', '.join(shown)}")
+            said.append(f"the {who} sees in it: {', '.join(shown)}")
         own = {name: own[name] if name in own else seen[name] for name in classes}
         if wanted:
             labels = {**own, **with_excluded(wanted, classes)}

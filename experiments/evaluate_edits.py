@@ -19,7 +19,7 @@ from jaxgan.metrics.edits import change, distance
 from jaxgan.metrics.evaluator import check_evaluated, load_attribute_classifier
 from jaxgan.run import flags, images, report
 from jaxgan.run.settings import count, local_path, setting
-from jaxgan.trained import Run, load_editor
+from jaxgan.trained import Run, load_run
 
 # The data set that there are true edits of.
 TRUE_EDITS_OF = "toon_faces"
@@ -32,8 +32,7 @@ class EditsConfig:
     """The run to score, and the output."""
 
     workdir: str = setting("runs/stargan", local_path)
-    """The folder of the run, or an .npz of import_weights.py. 'pretrained': the editor of toon
-    faces that ships with the package."""
+    """The folder of the run, or an .npz of import_weights.py."""
     num: int = setting(500, count(1))
     """How many held-out images to edit: the first of the test split. There are true edits of the
     first 500 toon faces."""
@@ -128,7 +127,7 @@ def picture(
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(EditsConfig, sys.argv[1:], description=__doc__)
-        run = load_editor(config.workdir)
+        run = load_run(config.workdir)
         settings = run.config
         classes = settings.edited_classes()
         settings.check_params(run.params)
@@ -166,7 +165,7 @@ def main() -> None:
             cells = (f"{row[key]:.4f}" if key in row else "" for key in report.EDIT_SCORES)
             print(f"| {name} | {' | '.join(cells)} |")
         with written_whole(out / report.EDITS_FILE) as beside:
-            values = {"workdir": config.workdir, "faces": len(faces), "attributes": found}
+            values = {"faces": len(faces), "attributes": found}
             beside.write_text(json.dumps(values, indent=2) + "\n")
         images.write_png(out / "edits.png", images.stacked(drawn))
         if config.out is None:

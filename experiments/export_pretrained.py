@@ -18,10 +18,10 @@ from jaxgan.run import checkpoints, flags
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.registry import load_config
 
-# By the name of the system: the script that trains it, and the file of a run's scores.
+# By the name of the system: the script that trains it, the file of a run's scores, the networks.
 SCRIPTS = {
-    "mlp_gan": ("mnist_gan.py", "evaluation.json"),
-    "stargan": ("stargan.py", "edits.json"),
+    "mlp_gan": ("mnist_gan.py", "evaluation.json", ("generator", "discriminator")),
+    "stargan": ("stargan.py", "edits.json", ("generator",)),
 }
 
 
@@ -33,7 +33,7 @@ class ExportConfig:
     """The folder of the run. It must contain its scores: of mnist_gan.py the evaluation.json of
     experiments/evaluate.py, of stargan.py the edits.json of experiments/evaluate_edits.py."""
     out: str = setting("mnist_gan.npz", local_path)
-    """The .npz to write, with both networks as float16. The scores and the settings are written to
+    """The .npz to write, with the networks as float16. The scores and the settings are written to
     a .json beside it."""
 
     def __post_init__(self):
@@ -57,7 +57,7 @@ def main() -> None:
                 f"{config.workdir} is not the recipe {run.recipe} as it stands: "
                 f"{'; '.join(differences)}"
             )
-        script, scores = SCRIPTS[name]
+        script, scores, names = SCRIPTS[name]
         evaluation = Path(config.workdir) / scores
         if not evaluation.is_file():
             command = run.commands(config.workdir)["Scores"]
@@ -69,7 +69,7 @@ def main() -> None:
             "evaluation": read_json(evaluation, dict),
         }
         held = checkpoints.Checkpoints(Path(config.workdir) / "checkpoints")
-        _, players = held.load("generator", "discriminator")
+        _, players = held.load(*names)
         out = Path(config.out)
         weights.write(out, players, np.float16)
         with written_whole(out.with_suffix(".json")) as beside:

@@ -7,10 +7,11 @@ python experiments/train_evaluator.py --dataset toon_faces --epochs 20 --batch-s
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,28 +126,33 @@ def distort_faces(key: jax.Array, images: jax.Array) -> jax.Array:
 DISTORTIONS: dict[str, Callable] = {"mnist": distort_digits, "toon_faces": distort_faces}
 
 
-def classifier_game(config: EvaluatorConfig, num_steps: int) -> GAN:
-    """A `GAN` with a single player, "classifier", which learns the attributes of the images.
+def classifier_game(
+    module: nn.Module,
+    image_shape: tuple[int, ...],
+    distort: Callable,
+    learning_rate: float,
+    num_steps: int,
+) -> GAN:
+    """A `GAN` with a single player, "classifier", which learns attributes of images.
 
     Args:
-        config: the settings of the training.
+        module: (images in [0, 1], train=) -> (features, logits of each attribute).
+        image_shape: height, width and channels of the images.
+        distort: (key, images in [0, 1]) -> the images that the player is shown.
+        learning_rate: the highest one of AdamW.
         num_steps: the number of all steps, for the learning rate.
 
     Returns:
         The system. A batch is {"pixels": uint8 [batch, H, W, C], "codes": int32 [batch, k]}.
     """
-    model = evaluator.evaluator(config.dataset)
-    distort = DISTORTIONS[config.dataset]
-    learning_rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, num_steps // 10, num_steps
-    )
+    rates = optax.warmup_cosine_decay_schedule(0.0, learning_rate, num_steps // 10, num_steps)
 
     def loss(
         state: TrainState, batch: dict[str, jax.Array], noise: jax.Array, axis_name: str | None
     ) -> tuple[jax.Array, Outcome]:
         """The mean over the attributes of the cross-entropy with smoothed labels."""
         images = distort(noise[0], batch["pixels"].astype(jnp.float32) / 255)
-        (_, logits), changed = model.apply(
+        (_, logits), changed = module.apply(
             state.variables("classifier"), images, train=True, mutable=["batch_stats"]
         )
         losses = [
@@ -159,37 +165,48 @@ def classifier_game(config: EvaluatorConfig, num_steps: int) -> GAN:
         return value, Outcome({"loss": value}, {"classifier": changed})
 
     return GAN(
-        init=lambda key: {"classifier": model.init(key, jnp.zeros((1, *model.image_shape)))},
-        optimizers={"classifier": optax.adamw(learning_rate, weight_decay=1e-2)},
+        init=lambda key: {"classifier": module.init(key, jnp.zeros((1, *image_shape)))},
+        optimizers={"classifier": optax.adamw(rates, weight_decay=1e-2)},
         turns=(Turn("classifier", loss, lambda key, data: key),),
         averages={"classifier": lambda step: jnp.float32(EMA_DECAY)},
     )
 
 
-def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
-    """Trains the classifier.
+def train_classifier(
+    module: nn.Module,
+    distort: Callable,
+    dataset: Dataset,
+    names: Iterable[str],
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+) -> dict:
+    """Trains a classifier of attributes.
 
     Args:
-        config: the settings of the training.
+        module, distort: as in `classifier_game`.
         dataset: the training set, from `data.load`.
+        names: the attributes to learn, in the order of the module's logits.
+        epochs, batch_size, learning_rate, seed: as in `EvaluatorConfig`.
 
     Returns:
         The moving average of the classifier's variables, NumPy arrays.
     """
-    steps_per_epoch = len(dataset.images) // config.batch_size
-    steps = config.epochs * steps_per_epoch
-    game = classifier_game(config, steps)
-    codes = dataset.codes(tuple(evaluator.ATTRIBUTES[config.dataset]))
-    state = training.on_host(jaxgan.init(game, jax.random.key(config.seed)))
+    steps_per_epoch = len(dataset.images) // batch_size
+    steps = epochs * steps_per_epoch
+    game = classifier_game(module, dataset.images.shape[1:], distort, learning_rate, steps)
+    state = training.on_host(jaxgan.init(game, jax.random.key(seed)))
     calls = training.train(
         game,
         state,
-        {"pixels": dataset.images, "codes": codes},
+        {"pixels": dataset.images, "codes": dataset.codes(tuple(names))},
         # Each call is one step: on CPUs XLA's convolutions are several times slower in a loop.
         training.Schedule(steps_per_epoch, 1, 1),
         # One device only: the key of the first example of a batch draws all of its distortions.
         devices=jax.devices()[:1],
-        batch_size=config.batch_size,
+        batch_size=batch_size,
         last_step=steps,
     )
     with tqdm(total=steps, unit="step") as bar:
@@ -199,28 +216,70 @@ def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
     return training.unreplicate(state).averages["classifier"]
 
 
-def accuracy(variables: dict, dataset: Dataset) -> dict[str, float]:
-    """The share of a data set's images that the classifier classifies correctly, by attribute.
+def train(config: EvaluatorConfig, dataset: Dataset) -> dict:
+    """Trains the evaluator of a data set; args and returns as in `train_classifier`."""
+    return train_classifier(
+        evaluator.evaluator(config.dataset),
+        DISTORTIONS[config.dataset],
+        dataset,
+        evaluator.ATTRIBUTES[config.dataset],
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+    )
+
+
+def shares_told(classify: Callable, dataset: Dataset, names: Iterable[str]) -> dict[str, float]:
+    """The share of a data set's images that a classifier classifies correctly, by attribute.
 
     Args:
-        variables: the classifier's variables.
+        classify: images in [0, 1] -> the logits of each attribute.
         dataset: the images and their attributes, 1000 images or more.
+        names: the attributes, in the order of the logits.
 
     Returns:
         For each attribute a share in [0, 1].
     """
-    attributes = evaluator.ATTRIBUTES[dataset.name]
-    model = evaluator.evaluator(dataset.name)
 
     @jax.jit
     def tell(images: jax.Array) -> jax.Array:
-        images = evaluator.enlarge(images, model.image_shape)
-        return jnp.stack([each.argmax(-1) for each in model.apply(variables, images)[1]], axis=1)
+        return jnp.stack([each.argmax(-1) for each in classify(images)], axis=1)
 
+    names = tuple(names)
     parts = np.array_split(dataset.images, len(dataset.images) // 1000)
     told = np.concatenate([tell(part.astype(np.float32) / 255) for part in parts])
-    right = np.mean(told == dataset.codes(tuple(attributes)), axis=0)
-    return dict(zip(attributes, map(float, right), strict=True))
+    right = np.mean(told == dataset.codes(names), axis=0)
+    return dict(zip(names, map(float, right), strict=True))
+
+
+def accuracy(variables: dict, dataset: Dataset) -> dict[str, float]:
+    """`shares_told` of the evaluator of a data set with these variables."""
+    model = evaluator.evaluator(dataset.name)
+
+    def classify(images: jax.Array) -> tuple[jax.Array, ...]:
+        return model.apply(variables, evaluator.enlarge(images, model.image_shape))[1]
+
+    return shares_told(classify, dataset, evaluator.ATTRIBUTES[dataset.name])
+
+
+def summary(shares: Mapping[str, float]) -> str:
+    """What `shares_told` gives, in words."""
+    each = ", ".join(f"{name} {share:.2%}" for name, share in shares.items())
+    return f"{sum(shares.values()) / len(shares):.2%} told right ({each})"
+
+
+def check_batch_size(batch_size: int, dataset: Dataset) -> None:
+    """Makes sure that a data set fills a batch.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if batch_size > len(dataset.images):
+        raise ValueError(
+            f"--batch-size must be {len(dataset.images)} or less, which are all images of "
+            f"{dataset.name}, not {batch_size}"
+        )
 
 
 def main() -> None:
@@ -232,21 +291,14 @@ def main() -> None:
             for shape in evaluator.EVALUATED[config.dataset]
         ]
         training = data.load(config.dataset)
-        if config.batch_size > len(training.images):
-            raise ValueError(
-                f"--batch-size must be {len(training.images)} or less, which are all images of "
-                f"{config.dataset}, not {config.batch_size}"
-            )
+        check_batch_size(config.batch_size, training)
     variables = train(config, training)
     out = Path(config.out)
     with flags.user_errors():
         weights.write(out, variables)
     for test in tests:
-        shares = accuracy(variables, test)
-        each = ", ".join(f"{name} {share:.2%}" for name, share in shares.items())
-        mean = sum(shares.values()) / len(shares)
         shape = "x".join(map(str, test.images.shape[1:]))
-        print(f"test set, {shape}: {mean:.2%} told right ({each})")
+        print(f"test set, {shape}: {summary(accuracy(variables, test))}")
     print(out)
 
 

@@ -15,12 +15,15 @@ from .run.checkpoints import load_params as load_params
 from .sampling import generate as generate
 from .sampling import interpolate as interpolate
 from .sampling import sample as sample
+from .systems.age_cgan.config import AgeCGANConfig as AgeCGANConfig
+from .systems.age_cgan.inversion import invert as invert
 from .systems.dcgan.config import DCGANConfig as DCGANConfig
 from .systems.latent.losses import latent_gan as latent_gan
 from .systems.mlp_gan.config import MLPGANConfig as MLPGANConfig
 from .systems.pix2pix.config import Pix2PixConfig as Pix2PixConfig
 from .systems.pix2pix.losses import paired_gan as paired_gan
 from .systems.pix2pix.translation import translate as translate
+from .systems.stargan.config import StarGANConfig as StarGANConfig
 from .systems.stargan.editing import edit as edit
 from .trained import Run as Run
 from .trained import load_run as load_run

@@ -16,8 +16,6 @@ PyTree = Any
 # and NAME.json with their scores and the command that made them.
 PRETRAINED = ("mnist_gan",)
 SUFFIX = ".npz"
-# The one of them that edits faces.
-EDITOR = "stargan_faces"
 
 
 def write(path: Path, variables: PyTree, dtype: Any = np.float32) -> None:

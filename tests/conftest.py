@@ -37,7 +37,10 @@ jax.config.update("jax_num_cpu_devices", 8)
 # Half of the time would go into making fast what is run once. Scripts are compiled as ever, also
 # those that train in this process, for many steps.
 jax.config.update("jax_disable_most_optimizations", True)
-TRAINING = ("mnist_gan.py", "dcgan.py", "pix2pix.py", "stargan.py", "train_evaluator.py")
+TRAINING = (
+    *("mnist_gan.py", "dcgan.py", "pix2pix.py", "stargan.py", "age_cgan.py"),
+    *("train_evaluator.py", "train_recogniser.py"),
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,9 @@ from jaxgan import training
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.systems.age_cgan.recognition import load_recogniser
 from jaxgan.systems.mlp_gan import networks as mlp
+from jaxgan.systems.stargan.editing import ATTRIBUTES, FACES_CODING
 
 ROOT = Path(__file__).parent.parent
 # How many examples each text has. Each is run below, but for the one that
@@ -25,9 +27,11 @@ EXAMPLES = {
     "experiments/README.vi.md": 2,
     "jaxgan/metrics/README.md": 1,
     "jaxgan/systems/README.md": 2,
+    "jaxgan/systems/age_cgan/README.md": 1,
     "jaxgan/systems/dcgan/README.md": 2,
     "jaxgan/systems/mlp_gan/README.md": 2,
     "jaxgan/systems/pix2pix/README.md": 1,
+    "jaxgan/systems/stargan/README.md": 1,
 }
 
 
@@ -46,12 +50,13 @@ def folder_with_run(monkeypatch, tmp_path):
     """(settings) -> saves an untrained run of them, and goes to the folder that the texts' commands
     are given in."""
 
-    def save(config):
+    def save(config, gan=None):
         workdir = tmp_path / config.workdir
         workdir.mkdir(parents=True)
         config.save(workdir)
         checkpoints = Checkpoints(workdir / "checkpoints")
-        state = jax.jit(lambda key: jaxgan.init(config.gan(), key))(jax.random.key(0))
+        gan = config.gan() if gan is None else gan
+        state = jax.jit(lambda key: jaxgan.init(gan, key))(jax.random.key(0))
         checkpoints.save(training.on_host(state), config.to_json())
         checkpoints.close()
         monkeypatch.chdir(tmp_path)
@@ -199,3 +204,35 @@ def test_other_networks_in_the_same_game():
     )
     assert all(jax.tree.leaves(moved))
     assert 0 < names["metrics"]["d_fake"] < 1
+
+
+def test_editing_images_of_a_run(folder_with_run):
+    config = jaxgan.StarGANConfig(workdir="runs/stargan", classes=FACES_CODING.classes)
+    folder_with_run(config)
+    faces = jaxgan.load("toon_faces", split="test")
+    images, labels = faces.images[:2], faces.codes(ATTRIBUTES)[2:4]
+    names = run_example(
+        "jaxgan/systems/stargan/README.md", 0, jaxgan=jaxgan, images=images, labels=labels
+    )
+    params = jaxgan.load_params("runs/stargan")
+    expected = config.edit(params, images, labels)
+    assert expected.shape == (2, 64, 64, 3) and expected.dtype == np.float32
+    np.testing.assert_array_equal(names["edited"], expected)
+
+
+@pytest.mark.slow
+def test_ageing_images_of_a_run(folder_with_run, monkeypatch):
+    config = jaxgan.AgeCGANConfig(workdir="runs/age_cgan")
+    folder_with_run(config, config.encoder_stage())
+    monkeypatch.setattr(jaxgan, "invert", functools.partial(jaxgan.invert, steps=1))
+    faces = jaxgan.load("toon_faces", split="test").images[:1] / np.float32(255)
+    names = run_example(
+        "jaxgan/systems/age_cgan/README.md",
+        0,
+        jaxgan=jaxgan,
+        faces=faces,
+        groups=np.zeros(1, np.int32),
+        key=jax.random.key(0),
+        load_recogniser=load_recogniser,
+    )
+    assert names["latents"].shape == (1, 100) and names["aged"].shape == (1, 3, 64, 64, 3)

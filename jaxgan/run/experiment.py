@@ -7,7 +7,6 @@ import math
 import os
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +36,7 @@ from jaxgan.run.checkpoints import check_player_names
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.images import to_uint8
 from jaxgan.run.streams import STDERR
-from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn
+from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn, say_on_stderr
 from jaxgan.training import on_host, seeds, select_devices, stages, train_seeds, unreplicate
 from jaxgan.training.devices import local_batch_size
 from jaxgan.training.examples import Schedule
@@ -345,7 +344,7 @@ class Experiment:
         epoch = math.ceil(self._schedule.epochs(step))
         if self._stage.warning is not None and self._schedule.is_at_end_of_epoch(step):
             if line := self._stage.warning(row):
-                bar.write(f"epoch {epoch}: {line}", file=sys.stderr)
+                say_on_stderr(f"epoch {epoch}: {line}")
         bar.set_description_str(f"epoch {epoch}/{self._all_epochs}", refresh=False)
         bar.set_postfix_str(self._words(row), refresh=False)
         bar.update(self._images(step) - bar.n)

@@ -17,6 +17,7 @@ from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE
 FILE_NAME = "report.html"
 EVALUATION_FILE = "evaluation.json"
 PAIRS_FILE = "pairs.json"
+AGEING_FILE = "ageing.json"
 EDITS_FILE = "edits.json"
 # The largest picture that is put into the page.
 _MOST_PICTURE_BYTES = 1 << 28
@@ -64,9 +65,9 @@ pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; white-space: 
 def write(workdir: Path, config: RunConfig) -> Path:
     """Writes `report.html` into the work dir of a run of any system.
 
-    The page shows the curves, samples from the first epoch to the last, the scores that
-    evaluate.py, evaluate_pairs.py or evaluate_edits.py have written, the command that repeats the
-    run, its configuration, and the versions and devices it was trained with. The pictures are
+    The page shows the curves, samples from the first epoch to the last, the scores that the scripts
+    evaluate*.py have written, the command that repeats the run, its configuration, and the versions
+    and devices it was trained with. The pictures are
     inside the file, so the page needs no other file. The same work dir gives the same page.
 
     Args:
@@ -89,7 +90,10 @@ def write(workdir: Path, config: RunConfig) -> Path:
         *_curves(workdir, config),
         *_samples(workdir),
         "<h2>Scores</h2>",
-        *(_scores(workdir) + _pairs(workdir) + _edits(workdir) or _to_be_judged(workdir, config)),
+        *(
+            _scores(workdir) + _pairs(workdir) + _edits(workdir) + _ageing(workdir)
+            or _to_be_judged(workdir, config)
+        ),
         *_repeat(workdir, config),
         *_settings(config),
         *_machine(workdir),
@@ -190,6 +194,28 @@ def _edits(workdir: Path) -> list[str]:
         return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
     table = _table(rows, ("attribute", *EDIT_SCORES.values()), numbers=True)
     return [f"<p>{about}</p>", table, _figure(picture, "Edits, and the true ones at the right.")]
+
+
+def _ageing(workdir: Path) -> list[str]:
+    held, picture = workdir / AGEING_FILE, workdir / "ageing.png"
+    if not held.is_file() or not picture.is_file():
+        return []
+    try:
+        values = read_json(held, dict)
+        rows = []
+        for name, row in values["rows"].items():
+            parts = [(row["reconstruction"], key) for key in ("kept", "same", "l1")]
+            parts += [(row.get("aged", {}), key) for key in ("kept", "same", "shown")]
+            rows.append((name, *(f"{its[key]:.4g}" if key in its else "" for its, key in parts)))
+        about = f"{values['faces']:,} held-out faces, {values['steps']:,} steps of the search."
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
+    head = (
+        *("", "attributes kept", "same face", "L1"),
+        *("aged: attributes kept", "same face", "shows the group"),
+    )
+    table = _table(rows, head, numbers=True)
+    return [f"<p>{about}</p>", table, _figure(picture, "Faces, then each in every group.")]
 
 
 def _to_be_judged(workdir: Path, config: RunConfig) -> list[str]:

@@ -32,6 +32,8 @@ PICTURE_SCALE = 2
 _MADE_OF_A_RUN = (
     *(report.EVALUATION_FILE, "evaluation.png", "inception.json"),
     *(report.PAIRS_FILE, "pairs.png"),
+    *(report.EDITS_FILE, "edits.png"),
+    *(report.AGEING_FILE, "ageing.png"),
     "playground.html",
 )
 # The files that training writes into the folder, besides those in folders.

@@ -1,4 +1,4 @@
-"""A hundred kills over all systems and scripts, each at a moment that chance chooses."""
+"""A hundred and more kills over all systems and scripts, each at a moment that chance chooses."""
 
 import shutil
 import signal
@@ -19,12 +19,16 @@ RUNS = {
     "seeds": (("mnist_gan.py", *SMALL, "--epochs", 4, "--seeds", 2), 15),
     "dcgan": (("dcgan.py", "--dataset", "toon_faces", *CONVOLUTIONAL, "--epochs", 3), 15),
     "pix2pix": (("pix2pix.py", "--task", "grey2colour", *CONVOLUTIONAL, "--epochs", 3), 15),
+    "stargan": (("stargan.py", *CONVOLUTIONAL, "--halvings", 3, "--epochs", 3), 15),
+    # The second of three epochs is the last of the GAN's stage.
+    "age_cgan": (("age_cgan.py", *CONVOLUTIONAL, "--gan-epochs", 2, "--epochs", 3), 15),
 }
 TOOLS = {
     "report.py": ("mnist_gan", ()),
     "evaluate.py": ("mnist_gan", ("--num-samples", 100)),
     "playground.py": ("mnist_gan", ()),
     "sample.py": ("mnist_gan", ("--out", "run/digits.png")),
+    "edit.py": ("stargan", ("--in", "run/samples/epoch_0000.png", "--out", "run/face.png")),
     "translate.py": ("pix2pix", ("--in", "run/samples/epoch_0000.png", "--out", "run/face.png")),
 }
 KILLS_OF_A_TOOL = 4

@@ -92,11 +92,35 @@ def test_what_is_not_equal(call_script, case, arrays, line):
 def test_other_files_of_a_case(script, tmp_path, monkeypatch):
     np.savez(tmp_path / "case.npz", a=OURS)
     np.savez(tmp_path / "steps.npz", a=2 * OURS)
-    monkeypatch.setattr(torch_files, "read", lambda path: path.name)
-    (tmp_path / "after.pt").touch()
+    held = {"weights": {"G": {"x.w": OURS}}, "after": {"G": {"x.w": 3 * OURS}}}
+    monkeypatch.setattr(torch_files, "read", lambda path: held[path.stem])
+    for stem in held:
+        (tmp_path / f"{stem}.pt").touch()
     given = script.read_case(tmp_path)
-    assert isinstance(given, Case) and given.states == {"after": "after.pt"}
+    assert isinstance(given, Case) and given.states == held
+    # What the reference came to is compared, what it started from is not.
+    assert given.arrays.keys() == {"a", "steps/a", "after/G/x.w"}
     np.testing.assert_array_equal(given.arrays["steps/a"], 2 * given.arrays["a"])
+    np.testing.assert_array_equal(given.arrays["after/G/x.w"], 3 * OURS)
+
+
+def test_numbers_that_there_are_not(script):
+    ours, theirs = np.array([1, np.nan, 3]), np.array([1, np.nan, 3])
+    assert script.judged(Compared("losses", ours, absolute=1e-4), theirs)[0]
+    for wrong in (np.array([1, 2, 3]), np.array([np.nan, np.nan, 3])):
+        assert not script.judged(Compared("losses", wrong, absolute=1e-4), theirs)[0]
+
+
+@pytest.mark.parametrize(("wrong", "agrees"), [(0, True), (2, True), (3, False)])
+def test_a_share_of_the_numbers_may_differ(script, wrong, agrees):
+    theirs = np.zeros(100)
+    ours = np.where(np.arange(100) < wrong, 1.0, 0.0)
+    found, line = script.judged(Compared("w", ours, absolute=1e-4, exceptions=0.02), theirs)
+    assert found == agrees and "of 1e-04 but for 2% of the numbers or one" in line
+    # Of a small array one number may.
+    ours = np.where(np.arange(4) < min(wrong, 2), 1.0, 0.0)
+    its = Compared("b", ours, absolute=1e-4, exceptions=0.02)
+    assert script.judged(its, np.zeros(4))[0] == (wrong < 2)
 
 
 def test_what_is_no_case_ends_in_one_line(call_script, case, monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxgan.layers import convolutions
-from jaxgan.layers.convolutions import conv4x4_stride1, downsample, upsample
+from jaxgan.layers.convolutions import conv4x4_stride1, downsample, keep_size, upsample
 
 BATCH, HEIGHT, WIDTH, CHANNELS, FEATURES = 3, 6, 8, 5, 7
 # Of the layer; of flax's own one; of NumPy's sum; and what comes out.
@@ -45,7 +45,7 @@ def correlated(x, kernel, stride, margin, dilation):
     spread = np.zeros((batch, dilation * (height - 1) + 1, dilation * (width - 1) + 1, channels))
     spread[:, ::dilation, ::dilation] = x
     spread = np.pad(spread, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(spread, (4, 4), axis=(1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(spread, kernel.shape[:2], axis=(1, 2))
     return np.einsum("bhwcij,ijcf->bhwf", windows[:, ::stride, ::stride], np.float64(kernel))
 
 
@@ -145,11 +145,48 @@ def test_parameters(layer, options, how, size):
     np.testing.assert_array_equal(with_bias["bias"], np.zeros(64))
 
 
+# Kernels of odd sizes: with few channels in, and with many, which CPUs compute in two ways.
+ODD = pytest.mark.parametrize(("size", "channels"), [(1, 5), (3, 1), (3, 5), (5, 2), (7, 5)])
+
+
+def odd_params(size, channels, features=3):
+    kernel = drawn(size, size, channels, features, seed=1)
+    return {"params": {"kernel": kernel, "bias": drawn(features)}}
+
+
+@ODD
+@PLATFORMS
+def test_odd_kernels_keep_the_size(size, channels, platform):
+    x, params = drawn(2, 6, 8, channels), odd_params(size, channels)
+    given = keep_size(3, size).apply(params, x)
+    its = params["params"]
+    expected = correlated(x, its["kernel"], 1, size // 2, 1) + np.float64(its["bias"])
+    assert given.dtype == jnp.float32 and given.shape == (2, 6, 8, 3)
+    assert_close(given, expected)
+
+
+@ODD
+def test_gradients_of_odd_kernels_are_those_of_flaxs_own_layer(size, channels):
+    x, params = drawn(2, 6, 8, channels), odd_params(size, channels)
+    slopes = drawn(2, 6, 8, 3, seed=2)
+
+    def gradients(module):
+        def value(params, x):
+            return jnp.sum(slopes * jnp.tanh(module.apply(params, x) / 8))
+
+        return jax.jit(jax.grad(value, argnums=(0, 1)))(params, x)
+
+    given = gradients(keep_size(3, size))
+    expected = gradients(nn.Conv(3, (size, size), padding=size // 2))
+    jax.tree.map(lambda a, b: assert_close(a, b, 1e-5), given, expected)
+
+
 @pytest.mark.parametrize(
     "function",
     [
         lambda x, kernel: convolutions.convolution(x, kernel, 2, jnp.float32),
         lambda x, kernel: convolutions.transposed_convolution(x, kernel, jnp.float32),
+        lambda x, kernel: convolutions.size_keeping_convolution(x, kernel[:3, :3], jnp.float32),
     ],
 )
 def test_a_kernel_of_other_channels_is_refused(function):

@@ -138,6 +138,27 @@ def test_the_progress_bar_shows_its_first_metrics(tmp_path, capfd):
     assert f"Pictures:  {tmp_path / 'run' / 'losses.png'}\n" in out
 
 
+def test_a_warning_is_said_at_the_end_of_each_epoch_that_deserves_it(tmp_path, capfd, monkeypatch):
+    seen = []
+
+    def warning(metrics):
+        seen.append(metrics)
+        return f"distance {metrics['distance']:.3f}" if len(seen) == 2 else None
+
+    plain = MeanConfig.system
+
+    def system(config, dataset):
+        stages = plain(config, dataset).stages
+        return System(config, [dataclasses.replace(stages[0], warning=warning), stages[1]])
+
+    monkeypatch.setattr(MeanConfig, "system", system)
+    train(tmp_path / "run", epochs=3)
+    _, err = capfd.readouterr()
+    last = [row for row in rows_of(tmp_path / "run") if float(row["epoch"]) == 2][-1]
+    assert len(seen) == 3 and f"\nepoch 2: distance {float(last['distance']):.3f}\n" in err
+    assert err.count("epoch 2: ") == 1 and "epoch 1: " not in err
+
+
 def test_its_run_is_read_again_and_makes_no_images(straight):
     run = jaxgan.load_run(straight)
     assert type(run.config) is MeanConfig

@@ -205,7 +205,10 @@ def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
     workdir.draw_summary(system_of(tmp_path))
     workdir.close()
     (tmp_path / "notes.txt").write_text("mine")
-    made_of_it = ("evaluation.json", "evaluation.png", "inception.json", "pairs.json", "pairs.png")
+    made_of_it = (
+        *("evaluation.json", "evaluation.png", "inception.json", "pairs.json", "pairs.png"),
+        *("edits.json", "edits.png", "ageing.json", "ageing.png"),
+    )
     made_of_it = (*made_of_it, "playground.html")
     for name in made_of_it:
         (tmp_path / name).write_text("of the old run")

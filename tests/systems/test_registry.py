@@ -7,12 +7,14 @@ import pytest
 
 import jaxgan.systems
 from jaxgan.run.config import FILE_NAME, RunConfig
+from jaxgan.systems.age_cgan.config import AgeCGANConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.registry import ENTRY_POINTS, VARIABLE, find, load_config, names
 
 CONFIGS = [
+    AgeCGANConfig(seed=3),
     MLPGANConfig(seed=3),
     DCGANConfig(seed=3, conditional=True, classes=(("label", ("a", "b")),)),
     Pix2PixConfig(seed=3, task="grey2colour"),

@@ -133,19 +133,38 @@ class Discriminator(nn.Module):
             AssertionError: images or labels have another shape (from chex).
         """
         chex.assert_shape(images, (None, *self.image_shape))
-        x = images
-        for i in range(num_halvings(self.image_shape)):
-            x = downsample(self.width << i, self.dtype, use_bias=i == 0 and self.has_bias)(x)
-            if i > 0:
-                x = _normalised(x, train, axis_name, self.is_unbiased)
-            x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
-        x = x.reshape(x.shape[0], -1)
+        x = trunk(self, images, train, axis_name)
         last = dense(1, self.dtype, use_bias=self.has_bias, kernel_init=INITIALIZER)
         logits = last(x)[:, 0]
         if self.num_classes:
             learnt = dense(x.shape[1], self.dtype, use_bias=False, kernel_init=INITIALIZER)
             logits += jnp.sum(x * learnt(one_hot(labels, self.num_classes, x.shape[0])), axis=1)
         return logits
+
+
+def trunk(
+    network: Any, images: jax.Array, train: bool = False, axis_name: str | None = None
+) -> jax.Array:
+    """The layers of `Discriminator` before the last, inside a network's `nn.compact` method.
+
+    Args:
+        network: the module that the layers belong to, with the attributes width, image_shape,
+            dtype, has_bias and is_unbiased of `Discriminator`.
+        images: float32 [batch, *image_shape] in [-1, 1].
+        train: as in `Generator`.
+        axis_name: as in `Generator`.
+
+    Returns:
+        The smallest map, float32 [batch, height * width * channels].
+    """
+    x = images
+    for i in range(num_halvings(network.image_shape)):
+        has_bias = i == 0 and network.has_bias
+        x = downsample(network.width << i, network.dtype, use_bias=has_bias)(x)
+        if i > 0:
+            x = _normalised(x, train, axis_name, network.is_unbiased)
+        x = nn.leaky_relu(x, LEAKY_RELU_SLOPE)
+    return x.reshape(x.shape[0], -1)
 
 
 def num_halvings(image_shape: tuple[int, int, int]) -> int:

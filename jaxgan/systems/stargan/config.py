@@ -55,6 +55,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "gradient_penalty": 0.0,
             "r1": 0.1,
             "change_weight": 2.0,
+            "single_edits": 0.5,
             "discriminator_steps": 1,
             "ema_decay": 0.999,
             "width": 24,
@@ -64,6 +65,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "discriminator_width": 24,
             "halvings": 5,
             "discriminator_init": "he",
+            "judged": "classes",
+            "class_weight": 0.5,
             "conditioning": "norms",
             "output": "masked",
             "block_size": 2,
@@ -84,6 +87,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "gradient_penalty": 10.0,
             "r1": 0.0,
             "change_weight": 0.0,
+            "single_edits": 0.0,
             "discriminator_steps": 5,
             "ema_decay": 0.0,
             "width": 64,
@@ -93,6 +97,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "discriminator_width": 64,
             "halvings": 6,
             "discriminator_init": "uniform",
+            "judged": "image",
+            "class_weight": 1.0,
             "conditioning": "planes",
             "output": "image",
             "block_size": 1,
@@ -161,7 +167,7 @@ class StarGANConfig(RunConfig):
     """Adam's epsilon, added to the square root of the second moment."""
     loss: str = setting(None, one_of(*ADVERSARIAL_LOSSES))
     """The adversarial loss; the paper's is 'wasserstein'."""
-    class_weight: float = setting(1.0, rate)
+    class_weight: float = setting(None, rate)
     """Weight (lambda_cls) of the classification loss in both players' losses."""
     reconstruction_weight: float = setting(10.0, weight)
     """Weight (lambda_rec) of the mean absolute difference from the image that is edited back."""
@@ -172,6 +178,9 @@ class StarGANConfig(RunConfig):
     change_weight: float = setting(None, weight)
     """Weight of the mean absolute difference of an image and its edit in the generator's loss; 0:
     not in the loss, as in the paper."""
+    single_edits: float = setting(None, probability)
+    """The share of the edits asked for in training that change a single attribute; 0, as in the
+    paper: all attributes take the classes of a random image."""
     discriminator_steps: int = setting(None, count(1))
     """Updates of the discriminator before each update of the generator (n_critic)."""
     ema_decay: float = setting(None, share())
@@ -191,6 +200,10 @@ class StarGANConfig(RunConfig):
     """How often the discriminator halves height and width."""
     discriminator_init: str = setting(None, one_of(*networks.INITS))
     """The discriminator's kernels at the start. 'uniform', as in the authors' code, or 'he'."""
+    judged: str = setting(None, one_of("image", "classes"))
+    """What is judged to be real. 'image', as in the paper. 'classes': also, by a branch of the
+    discriminator for each class, an image as one that shows the classes asked for; so classes that
+    only the classifier sees count as fakes."""
     conditioning: str = setting(None, one_of(*networks.CONDITIONINGS))
     """Where the generator is told the labels. 'planes', as in the paper: behind the channels of the
     image. 'norms': they add to scale and offset of each normalisation."""
@@ -259,6 +272,7 @@ class StarGANConfig(RunConfig):
             self.halvings,
             jnp.dtype(self.precision),
             self.discriminator_init,
+            self.coding.num_classes if self.judged == "classes" else 0,
         )
 
     def gan(self) -> GAN:
@@ -290,6 +304,7 @@ class StarGANConfig(RunConfig):
             gradient_penalty=self.gradient_penalty,
             r1=self.r1,
             change_weight=self.change_weight,
+            single_edits=self.single_edits,
             flip=self.flip,
         )
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.data.classes import with_excluded
+from jaxgan.data.classes import HAIR_COLOURS, with_excluded
 
 Classes = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -41,6 +41,37 @@ class Coding:
     def size(self) -> int:
         """How many numbers all attributes have together."""
         return sum(self.sizes)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The attributes that an edit can change alone, by their indices.
+
+        Attributes that exclude each other, `HAIR_COLOURS`, are one group. Every other attribute is
+        a group of its own.
+        """
+        hair = tuple(i for i, name in enumerate(self.names) if name in HAIR_COLOURS)
+        alone = tuple((i,) for i in range(len(self.names)) if i not in hair)
+        return (*alone, hair) if hair else alone
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes all attributes have together."""
+        return sum(len(names) for _, names in self.classes)
+
+    def branches(self, logits: jax.Array, codes: jax.Array) -> jax.Array:
+        """The logits of the classes given, out of those of all classes.
+
+        Args:
+            logits: float [batch, num_classes].
+            codes: int [batch, attributes].
+
+        Returns:
+            float [batch, attributes].
+        """
+        chex.assert_shape(logits, (len(codes), self.num_classes))
+        counts = [len(names) for _, names in self.classes]
+        firsts = jnp.array([sum(counts[:i]) for i in range(len(counts))])
+        return jnp.take_along_axis(logits, codes + firsts, axis=1)
 
     def encode(self, codes: jax.Array) -> jax.Array:
         """The numbers of classes: int [batch, attributes] -> float32 [batch, size]."""

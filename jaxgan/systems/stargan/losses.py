@@ -35,6 +35,7 @@ class EditingGame:
     gradient_penalty: float = 10.0
     r1: float = 0.0
     change_weight: float = 0.0
+    single_edits: float = 0.0
     flip: float = 0.0
 
     def __post_init__(self):
@@ -67,13 +68,23 @@ class EditingGame:
         Returns:
             "target", int32 [attributes]: the classes of a random image, so that all targets occur
             in the data, and as often as there. "mix", float32 in [0, 1], with a gradient penalty;
-            "is_mirrored", bool, with flips.
+            "is_mirrored", bool, with flips; "is_asked", bool [attributes], with single edits: the
+            attributes that are to change at all.
         """
-        target_key, mix_key, flip_key = jax.random.split(key, 3)
+        target_key, mix_key, flip_key, single_key = jax.random.split(key, 4)
         row = jax.random.randint(target_key, (), 0, len(data["labels"]))
         drawn = {"target": data["labels"][row]}
         if self.gradient_penalty:
             drawn["mix"] = jax.random.uniform(mix_key)
+        if self.single_edits:
+            group_key, use_key = jax.random.split(single_key)
+            groups = self.coding.groups
+            members = jnp.array(
+                [[i in group for i in range(len(self.coding.names))] for group in groups]
+            )
+            one = members[jax.random.randint(group_key, (), 0, len(groups))]
+            is_single = jax.random.bernoulli(use_key, jnp.float32(self.single_edits))
+            drawn["is_asked"] = jnp.where(is_single, one, True)
         if self.flip:
             drawn["is_mirrored"] = jax.random.bernoulli(flip_key, jnp.float32(self.flip))
         return drawn
@@ -95,25 +106,27 @@ class EditingGame:
             generator's.
         """
         real = self._mirrored(batch["images"], noise)
-        wanted = self.coding.encode(noise["target"])
-        fake = self._edited(state, real, wanted)
+        target = self._target(batch, noise)
+        fake = self._edited(state, real, self.coding.encode(target))
 
-        def sum_of_patches(images: jax.Array) -> jax.Array:
-            return jnp.sum(self._judged(state, images)[0], axis=(1, 2))
+        def sum_of_logits(images: jax.Array) -> jax.Array:
+            return jnp.sum(self._judged(state, images, batch["labels"])[0], axis=1)
 
         # Both are judged in one pass: the weights are read once, in a larger matrix product.
-        patches, classes = self._judged(state, jnp.concatenate([real, fake]))
-        real_logits, fake_logits = (half.reshape(-1) for half in jnp.split(patches, 2))
+        both = jnp.concatenate([real, fake])
+        shown = jnp.concatenate([batch["labels"], target])
+        logits, classes = self._judged(state, both, shown)
+        real_logits, fake_logits = (half.reshape(-1) for half in jnp.split(logits, 2))
         class_logits = classes[: len(real)]
         adversarial = losses.adversarial_loss(self.loss)
         value = adversarial.discriminator(real_logits, fake_logits, 0.0)
         value += self.class_weight * self.coding.cross_entropy(class_logits, batch["labels"])
         metrics = losses.judgement(adversarial, real_logits, fake_logits)
         if self.gradient_penalty:
-            penalty = losses.gradient_penalty(sum_of_patches, real, fake, noise["mix"])
+            penalty = losses.gradient_penalty(sum_of_logits, real, fake, noise["mix"])
             value += self.gradient_penalty * penalty
         if self.r1:
-            value += self.r1 * losses.zero_centred_penalty(sum_of_patches, real)
+            value += self.r1 * losses.zero_centred_penalty(sum_of_logits, real)
         right = self.coding.decode(class_logits) == batch["labels"]
         metrics |= {"discriminator_loss": value, "classes_told": jnp.mean(right)}
         return value, Outcome(metrics)
@@ -126,11 +139,11 @@ class EditingGame:
         Args and returns are as in `discriminator_loss`.
         """
         real = self._mirrored(batch["images"], noise)
-        target, own = noise["target"], batch["labels"]
+        target, own = self._target(batch, noise), batch["labels"]
         fake = self._edited(state, real, self.coding.encode(target))
-        patches, classes = self._judged(state, fake)
+        logits, classes = self._judged(state, fake, target)
         again = self._edited(state, fake, self.coding.encode(own))
-        value = losses.adversarial_loss(self.loss).generator(patches.reshape(-1))
+        value = losses.adversarial_loss(self.loss).generator(logits.reshape(-1))
         value += self.class_weight * self.coding.cross_entropy(classes, target)
         reconstruction = jnp.mean(jnp.abs(real - again))
         value += self.reconstruction_weight * reconstruction
@@ -157,12 +170,26 @@ class EditingGame:
         )
         return edited
 
-    def _judged(self, state: TrainState, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The logits of patches and of classes."""
-        judged, _ = call(
+    def _judged(
+        self, state: TrainState, images: jax.Array, codes: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The logits of realness [batch, n], and the logits of the classes.
+
+        The first are those of all patches, and of the branches of the classes that the images are
+        to show, if the discriminator has branches.
+        """
+        (patches, classes, *branches), _ = call(
             self.discriminator, state.variables("discriminator"), images, axis_name=None
         )
-        return judged
+        logits = [patches.reshape(len(patches), -1)]
+        logits += [self.coding.branches(each, codes) for each in branches]
+        return jnp.concatenate(logits, axis=1), classes
+
+    def _target(self, batch: PyTree, noise: PyTree) -> jax.Array:
+        """The classes that the edits are to show, int32 [batch, attributes]."""
+        if not self.single_edits:
+            return noise["target"]
+        return jnp.where(noise["is_asked"], noise["target"], batch["labels"])
 
     def _mirrored(self, images: jax.Array, noise: PyTree) -> jax.Array:
         return mirrored(images, noise["is_mirrored"]) if self.flip else images
@@ -188,7 +215,9 @@ def editing_gan(
     Args:
         generator: (images, labels float32 [batch, coding.size]) -> images in [-1, 1].
         discriminator: images -> (logits of patches [batch, h, w], logits of classes [batch,
-            coding.size]).
+            coding.size]); or with a third part, logits of branches [batch, coding.num_classes]: of
+            an image that should show some classes, the logits of their branches count as those of
+            patches do.
         generator_optimizer: an optax transformation.
         discriminator_optimizer: an optax transformation.
         coding: the attributes and their classes.
@@ -198,18 +227,21 @@ def editing_gan(
         class_weight: weight of the classification losses (lambda_cls), 1 by default.
         reconstruction_weight: weight of the L1 distance from the image that is edited back
             (lambda_rec), 10 by default.
-        gradient_penalty: lambda of WGAN-GP's penalty on the sum of an image's patch logits
-            (lambda_gp), 10 by default; 0 for none.
+        gradient_penalty: lambda of WGAN-GP's penalty on the sum of an image's logits (lambda_gp),
+            10 by default; 0 for none.
         r1: gamma of the penalty at real images, on the same sum; 0, the default, for none.
         change_weight: weight of the L1 distance between an image and its edit in the generator's
             loss; 0, the default, for none.
+        single_edits: the share of the targets that change a single attribute of the image, to the
+            class of a random image; 0, the default, for none, as in the paper. Attributes that
+            exclude each other change together.
         flip: the probability that an image is mirrored left to right; 0 by default.
 
     Returns:
         The system. Its metrics are generator_loss; discriminator_loss; d_real, d_fake and
-        d_accuracy, as in `latent_gan`, over all patches; classes_told, the share of the real
-        images' classes that the discriminator tells right; edits_shown, the share of the targets
-        that differ from an image's own class and that the discriminator sees in the edit;
+        d_accuracy, as in `latent_gan`, over all logits of realness; classes_told, the share of the
+        real images' classes that the discriminator tells right; edits_shown, the share of the
+        targets that differ from an image's own class and that the discriminator sees in the edit;
         reconstruction and change, mean absolute differences of pixels in [0, 1].
 
     Raises:

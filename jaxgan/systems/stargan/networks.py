@@ -82,10 +82,7 @@ class Generator(nn.Module):
         by_norms = self.conditioning == "norms"
 
         def normalised(x: jax.Array) -> jax.Array:
-            x = nn.InstanceNorm(
-                epsilon=EPSILON,
-                use_fast_variance=False,
-            )(x)
+            x = nn.InstanceNorm(epsilon=EPSILON, use_fast_variance=False)(x)
             if not by_norms:
                 return x
             learnt = dense(
@@ -135,7 +132,9 @@ class Discriminator(nn.Module):
 
     An image is halved by 4x4 convolutions, each followed by a LeakyReLU(0.01), without any
     normalisation. Two heads follow: a convolution of 3x3 gives a logit for each patch, and one over
-    the whole map gives the numbers of all classes.
+    the whole map gives the numbers of all classes. A third one, which the paper has not, gives for
+    each class the logit of a real image that shows it (Choi et al. 2020, arXiv 1912.01865, section
+    2.1: "multiple output branches").
 
     Attributes:
         width: channels of the first map; twice as many with each halving.
@@ -146,6 +145,7 @@ class Discriminator(nn.Module):
         init_kernels: the kernels at the start. "uniform", as in the authors' code: each map is much
             smaller than the one before. "he": maps stay as large (He et al. 2015, arXiv
             1502.01852), so the classes are learnt many times sooner.
+        num_branches: how many logits of the third kind; 0 for none, as in the paper.
     """
 
     width: int = 64
@@ -154,9 +154,10 @@ class Discriminator(nn.Module):
     num_halvings: int = 6
     dtype: Any = jnp.float32
     init_kernels: str = "uniform"
+    num_branches: int = 0
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
         """Judges images.
 
         Args:
@@ -164,7 +165,8 @@ class Discriminator(nn.Module):
 
         Returns:
             (the logits of the patches, float32 [batch, height / 2**num_halvings,
-            width / 2**num_halvings]; the logits of the classes, float32 [batch, class_size]).
+            width / 2**num_halvings]; the logits of the classes, float32 [batch, class_size]; with
+            branches also their logits, float32 [batch, num_branches]).
 
         Raises:
             AssertionError: images have another shape (from chex).
@@ -184,8 +186,11 @@ class Discriminator(nn.Module):
             fan_in = 16 * x.shape[-1]
         options: dict[str, Any] = {"use_bias": False, "kernel_init": initializer}
         logits = keep_size(1, 3, self.dtype, **options)(x)
-        classes = dense(self.class_size, self.dtype, **options)(x.reshape(len(x), -1))
-        return logits[..., 0], classes
+        x = x.reshape(len(x), -1)
+        classes = dense(self.class_size, self.dtype, **options)(x)
+        if not self.num_branches:
+            return logits[..., 0], classes
+        return logits[..., 0], classes, dense(self.num_branches, self.dtype, **options)(x)
 
 
 def check_sizes(

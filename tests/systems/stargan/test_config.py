@@ -45,6 +45,7 @@ def test_textbook_is_the_papers():
         10.0,
     )
     assert (config.beta1, config.beta2, config.adam_epsilon) == (0.5, 0.999, 1e-8)
+    assert (config.judged, config.discriminator_init) == ("image", "uniform")
     assert (config.discriminator_steps, config.ema_decay, config.r1, config.flip) == (5, 0, 0, 0.5)
     # Ten epochs of CelebA's 202,599 images at a constant rate, and ten in which it falls to 0.
     assert config.decay_after_kimg == config.decay_kimg == pytest.approx(2026, abs=1)

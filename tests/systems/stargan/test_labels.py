@@ -39,6 +39,18 @@ def test_a_face_of_celeb_a_has_one_colour_of_hair():
     np.testing.assert_array_equal(coding.changed(codes, "Gray_Hair", 0), [[1, 1, 0], [0, 0, 0]])
     np.testing.assert_array_equal(coding.changed(codes, "Male", 1), [[1, 1, 0], [0, 1, 1]])
     np.testing.assert_array_equal(CODING.changed(jnp.asarray(CODES), "hair", 1)[:, 0], [1, 1, 1])
+    # An edit of one colour takes the others with it.
+    assert coding.groups == ((1,), (0, 2)) and CODING.groups == ((0,), (1,))
+
+
+def test_the_branches_of_classes():
+    logits = np.arange(15.0).reshape(3, 5)
+    assert CODING.num_classes == 5
+    # Three branches of hair, two of beards.
+    expected = [[2, 3], [5, 9], [11, 14]]
+    np.testing.assert_array_equal(
+        CODING.branches(jnp.asarray(logits), jnp.asarray(CODES)), expected
+    )
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 3)])

@@ -139,6 +139,41 @@ def test_the_generators_loss():
     )
 
 
+class Branching(nn.Module):
+    """As `Averaging`, with branches: b times the image's mean."""
+
+    @nn.compact
+    def __call__(self, images):
+        patches, classes = Averaging(name="averaging")(images)
+        b = self.param("b", lambda key: jnp.array([0.5, -1.0, 2.0, 1.5, -0.5]))
+        return patches, classes, images.mean(axis=(1, 2)) * b
+
+
+def test_branches_of_the_classes_asked_for_are_judged_beside_the_patches():
+    its = dataclasses.replace(game_of(gradient_penalty=0.0, r1=2.0), discriminator=Branching())
+    _, state = state_of(its)
+    value, _ = jax.jit(its.discriminator_loss)(state, DATA, NOISE)
+    b = np.array([0.5, -1.0, 2.0, 1.5, -0.5])
+    real, fake = np.float64(X), edited(np.float64(X), TARGET)
+
+    def logits(images, codes):
+        of_branches = images.mean(axis=(1, 2)) * b
+        rows = np.arange(BATCH)[:, None]
+        chosen = of_branches[rows, codes + np.array([0, 3])]
+        return np.concatenate([patches(images).reshape(BATCH, -1), chosen], axis=1)
+
+    # The gradient of the sum of an image's logits, at each of its sixteen pixels.
+    slope = P / 4 + (b[OWN[:, 0]] + b[3 + OWN[:, 1]]) / SIDE**2
+    penalty = (SIDE**2 * slope**2).mean() / 2
+    expected = logits(fake, TARGET).mean() - logits(real, OWN).mean()
+    expected += cross_entropy(classes(real), OWN) + 2 * penalty
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    value, _ = jax.jit(its.generator_loss)(state, DATA, NOISE)
+    expected = -logits(fake, TARGET).mean() + cross_entropy(classes(fake), TARGET)
+    expected += 10 * np.abs(edited(fake, OWN) - X).mean()
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
 def test_edits_that_nothing_asks_for_are_all_shown():
     its = game_of()
     _, state = state_of(its)
@@ -194,6 +229,27 @@ def test_both_losses_see_the_same_mirrored_image():
         np.testing.assert_allclose(
             loss(state, DATA, noise)[0], loss(state, mirrored, plain)[0], rtol=1e-6
         )
+
+
+def test_single_edits_keep_all_attributes_but_one():
+    its = game_of(single_edits=0.4, gradient_penalty=0.0)
+    keys = jax.random.split(jax.random.key(0), 2000)
+    drawn = jax.vmap(lambda key: its.draw_noise(key, DATA))(keys)
+    kinds, counts = np.unique(drawn["is_asked"], axis=0, return_counts=True)
+    np.testing.assert_array_equal(kinds, [[False, True], [True, False], [True, True]])
+    np.testing.assert_allclose(counts / 2000, [0.2, 0.2, 0.6], atol=0.04)
+    # Both losses are those of the targets in which the others are the image's own.
+    _, state = state_of(its)
+    asked = np.array([[True, False], [False, True], [True, True], [True, False]])
+    noise = {"target": TARGET, "is_asked": asked}
+    plain = {"target": np.where(asked, TARGET, OWN)}
+    whole = game_of(gradient_penalty=0.0)
+    for loss in ("discriminator_loss", "generator_loss"):
+        given, expected = (
+            getattr(each, loss)(state, DATA, numbers)[0]
+            for each, numbers in ((its, noise), (whole, plain))
+        )
+        np.testing.assert_allclose(given, expected, rtol=1e-6)
 
 
 def test_an_unknown_loss_is_refused():

@@ -97,9 +97,57 @@ def test_the_discriminator_halves_doubles_channels_and_has_two_heads():
         np.testing.assert_allclose(kernel.std(), (3 * inputs) ** -0.5, rtol=0.15)
 
 
+def test_a_discriminator_with_branches_has_a_third_head():
+    module = Discriminator(2, (16, 16, 3), 7, 3, num_branches=9)
+    variables = first(module, IMAGES)
+    patches, classes, branches = module.apply(variables, IMAGES)
+    assert branches.shape == (2, 9)
+    assert variables["params"]["Dense_1"]["kernel"].shape == (2 * 2 * 8, 9)
+    plain = Discriminator(2, (16, 16, 3), 7, 3)
+    params = {name: x for name, x in variables["params"].items() if name != "Dense_1"}
+    for ours, expected in zip(
+        (patches, classes), plain.apply({"params": params}, IMAGES), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
 def test_other_shapes_are_refused():
     module = Generator(2, (16, 16, 3), 3, 1)
     with pytest.raises(AssertionError):
         first(module, IMAGES[:, :8], LABELS)
     with pytest.raises(AssertionError):
         first(module, IMAGES, LABELS[:1])
+
+
+@pytest.mark.parametrize("conditioning", ["planes", "norms"])
+def test_operands_of_bfloat16(conditioning):
+    """Both networks, and a gradient of a gradient, as penalties take it."""
+
+    def values(dtype):
+        options = {"conditioning": conditioning, "dtype": dtype}
+        generator = Generator(2, (16, 16, 3), 3, 1, **options)
+        discriminator = Discriminator(2, (16, 16, 3), 4, 2, dtype, "he")
+        variables = first(generator, IMAGES, LABELS), first(discriminator, IMAGES)
+
+        @jax.jit
+        def both(variables):
+            made = generator.apply(variables[0], IMAGES, LABELS)
+
+            def patches(images):
+                return jnp.sum(discriminator.apply(variables[1], images)[0])
+
+            def penalty(variables):
+                slopes = jax.grad(lambda x: jnp.sum(discriminator.apply(variables, x)[0]))(made)
+                return jnp.sum(jnp.square(slopes))
+
+            return made, patches(made), jax.grad(penalty)(variables[1])["params"]["Conv_0"]
+
+        return both(variables)
+
+    exact, rounded = values(jnp.float32), values(jnp.bfloat16)
+    for x, y in zip(jax.tree.leaves(exact), jax.tree.leaves(rounded), strict=True):
+        assert x.dtype == y.dtype == jnp.float32
+        # 8 significant bits in each product.
+        bound = 0.1 * max(float(jnp.abs(x).max()), 1e-3)
+        np.testing.assert_allclose(y, x, atol=bound)
+    assert np.abs(exact[0] - rounded[0]).max() > 1e-4

@@ -1,0 +1,117 @@
+"""The encoder's stage of Age-cGAN (Antipov et al. 2017, arXiv 1702.01983, section 2.2)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.game import GAN, Outcome, TrainState, Turn
+from jaxgan.latents import NOISES
+from jaxgan.layers.training_call import call
+
+PyTree = Any
+# An error of exactly 0 has no gradient. Distances below this number count as this number.
+_LEAST = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderLoss:
+    """How far an encoder's guesses are from the latents that images were made of.
+
+    Attributes:
+        generator: latents, labels -> images in [-1, 1]. It has the attributes latent_size and
+            num_classes.
+        encoder: images in [-1, 1] -> latents.
+        noise: a name in `latents.NOISES`, the distribution that the generator was trained with.
+    """
+
+    generator: nn.Module
+    encoder: nn.Module
+    noise: str = "normal"
+
+    def draw_pair(self, key: jax.Array, data: Mapping[str, jax.Array]) -> PyTree:
+        """Draws what one image is made of.
+
+        Args:
+            key: a typed PRNG key.
+            data: the data set, which is not used.
+
+        Returns:
+            "latent", float32 [latent_size], of the prior; "labels", int32 [k], each class as likely
+            as the others.
+        """
+        latent_key, label_key = jax.random.split(key)
+        counts = jnp.asarray(self.generator.num_classes, jnp.int32)
+        return {
+            "latent": NOISES[self.noise](latent_key, (self.generator.latent_size,)),
+            "labels": jax.random.randint(label_key, counts.shape, 0, counts),
+        }
+
+    def __call__(
+        self, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
+    ) -> tuple[jax.Array, Outcome]:
+        """The mean Euclidean distance |E(G(z, y)) - z|.
+
+        G has its averaged weights and is in evaluation mode.
+
+        Args:
+            state: the state of the run.
+            batch: not used.
+            noise: `draw_pair` of each example, leaves [batch, ...].
+            axis_name: the pmap axis to average batch statistics over; None for none.
+
+        Returns:
+            (float32 scalar, Outcome): its metrics are encoder_loss, and encoder_baseline, the loss
+            of an encoder that always says 0.
+        """
+        latents = noise["latent"]
+        images = self.generator.apply(state.averages["generator"], latents, noise["labels"])
+        guesses, collections = call(
+            self.encoder, state.variables("encoder"), images, axis_name=axis_name
+        )
+        value = jnp.mean(optax.safe_norm(guesses - latents, _LEAST, axis=1))
+        baseline = jnp.mean(jnp.linalg.norm(latents, axis=1))
+        metrics = {"encoder_loss": value, "encoder_baseline": baseline}
+        return value, Outcome(metrics, {"encoder": collections})
+
+
+def with_encoder(
+    gan: GAN,
+    generator: nn.Module,
+    encoder: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    noise: str = "normal",
+    ema_decay: float = 0.999,
+) -> GAN:
+    """The system of the stage after a GAN's training, in which an encoder learns alone.
+
+    Args:
+        gan: the system of the stage before, with the players "generator" and "discriminator".
+        generator: its generator, as in `EncoderLoss`.
+        encoder: as in `EncoderLoss`.
+        optimizer: the encoder's optax transformation.
+        noise: as in `EncoderLoss`.
+        ema_decay: decay of the moving average of the encoder, in [0, 1).
+
+    Returns:
+        The system, with a third player "encoder", which alone has a turn. The other players and the
+        generator's average keep their values. Its metrics are those of `EncoderLoss`.
+    """
+    loss = EncoderLoss(generator, encoder, noise)
+    images = jnp.zeros((1, *encoder.image_shape), jnp.float32)
+
+    def init(key: jax.Array) -> dict[str, PyTree]:
+        encoder_key = jax.random.fold_in(key, 0)  # `gan.init` splits the key itself.
+        return {**gan.init(key), "encoder": encoder.init(encoder_key, images)}
+
+    return GAN(
+        init=init,
+        optimizers={**gan.optimizers, "encoder": optimizer},
+        turns=(Turn("encoder", loss, loss.draw_pair),),
+        averages={"generator": lambda step: jnp.ones(()), "encoder": ema_decay},
+    )
