@@ -2,8 +2,10 @@
 
 python experiments/import_weights.py --from NAME FILE --out OUT.npz
 
-FILE is a state dict that PyTorch has saved (.pt, .pth). Reading it wants PyTorch, and runs nothing
-of it. OUT.npz holds the weights, and OUT.json beside it the settings that they belong to.
+FILE is a state dict that PyTorch has saved (.pt, .pth), which wants PyTorch to be read; for
+stylegan2 it is a network pickle of NVIDIA's code (.pkl) or a checkpoint of its port (.pt), which
+want nothing. Nothing in a file is run. OUT.npz holds the weights, and OUT.json beside it the
+settings that they belong to.
 `jaxgan.load_run("OUT.npz")` and the --workdir of the other scripts take them as a trained run.
 """
 
@@ -22,6 +24,7 @@ from jaxgan.files import written_whole
 from jaxgan.run import flags, torch_files
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems import registry
+from jaxgan.systems.reference import Imported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class ImportConfig:
     """The file to import, and the file to write."""
 
     file: str = simple_parsing.field(default="latest_net_G.pth", positional=True, nargs="?")
-    """The state dict of the generator, as the reference code has saved it."""
+    """The trained network, as the reference code has saved it."""
     system: str = setting("", alias=["--from"])
     """Name of the system whose reference code has saved the file: a folder of jaxgan/systems that
     has a reference.py."""
@@ -60,23 +63,40 @@ def state_dict(path: str) -> dict[str, np.ndarray]:
     return held
 
 
+def imported(reference: Any, path: str) -> Imported:
+    """Imports what a file of a reference holds.
+
+    Raises:
+        ValueError: the file or what it holds is not the reference's. The message is one line, which
+            names the file.
+        ImportError, OSError: as the reading of the file.
+    """
+    of_file = getattr(reference, "imported_file", None)
+    state = None if of_file else state_dict(path)
+    try:
+        return of_file(path) if of_file else reference.imported(state)
+    except ValueError as error:
+        why = str(error).removeprefix(f"{path} cannot be read: ")
+        raise ValueError(f"{path} cannot be imported: {why}") from error
+
+
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(ImportConfig, sys.argv[1:], description=__doc__)
         reference = registry.find_reference(config.system)
-        state = state_dict(config.file)
-        try:
-            imported = reference.imported(state)
-        except ValueError as error:
-            raise ValueError(f"{config.file} cannot be imported: {error}") from error
+        found = imported(reference, config.file)
         out = Path(config.out)
-        settings = dataclasses.replace(imported.config, workdir=str(out))
+        settings = dataclasses.replace(found.config, workdir=str(out))
+        players = {"generator": found.generator}
+        if found.discriminator is not None:
+            players["discriminator"] = found.discriminator
         out.parent.mkdir(parents=True, exist_ok=True)
         # The weights come last: a file of weights always has its settings.
         with written_whole(out.with_suffix(".json")) as beside:
             beside.write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
-        weights.write(out, {"generator": imported.generator})
-    print(f"{out}, {out.stat().st_size / 1e6:.2f} MB; {out.with_suffix('.json')}")
+        weights.write(out, players)
+    held = " and ".join(players)
+    print(f"{out}, {out.stat().st_size / 1e6:.2f} MB, {held}; {out.with_suffix('.json')}")
     print(settings.commands(shlex.quote(str(out)))["Images"])
 
 

@@ -26,6 +26,7 @@ from jaxgan.systems.reference import (
     Case,
     Compared,
     Entry,
+    Exported,
     Imported,
     StateDict,
     Table,
@@ -39,9 +40,10 @@ from jaxgan.systems.reference import (
     shape_of,
     state_dict,
 )
-from jaxgan.systems.stylegan2 import augmentation
+from jaxgan.systems.stylegan2 import augmentation, published
 from jaxgan.systems.stylegan2.augmentation import PIPELINES, AtQuantile
 from jaxgan.systems.stylegan2.config import StyleGAN2Config
+from jaxgan.systems.stylegan2.latents import official_latents
 from jaxgan.systems.stylegan2.losses import LENGTH, StyleGame, played
 from jaxgan.systems.stylegan2.networks import (
     BUFFERS,
@@ -74,6 +76,15 @@ _ROUNDING = 2.4e-7
 _SEED = re.compile(r"seed(\d+)_z")
 _ADAM = {"beta1": 0.0, "beta2": 0.99, "epsilon": 1e-8}
 _PHASES = ("Gmain", "Greg", "Dmain", "Dreg")
+# Arguments of the official constructors that all networks here have the same.
+_USUAL: Mapping[str, Any] = {
+    "activation": "lrelu",
+    "lr_multiplier": MULTIPLIER,
+    "use_noise": True,
+    "kernel_size": 3,
+}
+# The latents of a mean style.
+_MANY = 10_000
 
 
 def generator_table(generator: Generator) -> Table:
@@ -254,6 +265,165 @@ def imported(state: StateDict) -> Imported:
         clamp=0.0,
     )
     return Imported(config, carried_over(state, generator_table(config.generator())))
+
+
+def imported_file(path: str) -> Imported:
+    """The networks of a file of NVIDIA's PyTorch code, or of its usual port.
+
+    Args:
+        path: as in `published.read`.
+
+    Returns:
+        As `imported`, with the clamp and the sizes of groups that the file tells. The averaged
+        generator, and the discriminator if there is one of the settings' form. If the file has no
+        mean style (checkpoints of the port's training), it is the mean of 10,000 latents' styles.
+
+    Raises:
+        FileNotFoundError, OSError: as `published.read`.
+        ValueError: as `published.read`; or the generator is none that the settings describe.
+    """
+    found = published.read(path)
+    state, arguments = found[published.GENERATOR]
+    if wrong := _of_other_kind(arguments):
+        raise ValueError(f"this is not {_GENERATOR} with its usual layers: {wrong}")
+    has_mean = published.MEAN_STYLE in state
+    if not has_mean:
+        (style_size,) = shape_of(state, "mapping.fc0.bias", 1, _GENERATOR)
+        state = {**state, published.MEAN_STYLE: np.zeros(style_size, np.float32)}
+    config, generator, _ = imported(state)
+    assert isinstance(config, StyleGAN2Config)
+    # StyleGAN3's code has StyleGAN2's networks too, cut by default.
+    default = 256 if "fused_modconv_default" in arguments else None
+    clamp = arguments.get("conv_clamp", default) or 0.0
+    if not isinstance(clamp, int | float) or not 0 <= clamp < math.inf:
+        raise ValueError(f"conv_clamp is {clamp!r:.100}, no size")
+    config = dataclasses.replace(config, clamp=float(clamp))
+    if not has_mean:
+        latents = jnp.asarray(official_latents([0], _MANY * config.latent_size))
+        styles: Any = config.generator().apply(
+            generator, latents.reshape(_MANY, config.latent_size), method="style"
+        )
+        generator[BUFFERS]["mapping"]["w_average"] = np.mean(styles, axis=0)
+    if published.DISCRIMINATOR not in found:
+        return Imported(config, generator)
+    try:
+        return Imported(*_with_discriminator(config, generator, found[published.DISCRIMINATOR]))
+    except ValueError:
+        # A discriminator of another form trains no further here; the images need none.
+        return Imported(config, generator)
+
+
+def _with_discriminator(
+    config: StyleGAN2Config, generator: PyTree, network: published.Network
+) -> tuple[StyleGAN2Config, PyTree, PyTree]:
+    """The settings with those of a discriminator, and both players.
+
+    Raises:
+        ValueError: it is none that the settings describe.
+    """
+    state, arguments = network
+    if wrong := _of_other_kind(arguments):
+        raise ValueError(wrong)
+    kind = "orig"
+    if "b4.fromrgb.weight" in state:
+        kind = "skip"
+    elif "b8.skip.weight" in state:
+        kind = "resnet"
+    size = arguments.get("mbstd_group_size", config.group_size)
+    if type(size) is not int or size < 1:
+        raise ValueError(f"mbstd_group_size is {size!r:.100}, no size")
+    config = dataclasses.replace(
+        config,
+        discriminator_kind=kind,
+        group_size=size,
+        batch_size=size * max(1, config.batch_size // size),
+    )
+    table = discriminator_table(config.discriminator())
+    return config, generator, carried_over(_without_filters(state), table)
+
+
+def _of_other_kind(arguments: Mapping[str, Any]) -> str:
+    """How the layers of a network differ from all that are known here; "" if they do not."""
+    for name, usual in _USUAL.items():
+        if arguments.get(name, usual) != usual:
+            return f"{name} is {arguments[name]!r:.100}, not {usual!r}"
+    return ""
+
+
+def exported(config: StyleGAN2Config, players: Mapping[str, PyTree]) -> Exported:
+    """Trained networks as NVIDIA's PyTorch code names them.
+
+    Args:
+        config: the settings that they were trained with.
+        players: the variables of "generator", and of "discriminator" if it is wanted too.
+
+    Returns:
+        State dicts "G_ema" and "D" of float32 arrays, with the filters, so that the official
+        modules' `load_state_dict` takes them; and their constructors' arguments. `imported` makes
+        the same variables of the state dict.
+
+    Raises:
+        ValueError: the official networks make no images of this shape.
+    """
+    height, width, channels = config.image_shape
+    if height != width or height & (height - 1):
+        raise ValueError(
+            f"NVIDIA's code makes square images of 8, 16, 32 and so on pixels, not {height}x{width}"
+        )
+    generator, discriminator = config.generator(), config.discriminator()
+    shared = {
+        "c_dim": sum(config.num_classes),
+        "img_resolution": height,
+        "img_channels": channels,
+    }
+    sizes = {
+        "channel_base": config.channel_base,
+        "channel_max": config.channel_max,
+        "conv_clamp": config.clamp or None,
+        "num_fp16_res": 0,
+    }
+    arguments: dict[str, Any] = {
+        published.GENERATOR: {
+            "z_dim": config.latent_size,
+            "w_dim": config.style_size,
+            **shared,
+            "mapping_kwargs": {
+                "num_layers": config.mapping_layers,
+                "layer_features": generator.mapping_hidden,
+                "embed_features": generator.mapping_embedded,
+            },
+            "synthesis_kwargs": {**sizes, "architecture": config.generator_kind},
+        },
+        published.DISCRIMINATOR: {
+            **shared,
+            **sizes,
+            "architecture": config.discriminator_kind,
+            "epilogue_kwargs": {"mbstd_group_size": config.group_size},
+        },
+    }
+    tables = {
+        published.GENERATOR: ("generator", generator_table(generator)),
+        published.DISCRIMINATOR: ("discriminator", discriminator_table(discriminator)),
+    }
+    states = {
+        net: _with_filters(state_dict(players[player], table))
+        for net, (player, table) in tables.items()
+        if player in players
+    }
+    return Exported(states, {net: arguments[net] for net in states})
+
+
+def _with_filters(state: StateDict) -> dict[str, np.ndarray]:
+    """A state dict with the filters of all blocks and convolutions that have one."""
+    layers = {
+        key.removesuffix(".weight")
+        for key, array in state.items()
+        if np.ndim(array) == 4 and not key.endswith("torgb.weight")
+    }
+    # The discriminator's last block, b4, has none of its own.
+    blocks = {layer.rpartition(".")[0] for layer in layers} - {"b4"}
+    taps = np.outer(BINOMIAL, BINOMIAL).astype(np.float32)
+    return {**state, **{f"{name}.{_FILTER}": taps for name in sorted(layers | blocks)}}
 
 
 def _without_filters(state: StateDict) -> StateDict:
