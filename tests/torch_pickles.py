@@ -76,7 +76,7 @@ class Calls:
 
 def tensor(array, storage=None):
     """A tensor whose storage is a file of its own, as the official pickles have it."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     storage = Calls(_NAMES["torch.storage._load_from_bytes"], storage or legacy_storage(array))
     strides = tuple(step // array.itemsize for step in array.strides)
     return Calls(
@@ -141,7 +141,7 @@ def archive(held):
 
 def by_storage(array):
     """A tensor of a file of `torch.save`."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     strides = tuple(step // array.itemsize for step in array.strides)
     return Calls(
         _NAMES["torch._utils._rebuild_tensor_v2"],

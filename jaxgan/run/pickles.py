@@ -28,7 +28,7 @@ Makers = Mapping[str, Callable[..., Any]]
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ZIP = b"PK\x03\x04"
 # A checkpoint with the optimisers' state has about a hundred thousand instructions.
-_MOST_INSTRUCTIONS = 1 << 21
+_MOST_INSTRUCTIONS = 1 << 20
 _MOST_AXES = 8
 # Names are the only lines.
 _MOST_LINE = 1000
