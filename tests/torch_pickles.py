@@ -77,7 +77,7 @@ class Calls:
 def tensor(array, storage=None):
     """A tensor whose storage is a file of its own, as the official pickles have it."""
     array = np.asarray(array, order="C")
-    storage = Calls(_NAMES["torch.storage._load_from_bytes"], storage or legacy_storage(array))
+    storage = Calls(_NAMES["torch.storage._load_from_bytes"], storage or legacy(array))
     strides = tuple(step // array.itemsize for step in array.strides)
     return Calls(
         _NAMES["torch._utils._rebuild_tensor_v2"],
@@ -105,11 +105,6 @@ class _Storages(pickle.Pickler):
         return ("storage", kind, key, "cpu", value.size)
 
 
-def legacy_storage(array):
-    """The bytes of `torch.save` of one storage in the older form."""
-    return legacy(array)
-
-
 def legacy(held):
     """The bytes of `torch.save` in the older form. Tensors are those of `by_storage`."""
     file = io.BytesIO()
@@ -134,6 +129,7 @@ def archive(held):
     with zipfile.ZipFile(file, "w") as zipped:
         zipped.writestr("archive/data.pkl", content.getvalue())
         zipped.writestr("archive/byteorder", "little")
+        zipped.writestr("archive/version", "3\n")
         for key, array in storages.arrays.items():
             zipped.writestr(f"archive/data/{key}", array.tobytes())
     return file.getvalue()
