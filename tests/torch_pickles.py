@@ -94,7 +94,7 @@ class _Storages(pickle.Pickler):
 
     def __init__(self, file, **options):
         super().__init__(file, **options)
-        self.arrays = {}
+        self.arrays, self.rest = {}, ()
 
     def persistent_id(self, value):
         if not isinstance(value, np.ndarray):
@@ -102,7 +102,7 @@ class _Storages(pickle.Pickler):
         key = str(len(self.arrays))
         self.arrays[key] = value
         kind = _NAMES[f"torch.{_KINDS[value.dtype.name]}"]
-        return ("storage", kind, key, "cpu", value.size)
+        return ("storage", kind, key, "cpu", value.size, *self.rest)
 
 
 def legacy(held):
@@ -113,6 +113,7 @@ def legacy(held):
         for value in (0x1950A86A20F9469CFC6C, 1001, system):
             pickle.dump(value, file, protocol=2)
         storages = _Storages(file, protocol=2)
+        storages.rest = (None,)  # It is no part of another one.
         storages.dump(held)
         pickle.dump(list(storages.arrays), file, protocol=2)
     for array in storages.arrays.values():

@@ -354,13 +354,18 @@ SCRIPTS = {
     "evaluate_edits.py": ["--workdir", "--out"],
     "evaluate_pairs.py": ["--workdirs", "--out"],
     "export_pretrained.py": ["--workdir", "--out"],
+    "export_weights.py": ["--workdir", "--out"],
     "playground.py": ["--workdir", "--out"],
     "recipes.py": ["--root"],
     "report.py": ["--workdir"],
     "train_evaluator.py": ["--out"],
     "translate.py": ["--workdir", "--in", "--out"],
 }
-ENDINGS = {"export_pretrained.py": "npz", "playground.py": "html"}
+ENDINGS = {
+    "export_pretrained.py": "npz",
+    "export_weights.py": "npz",
+    "playground.py": "html",
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

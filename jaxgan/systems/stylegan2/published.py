@@ -15,8 +15,8 @@ import numpy as np
 from jaxgan.run import pickles
 from jaxgan.run.pickles import Tensor
 
-# A network's layers are nested less deeply, and it has fewer layers.
-_MOST_LEVELS, _MOST_MODULES = 8, 2000
+# A network's layers are nested less deeply, and it has fewer layers and tensors.
+_MOST_LEVELS, _MOST_PARTS = 8, 10_000
 # The networks of a snapshot and of a checkpoint of the port, by the names of the official code.
 GENERATOR, DISCRIMINATOR = "G_ema", "D"
 MEAN_STYLE = "mapping.w_avg"
@@ -106,7 +106,7 @@ def _of_snapshot(module: Any, size: int) -> Network:
     while waiting:
         prefix, level, each = waiting.pop()
         count += 1
-        if level > _MOST_LEVELS or count > _MOST_MODULES:
+        if level > _MOST_LEVELS or count + len(waiting) + len(tensors) > _MOST_PARTS:
             raise ValueError("it has more layers than any network of StyleGAN2")
         for kind in ("_parameters", "_buffers"):
             tensors |= {f"{prefix}{key}": value for key, value in _dict(each, kind).items()}
@@ -124,7 +124,11 @@ def _dict(module: _Module, name: str) -> Mapping[str, Any]:
 
 
 def _arrays(held: Mapping[Any, Any], size: int) -> dict[str, np.ndarray]:
-    """The arrays of a network's tensors. They take no more memory than the file has bytes.
+    """The arrays of a network's tensors, float32.
+
+    Args:
+        held: the tensors by key, or None for what there is not.
+        size: the bytes of the file, of which the arrays cannot have more.
 
     Raises:
         ValueError: something in the dict is no tensor; or tensors share numbers.
@@ -133,11 +137,14 @@ def _arrays(held: Mapping[Any, Any], size: int) -> dict[str, np.ndarray]:
     for key, value in held.items():
         if isinstance(value, Tensor):
             arrays[str(key)] = value.array()
+            size -= arrays[str(key)].nbytes
         elif value is not None:
             raise ValueError(f"{str(key)[:100]!r} in it is a {type(value).__name__}, no tensor")
-    if sum(array.nbytes for array in arrays.values()) > size:
+    if size < 0:
         raise ValueError("it claims more numbers than it has")
-    return arrays
+    # What is too large becomes infinite, and is refused as such.
+    with np.errstate(over="ignore"):
+        return {key: np.asarray(array, np.float32) for key, array in arrays.items()}
 
 
 def _leaves(arguments: Mapping[str, Any], level: int = 0) -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -295,8 +296,8 @@ def imported_file(path: str) -> Imported:
     # StyleGAN3's code has StyleGAN2's networks too, cut by default.
     default = 256 if "fused_modconv_default" in arguments else None
     clamp = arguments.get("conv_clamp", default) or 0.0
-    if not isinstance(clamp, int | float) or not 0 <= clamp < math.inf:
-        raise ValueError(f"conv_clamp is {clamp!r:.100}, no size")
+    if not isinstance(clamp, int | float) or not 0 <= clamp < 1e38:
+        raise ValueError(f"conv_clamp is {reprlib.repr(clamp):.100}, no size")
     config = dataclasses.replace(config, clamp=float(clamp))
     if not has_mean:
         latents = jnp.asarray(official_latents([0], _MANY * config.latent_size))
@@ -331,7 +332,7 @@ def _with_discriminator(
         kind = "resnet"
     size = arguments.get("mbstd_group_size", config.group_size)
     if type(size) is not int or size < 1:
-        raise ValueError(f"mbstd_group_size is {size!r:.100}, no size")
+        raise ValueError(f"mbstd_group_size is {reprlib.repr(size):.100}, no size")
     config = dataclasses.replace(
         config,
         discriminator_kind=kind,
@@ -346,7 +347,7 @@ def _of_other_kind(arguments: Mapping[str, Any]) -> str:
     """How the layers of a network differ from all that are known here; "" if they do not."""
     for name, usual in _USUAL.items():
         if arguments.get(name, usual) != usual:
-            return f"{name} is {arguments[name]!r:.100}, not {usual!r}"
+            return f"{name} is {reprlib.repr(arguments[name]):.100}, not {usual!r}"
     return ""
 
 

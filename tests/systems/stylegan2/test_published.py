@@ -25,6 +25,10 @@ SMALL = {
     "style_size": 6,
     "mapping_layers": 3,
 }
+# Written out it would have no end.
+NESTED: list = []
+for _ in range(60):
+    NESTED = [NESTED, NESTED]
 CONDITIONAL = {
     **SMALL,
     "conditional": True,
@@ -177,6 +181,8 @@ def test_a_discriminator_of_another_form_is_left_out(tmp_path):
         ({"synthesis_kwargs": {"conv_clamp": "x" * 10**6}}, "conv_clamp is 'xxx"),
         ({"synthesis_kwargs": {"conv_clamp": -1}}, "conv_clamp is -1, no size"),
         ({"synthesis_kwargs": {"conv_clamp": math.nan}}, "conv_clamp is nan, no size"),
+        ({"synthesis_kwargs": {"conv_clamp": 10**400}}, "conv_clamp is 1000.*, no size"),
+        ({"synthesis_kwargs": {"activation": NESTED}}, r"activation is \[\[\[.*, not 'lrelu'"),
     ],
 )
 def test_a_generator_of_other_layers_is_refused(change, message, tmp_path):
@@ -352,15 +358,28 @@ def test_files_without_networks(held, message, tmp_path):
         published.read(written(tmp_path / "a.pt", torch_pickles.archive(held)))
 
 
-def test_a_module_inside_itself_is_refused(tmp_path):
+@pytest.mark.parametrize("count", [1, 5000])
+def test_modules_inside_themselves_are_refused(count, tmp_path):
     made = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
     # The state is in the memo, at 0, before it is filled.
     inner = made + b"}X\x05\x00\x00\x00stateh\x00s\x85R"
-    state = b"}q\x00X\x08\x00\x00\x00_modules}X\x01\x00\x00\x00a" + inner + b"ss"
+    names = (b"X\x04\x00\x00\x00" + b"%04d" % i for i in range(count))
+    modules = b"}" + b"".join(name + inner + b"s" for name in names)
+    state = b"}q\x00X\x08\x00\x00\x00_modules" + modules + b"s"
     network = made + b"}X\x05\x00\x00\x00state" + state + b"s\x85R"
     path = written(tmp_path / "a.pkl", b"\x80\x02}X\x05\x00\x00\x00G_ema" + network + b"s.")
     with pytest.raises(ValueError, match="more layers than any network"):
         published.read(path)
+
+
+def test_numbers_that_are_too_large_or_none(tmp_path):
+    states, arguments = official(**SMALL)[2]
+    for value in (1e300, np.nan):
+        wrong = np.full(6, value)
+        state = {**states["G_ema"], "mapping.w_avg": wrong}
+        content = torch_pickles.snapshot({"G_ema": state}, arguments)
+        with pytest.raises(ValueError, match="mapping.w_avg has numbers that are NaN or infinite"):
+            reference.imported_file(written(tmp_path / "a.pkl", content))
 
 
 def test_arrays_that_share_their_numbers_are_refused(tmp_path):
