@@ -92,7 +92,7 @@ def test_a_picture_of_the_same(call_script, trained, tmp_path):
         (("--num", 0), "--num must be 1 or more, not 0"),
         (("--num", "many"), "invalid int value: 'many'"),
         (("--seed", "-1"), "--seed must be from 0"),
-        (("--out", "digits.jpg"), "--out must end in .png or .npz, not 'digits.jpg'"),
+        (("--out", "digits.jpg"), "--out must end in .png, .npz or .gif, not 'digits.jpg'"),
         (("--workdir", "elsewhere"), "there is no run in elsewhere"),
         (("--out", "run/config.json/digits.png"), "config.json"),
         (("--num", 10**12), "a grid of 1,000,000,000,000 images has more than 178,956,970 pixels"),

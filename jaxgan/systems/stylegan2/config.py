@@ -20,7 +20,8 @@ from jaxgan.run.settings import count, one_of, probability, rate, setting, share
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
 from jaxgan.systems.latent.images import GREY_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
-from jaxgan.systems.stylegan2 import networks, styles as of_styles
+from jaxgan.systems.stylegan2 import networks
+from jaxgan.systems.stylegan2 import styles as of_styles
 from jaxgan.systems.stylegan2.augmentation import PIPELINES
 from jaxgan.systems.stylegan2.losses import PROBABILITY, style_gan
 from jaxgan.systems.stylegan2.networks import DISCRIMINATOR_KINDS, GENERATOR_KINDS

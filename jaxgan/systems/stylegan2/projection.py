@@ -198,7 +198,7 @@ def _project(
             mean, (generator.num_styles if is_of_each_layer else 1, *mean.shape)
         )
         noise = _drawn(noise_key, params[BUFFERS]["synthesis"])
-        known = None if embed is None else embed(image[None])
+        known = jnp.zeros(()) if embed is None else embed(image[None])
 
         def made_of(style: jax.Array, noise: PyTree) -> jax.Array:
             styles = jnp.broadcast_to(style, (generator.num_styles, generator.style_size))

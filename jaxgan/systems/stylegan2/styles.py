@@ -5,12 +5,10 @@ are `Generator.num_styles`. The smallest layers come first.
 """
 
 import functools
-import math
 import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
