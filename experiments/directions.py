@@ -1,6 +1,6 @@
 """Shows attributes of an image of a StyleGAN2 run as sliders: a strip of images for each class.
 
-python experiments/directions.py --workdir runs/stylegan2 --attributes hair_colour beard --out sliders.png
+python experiments/directions.py --attributes hair_colour beard --out sliders.png
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxgan import weights
+from jaxgan.data.embedded import classes_of
 from jaxgan.latents import normal
 from jaxgan.metrics.agreement import classify
 from jaxgan.metrics.evaluator import ATTRIBUTES, check_evaluated, load_attribute_classifier
@@ -21,7 +22,7 @@ from jaxgan.run.config import RunConfig
 from jaxgan.run.settings import count, local_path, setting
 from jaxgan.systems.stylegan2.config import with_styles
 from jaxgan.systems.stylegan2.directions import LEAST_SHARE, class_directions, moved
-from jaxgan.systems.stylegan2.styles import layers_named
+from jaxgan.systems.stylegan2.styles import layers_named, with_noise
 from jaxgan.trained import load_run
 
 PyTree = Any
@@ -126,7 +127,7 @@ def main() -> None:
         num_styles = settings.generator().num_styles
         layers = layers_named(config.layers, num_styles) or None
         settings.check_params(run.params)
-        noise = None
+        params = run.params
         if config.styles is None:
             latents = settings.latents_of_seeds([config.seed])
             labels, _ = settings.labels_named((), jax.random.key(0), 1)
@@ -134,15 +135,16 @@ def main() -> None:
             shown = f"seed {config.seed}"
         else:
             held = weights.read(config.styles)
-            if held.keys() != {"styles", "noise"}:
+            if held.keys() != {"styles", "noise"} or isinstance(held["styles"], dict):
                 raise ValueError(f"--styles {config.styles} is no file of project.py")
-            own, noise, shown = held["styles"][None], held["noise"], config.styles
-        classes = settings.load_dataset("test").attributes
+            own, params = held["styles"][None], with_noise(params, held["noise"])
+            shown = config.styles
+        classes = classes_of(settings.dataset)
         directions, shares = found_directions(settings, run.params, jax.random.key(0), config.num)
         strengths = np.linspace(-config.strength, config.strength, config.steps)
         parts, said = [], []
         for name in names:
-            its, share = classes[name].classes, shares[name]
+            its, share = classes[name], shares[name]
             rows = [i for i in range(len(its)) if directions[name][i].any()]
             said.append(
                 f"{name}: " + ", ".join(f"{its[i]} {share[i]:.1%}" for i in range(len(its)))
@@ -152,8 +154,7 @@ def main() -> None:
             styles = np.concatenate(
                 [moved(own, directions[name][i], strengths, layers)[0] for i in rows]
             )
-            tiled = jax.tree.map(lambda x: np.repeat(x[None], len(styles), axis=0), noise)
-            made = np.asarray(settings.render(run.params, styles, noise=tiled))
+            made = np.asarray(settings.render(params, styles))
             headings = [f"{each:+.2g}" for each in strengths]
             words = [its[i] for i in rows]
             parts.append(images.headed_grid(made, headings, f"{name}, {shown}", SCALE, words))

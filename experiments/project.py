@@ -1,6 +1,6 @@
 """Searches the styles of which a StyleGAN2 run makes the image in a picture.
 
-python experiments/project.py --workdir runs/stylegan2 --in face.png --out projected.png --film projected.gif
+python experiments/project.py --in face.png --out projected.png --film projected.gif
 """
 
 import dataclasses

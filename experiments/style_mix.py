@@ -1,6 +1,6 @@
 """Crosses the styles of images of a StyleGAN2 run: each row's image with styles of each column's.
 
-python experiments/style_mix.py --workdir runs/stylegan2 --rows 1 2 3 --columns 4 5 6 7 --out mixed.png
+python experiments/style_mix.py --rows 1 2 3 --columns 4 5 6 7 --out mixed.png
 """
 
 import dataclasses
@@ -32,8 +32,9 @@ class MixConfig:
     columns: tuple[int, ...] = (4, 5, 6, 7, 8, 9)
     """The seeds of the images of the columns."""
     layers: tuple[str, ...] = ()
-    """The layers that take the column's style, from 0, the smallest, on: numbers or FIRST-LAST, such
-    as 0-3 6. All others have the row's. By default the first seven of eighteen, in proportion."""
+    """The layers that take the column's style, from 0, the smallest, on: numbers or FIRST-LAST,
+    such as 0-3 6. All others have the row's. By default the first seven of eighteen, in
+    proportion."""
     truncation: float = 0.7
     """How far styles are from their mean: 1 for the true ones, 0 for the mean image."""
     labels: tuple[str, ...] = ()

@@ -109,9 +109,7 @@ def render(
         jax.devices()[0],
     )
     if noise is not None:
-        shapes = jax.tree.map(lambda x: (len(styles), *x.shape), params[BUFFERS]["synthesis"])
-        if shapes != jax.tree.map(jnp.shape, noise):
-            raise ValueError(f"noise must have the shapes {shapes}")
+        _check_noise(noise, params, len(styles))
     return _render(params, styles, noise, generator)
 
 
@@ -240,10 +238,35 @@ def checked_styles(styles: ArrayLike, generator: Generator) -> jax.Array:
     return styles.astype(jnp.float32)
 
 
+def with_noise(params: PyTree, noise: PyTree) -> PyTree:
+    """The variables of a generator with other constant noise.
+
+    Args:
+        params: the generator's variables.
+        noise: the noise of one image, as `Projection` has it of several: the tree of
+            params["buffers"]["synthesis"], leaves [height, width].
+
+    Raises:
+        ValueError: the noise is of another generator.
+    """
+    _check_noise(noise, params)
+    return _with_noise(params, noise)
+
+
+def _with_noise(params: PyTree, noise: PyTree) -> PyTree:
+    return {**params, BUFFERS: {**params[BUFFERS], "synthesis": noise}}
+
+
+def _check_noise(noise: PyTree, params: PyTree, *counts: int) -> None:
+    expected = jax.tree.map(lambda x: (*counts, *jnp.shape(x)), params[BUFFERS]["synthesis"])
+    if jax.tree.map(jnp.shape, noise) != expected:
+        raise ValueError("the noise is of another generator, or of another number of images")
+
+
 def applied(params: PyTree, styles: jax.Array, noise: PyTree, generator: Generator) -> jax.Array:
     """The images of styles, float32 [n, ...], nominally in [0, 1]; noise of all, or None."""
     if noise is not None:
-        params = {**params, BUFFERS: {**params[BUFFERS], "synthesis": noise}}
+        params = _with_noise(params, noise)
     # `apply` returns a tuple only if it is called with mutable=.
     return (cast(jax.Array, generator.apply(params, styles, method="render")) + 1) / 2
 
