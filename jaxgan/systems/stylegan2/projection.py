@@ -145,6 +145,24 @@ def noise_correlation(noise: PyTree) -> jax.Array:
     return total
 
 
+def pixel_distance(made: jax.Array, image: jax.Array) -> jax.Array:
+    """The mean squared difference of two images, averaged over the images and their halvings.
+
+    Args:
+        made, image: float32 [height, width, channels]; a side above 8 is even, and so are its
+            halves above 8.
+
+    Returns:
+        float32 scalar. The smallest images compared have a side of 8 or less.
+    """
+    difference, found = made - image, []
+    while True:
+        found.append(jnp.mean(difference**2))
+        if min(difference.shape[:2]) <= _SMALLEST:
+            return jnp.mean(jnp.stack(found))
+        difference = _halved(difference)
+
+
 def learning_rate_share(step: jax.Array, steps: int) -> jax.Array:
     """The share of the learning rate at a step: it rises along a line, and falls along a cosine."""
     done = step / steps
@@ -161,16 +179,6 @@ def _halved(image: jax.Array) -> jax.Array:
     """[2h, 2w, channels] -> [h, w, channels], the means of the blocks of 2x2 pixels."""
     height, width, channels = image.shape
     return image.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3))
-
-
-def _pixel_distance(made: jax.Array, image: jax.Array) -> jax.Array:
-    """The mean squared difference, averaged over the images and their halvings."""
-    difference, found = made - image, []
-    while True:
-        found.append(jnp.mean(difference**2))
-        if min(difference.shape[:2]) <= _SMALLEST:
-            return jnp.mean(jnp.stack(found))
-        difference = _halved(difference)
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "embed", "generator"))
@@ -207,7 +215,7 @@ def _project(
         def value(searched: tuple[jax.Array, PyTree], added: jax.Array) -> jax.Array:
             style, noise = searched
             made = made_of(style + added, noise)
-            terms = [_pixel_distance(made[0], image), jnp.zeros(()), noise_correlation(noise)]
+            terms = [pixel_distance(made[0], image), jnp.zeros(()), noise_correlation(noise)]
             if embed is not None:
                 terms[1] = jnp.mean((embed(made) - known) ** 2)
             return jnp.stack(terms) @ weights
