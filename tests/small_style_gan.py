@@ -2,7 +2,9 @@
 
 import jax
 import numpy as np
+from small_run import first_state, save_run
 
+from jaxgan.systems.stylegan2.config import StyleGAN2Config
 from jaxgan.systems.stylegan2.networks import Generator
 
 SMALL = Generator(3, (16, 16, 3), (), 4, 1, 64, 4)
@@ -15,3 +17,24 @@ def random_variables(generator, seed=0):
     latents = np.zeros((1, generator.latent_size), np.float32)
     shapes = jax.eval_shape(generator.init, jax.random.key(0), latents, labels)
     return jax.tree.map(lambda x: rng.normal(scale=0.5, size=x.shape).astype(np.float32), shapes)
+
+
+def save_random_run(workdir, **settings):
+    """A work dir with a checkpoint of a generator whose weights are random; gives its settings."""
+    config = StyleGAN2Config(
+        workdir=str(workdir),
+        **{
+            "image_shape": (8, 8, 3),
+            "channel_base": 64,
+            "channel_max": 4,
+            "latent_size": 3,
+            "style_size": 4,
+            "mapping_layers": 1,
+            **settings,
+        },
+    )
+    generator = config.generator()
+    state = first_state(config)
+    averages = {"generator": random_variables(generator)}
+    save_run(config, workdir, state.replace(averages=averages))
+    return config

@@ -49,7 +49,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_as_its_seed_among_sev
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--recipe", "best"), "--recipe must be one of default, auto"),
+        (("--recipe", "best"), "unknown recipe 'best': one of default, auto"),
         (("--image-shape", 30, 30, 3), "height and width must be 4 to 7 times a power of two"),
         (("--batch-size", 30), "--batch-size 30 must be a multiple of --group-size 4"),
         (("--conditional", "--attributes", "hats"), "toon_faces has no attribute 'hats'"),
