@@ -1,9 +1,12 @@
 """A small generator whose weights, noise and mean style all have an effect."""
 
+import functools
+
 import jax
 import numpy as np
-from small_run import first_state, save_run
+from small_run import save_run
 
+from jaxgan import game
 from jaxgan.systems.stylegan2.config import StyleGAN2Config
 from jaxgan.systems.stylegan2.networks import Generator
 
@@ -16,7 +19,13 @@ def random_variables(generator, seed=0):
     labels = np.zeros((1, len(generator.num_classes)), np.int32) if generator.num_classes else None
     latents = np.zeros((1, generator.latent_size), np.float32)
     shapes = jax.eval_shape(generator.init, jax.random.key(0), latents, labels)
-    return jax.tree.map(lambda x: rng.normal(scale=0.5, size=x.shape).astype(np.float32), shapes)
+
+    def drawn(path, x):
+        # The layers of the mapping multiply by 0.01.
+        scale = 100 if "['fc" in jax.tree_util.keystr(path) else 1
+        return rng.normal(scale=scale / 2, size=x.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def save_random_run(workdir, **settings):
@@ -33,8 +42,9 @@ def save_random_run(workdir, **settings):
             **settings,
         },
     )
-    generator = config.generator()
-    state = first_state(config)
-    averages = {"generator": random_variables(generator)}
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(functools.partial(game.init, config.gan()), key).replace(key=None)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes).replace(key=key)
+    averages = {"generator": random_variables(config.generator())}
     save_run(config, workdir, state.replace(averages=averages))
     return config
