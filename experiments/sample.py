@@ -1,4 +1,4 @@
-"""Draws images from a trained run and writes them as a grid (.png) or as an array (.npz).
+"""Draws images from a trained run, as a grid (.png), an array (.npz), or a film of a walk (.gif).
 
 python experiments/sample.py --workdir runs/mnist_gan --num 100 --seed 0 --out digits.png
 """
@@ -15,12 +15,14 @@ import numpy as np
 from jaxgan import memory
 from jaxgan.files import written_whole
 from jaxgan.run import flags, images
-from jaxgan.run.settings import local_path, setting
+from jaxgan.run.settings import count, local_path, setting
 from jaxgan.trained import load_run
 
-ENDINGS = (".png", ".npz")
-# A pixel of an image is a square of this many pixels a side in the grid.
-SCALE = 2
+ENDINGS = (".png", ".npz", ".gif")
+# A pixel of an image is a square of this many pixels a side in the grid, and in a film.
+SCALE, FILM_SCALE = 2, 4
+# How long a frame of a film is shown.
+MILLISECONDS = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +39,17 @@ class SampleConfig:
     """For a conditional run: the classes of all images, as a class of the only attribute (7) or as
     classes of some attributes (hair_colour=blond beard=none). The classes of other attributes are
     random. Without --labels, each class of the first attribute has a row of the grid."""
+    truncation: float | None = None
+    """For a run with styles (StyleGAN2): how far styles are from their mean. 0.7 gives better and
+    more similar images, 1 the true ones, 0 the mean image. None: the run's setting."""
+    cutoff: int | None = None
+    """With --truncation: how many layers' styles are truncated, from the smallest on; None: all."""
+    steps: int = setting(24, count(1))
+    """For a film: the frames from an image up to the next one."""
     out: str = setting("digits.png", local_path)
     """The file to write: .png for a grid; .npz for the array 'images', float32 [num, H, W, C] in
-    [0, 1], and for a conditional run also 'labels', int32 [num, k]."""
+    [0, 1], and for a conditional run also 'labels', int32 [num, k]; .gif for a film of a walk
+    through the --num images and back to the first."""
 
     def __post_init__(self):
         if self.num < 1:
@@ -47,7 +57,16 @@ class SampleConfig:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be from 0 to below 2**32, not {self.seed}")
         if Path(self.out).suffix not in ENDINGS:
-            raise ValueError(f"--out must end in {' or '.join(ENDINGS)}, not {self.out!r}")
+            raise ValueError(f"--out must end in .png, .npz or .gif, not {self.out!r}")
+        if self.cutoff is not None and self.truncation is None:
+            raise ValueError("--cutoff wants --truncation too")
+        if self.is_film and self.num < 2:
+            raise ValueError(f"--num must be 2 or more for a film, not {self.num}")
+
+    @property
+    def is_film(self) -> bool:
+        """Whether a film is asked for."""
+        return Path(self.out).suffix == ".gif"
 
 
 def write_npz(
@@ -82,11 +101,16 @@ def main() -> None:
     with flags.user_errors():
         config = flags.parse(SampleConfig, sys.argv[1:], description=__doc__)
         run = load_run(config.workdir)
+        if config.truncation is not None:
+            settings = run.config.truncated(config.truncation, config.cutoff)
+            run = dataclasses.replace(run, config=settings)
         out = Path(config.out)
         is_grid = out.suffix == ".png"
-        if is_grid:
-            images.check_grid(config.num, run.config.image_shape, SCALE)
-        needed = run.config.sample_bytes(config.num, whole=is_grid)
+        if is_grid or config.is_film:
+            scale = SCALE if is_grid else FILM_SCALE
+            images.check_grid(config.num if is_grid else 1, run.config.image_shape, scale)
+        drawn = config.num * config.steps if config.is_film else config.num
+        needed = run.config.sample_bytes(drawn, whole=is_grid or config.is_film)
         memory.check(
             needed, f"--num {config.num}", "draw fewer at a time, each time another --seed"
         )
@@ -96,11 +120,18 @@ def main() -> None:
         # Mistakes are found before anything is written, and parts are drawn when they are written.
         if is_grid:
             canvas = images.grid(np.asarray(run.sample(key, config.num, labels=labels)), columns)
+        elif config.is_film:
+            walk = run.config.walk(run.params, key, config.num, config.steps, labels=labels)
+            frames = [images.to_uint8(each) for each in np.asarray(walk)]
         else:
             parts = run.sample_in_parts(key, config.num, labels=labels)
         out.parent.mkdir(parents=True, exist_ok=True)
         if is_grid:
             images.write_png(out, canvas, SCALE)
+        elif config.is_film:
+            images.write_gif(
+                out, frames, milliseconds=MILLISECONDS, last=MILLISECONDS, scale=FILM_SCALE
+            )
         else:
             write_npz(out, (config.num, *run.config.image_shape), parts, labels)
     print(f"{config.num} images in {out}")

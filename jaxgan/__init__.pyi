@@ -25,6 +25,9 @@ from .systems.pix2pix.losses import paired_gan as paired_gan
 from .systems.pix2pix.translation import translate as translate
 from .systems.stargan.config import StarGANConfig as StarGANConfig
 from .systems.stargan.editing import edit as edit
+from .systems.stylegan2.config import StyleGAN2Config as StyleGAN2Config
+from .systems.stylegan2.losses import style_gan as style_gan
+from .systems.stylegan2.projection import project as project
 from .trained import Run as Run
 from .trained import load_run as load_run
 from .weights import pretrained as pretrained

@@ -12,12 +12,14 @@ from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.registry import ENTRY_POINTS, VARIABLE, find, load_config, names
+from jaxgan.systems.stylegan2.config import StyleGAN2Config
 
 CONFIGS = [
     AgeCGANConfig(seed=3),
     MLPGANConfig(seed=3),
     DCGANConfig(seed=3, conditional=True, classes=(("label", ("a", "b")),)),
     Pix2PixConfig(seed=3, task="grey2colour"),
+    StyleGAN2Config(seed=3, recipe="paper256", conditional=True, classes=(("label", ("a", "b")),)),
 ]
 
 

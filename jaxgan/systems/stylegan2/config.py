@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -12,23 +12,27 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgan.data import LABEL, Dataset
-from jaxgan.game import GAN, TrainState
-from jaxgan.options import with_own_options
+from jaxgan.data import Dataset
+from jaxgan.game import GAN
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, one_of, probability, rate, setting, share, weight
-from jaxgan.run.system import GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
-from jaxgan.systems.latent import drawing
+from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
+from jaxgan.systems.latent.images import GREY_SHAPES
+from jaxgan.systems.latent.labelled import LabelledConfig
 from jaxgan.systems.stylegan2 import networks
+from jaxgan.systems.stylegan2 import styles as of_styles
 from jaxgan.systems.stylegan2.augmentation import PIPELINES
-from jaxgan.systems.stylegan2.losses import style_gan
+from jaxgan.systems.stylegan2.losses import PROBABILITY, style_gan
 from jaxgan.systems.stylegan2.networks import DISCRIMINATOR_KINDS, GENERATOR_KINDS
-from jaxgan.training.stages import Picture, Stage
+from jaxgan.systems.stylegan2.projection import Projection, project
 
 PyTree = Any
-# Images in the grid of an epoch.
-GRID_IMAGES = 64
+# Above this probability of an augmentation generated images begin to show it (arXiv 2006.06676,
+# section 2.2).
+LEAKING = 0.8
+# The share of images judged right from which on the generator is warned of.
+TOO_ACCURATE = 0.98
 
 # What all recipes of the official code share, but for those that say otherwise.
 _OFFICIAL: Mapping[str, Any] = {
@@ -141,7 +145,7 @@ RECIPES: Mapping[str, Callable[[Any], Mapping[str, Any]]] = MappingProxyType(
 
 
 @dataclasses.dataclass(frozen=True)
-class StyleGAN2Config(RunConfig):
+class StyleGAN2Config(LabelledConfig):
     """The settings of StyleGAN2, added to those of every run.
 
     A setting that is None here gets its value from the recipe; `--help` shows the values that will
@@ -160,16 +164,9 @@ class StyleGAN2Config(RunConfig):
     Datasets."""
     # simple-parsing makes a tuple of this default, so it cannot be None.
     image_shape: tuple[int, int, int] = setting(())
-    """Height, width and channels that images are resized to. Height and width are 4 to 7 times the
-    same power of two."""
-    conditional: bool = setting(False)
-    """Train conditional networks, which take labels, so that images of a chosen class can be
-    drawn."""
-    attributes: tuple[str, ...] = setting(())
-    """With --conditional: the attributes that are labels, by their names in the data set. By
-    default the attribute 'label', or all attributes if the data set has no such one."""
-    classes: tuple[tuple[str, tuple[str, ...]], ...] = setting((), is_flag=False, may_change=True)
-    """(attribute, names of its classes) for each label, taken from the data set."""
+    """Height, width and channels that images are resized to. Height and width are 4 to 7 times a
+    power of two from 2 on, or the longer side a larger multiple of that power; 1 channel is grey.
+    By default those of the recipe, and of 'default' 28 28 1 for mnist, fashion_mnist and kmnist."""
     mirror: bool = setting(False)
     """Train on each image mirrored left to right too."""
     workdir: str = setting("runs/stylegan2", may_change=True)
@@ -246,10 +243,18 @@ class StyleGAN2Config(RunConfig):
     half_blocks: int = setting(4, count(0))
     """How many of the largest blocks --precision is for."""
     truncation: float = setting(1.0, weight, may_change=True)
-    """Psi: samples are drawn with styles so much nearer to their mean; 1 for the true ones. Scores
-    are of true ones."""
+    """Psi: images are made of styles so far from their mean; 1 for the true ones, 0 for the mean
+    image. Scores are of true ones."""
+    truncation_cutoff: int = setting(0, count(0), may_change=True)
+    """How many layers' styles are truncated, from the smallest layer on; 0 for all."""
 
     presets = frozenset({"recipe"})
+    title = "The game of styles"
+    panels = (
+        LOSSES,
+        JUDGEMENT,
+        Panel("probability of an augmentation", {PROBABILITY: "each augmentation"}),
+    )
     about_curves = (
         "Both losses; what the discriminator believes; and how probable each augmentation is, "
         "which grows while the discriminator is too sure of real images."
@@ -258,11 +263,9 @@ class StyleGAN2Config(RunConfig):
     def __post_init__(self):
         if self.recipe not in RECIPES:
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(RECIPES)}")
+        if self.recipe == "default" and not self.image_shape:
+            object.__setattr__(self, "image_shape", GREY_SHAPES.get(self.dataset, ()))
         settings.fill(self, RECIPES[self.recipe](self))
-        if self.attributes and not self.conditional:
-            raise ValueError("--attributes wants --conditional too")
-        if len(set(self.attributes)) < len(self.attributes):
-            raise ValueError(f"--attributes has one twice: {' '.join(self.attributes)}")
         super().__post_init__()
         networks.pyramid(self.image_shape, self.channel_base, self.channel_max)
         if self.batch_size % min(self.group_size, self.batch_size):
@@ -275,21 +278,10 @@ class StyleGAN2Config(RunConfig):
                 f"--augment-probability must be from 0 to 1, or -1, not {self.augment_probability}"
             )
 
-    @property
-    def attribute_names(self) -> tuple[str, ...]:
-        """The attributes that are labels of the networks; () if the run is not conditional."""
-        return tuple(name for name, _ in self.classes)
-
-    @property
-    def num_classes(self) -> tuple[int, ...]:
-        """The number of classes of each label; () if the run is not conditional."""
-        return tuple(len(names) for _, names in self.classes)
-
-    def generator(self, truncation: float = 1.0, cutoff: int | None = None) -> networks.Generator:
+    def generator(self) -> networks.Generator:
         """The generator's module: latents (and labels) -> images in [-1, 1].
 
-        Args:
-            truncation, cutoff: of its images, as in `networks.Generator`.
+        Its images are truncated as the settings say. Training takes no notice of that.
         """
         return networks.Generator(
             self.latent_size,
@@ -303,8 +295,8 @@ class StyleGAN2Config(RunConfig):
             self.clamp or None,
             jnp.dtype(self.precision),
             self.half_blocks,
-            truncation,
-            cutoff,
+            self.truncation,
+            self.truncation_cutoff or None,
             self.mapping_hidden or None,
             self.mapping_embedded or None,
         )
@@ -347,123 +339,115 @@ class StyleGAN2Config(RunConfig):
             most_probable=self.most_probable or math.inf,
         )
 
-    def for_dataset(self, dataset: Dataset) -> Self:
-        """These settings with the names of the classes of the data set.
-
-        Raises:
-            ValueError: the data set lacks an attribute.
-        """
-        if not self.conditional:
-            return dataclasses.replace(self, classes=())
-        if not dataset.attributes:
-            raise ValueError(f"{dataset.name} has no attributes: leave out --conditional")
-        names = self.attributes or (
-            (LABEL,) if LABEL in dataset.attributes else tuple(dataset.attributes)
-        )
-        dataset.codes(names)
-        classes = tuple((name, dataset.attributes[name].classes) for name in names)
-        return dataclasses.replace(self, classes=classes)
-
     def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """The training data: "images", uint8 [N, H, W, C]; with labels "labels", int32 [N, k]."""
-        arrays = {"images": dataset.images}
-        if self.classes:
-            arrays["labels"] = dataset.codes(self.attribute_names)
+        arrays = super().examples(dataset)
         if self.mirror:
             arrays = {name: np.concatenate([each, each]) for name, each in arrays.items()}
             half = len(dataset.images)
             arrays["images"][half:] = arrays["images"][:half, :, ::-1]
         return arrays
 
-    def system(self, dataset: Dataset) -> System:
-        config = self.for_dataset(dataset)
+    @property
+    def images_per_piece(self) -> int:
+        # Of 64x64 pixels, two cores train about thirty in a second.
+        return max(1, 200 * 64 * 64 // math.prod(self.image_shape[:2]))
 
-        def draw(state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
-            return config.judged_samples(state.averages["generator"], key, num_samples, dataset)[0]
+    def warning(self, metrics: Mapping[str, float]) -> str | None:
+        """What is wrong at the end of an epoch, if something is: a leak, or a lost generator."""
+        said = []
+        probable = metrics.get(PROBABILITY, 0.0)
+        if self.most_probable and probable > 0.999 * self.most_probable:
+            said.append(
+                f"the augmentations are as probable as --most-probable {self.most_probable:g} "
+                "lets them be, and the discriminator is still too sure of the real images: more "
+                "images, --mirror or a larger --gamma may help"
+            )
+        elif probable > LEAKING:
+            said.append(
+                f"each augmentation has the probability {probable:.2f}: above about {LEAKING:g} "
+                "generated images begin to show them; --most-probable bounds it"
+            )
+        if metrics.get("d_accuracy", 0.0) > TOO_ACCURATE:
+            said.append(
+                f"the discriminator tells {metrics['d_accuracy']:.1%} of the images right: the "
+                "generator learns little from it, and may collapse; try a larger --gamma"
+            )
+        return "; ".join(said) or None
 
-        stage = Stage(
-            config.gan(),
-            config.examples(dataset),
-            config.epochs,
-            config.batch_size,
-            draw=draw,
-            picture=lambda state, key: config.picture(state.averages["generator"], key, dataset),
-            progress=GAME_PROGRESS,
-            # Of 64x64 pixels, two cores train about thirty in a second.
-            images_per_piece=max(1, 200 * 64 * 64 // math.prod(config.image_shape[:2])),
-        )
-        adaptive = Panel(
-            "probability of an augmentation",
-            {"augment_probability": "each augmentation"},
-        )
-        return System(config, [stage], "The game of styles", [LOSSES, JUDGEMENT, adaptive])
-
-    def sample(
-        self,
-        params: PyTree,
-        key: jax.Array,
-        num_samples: int,
-        *,
-        labels: ArrayLike | None = None,
-        truncation: float | None = None,
-        cutoff: int | None = None,
-    ) -> jax.Array:
-        """Draws images; as `RunConfig.sample`.
-
-        Args:
-            params, key, num_samples, labels: as there.
-            truncation: psi, as in `networks.Generator`; None for the run's setting.
-            cutoff: how many layers' styles are truncated, from the smallest on; None for all.
-        """
-        psi = self.truncation if truncation is None else truncation
-        return drawing.sample(
-            params,
-            key,
-            num_samples=num_samples,
-            labels=labels,
-            generator=self.generator(psi, cutoff),
-        )
-
-    def sample_in_parts(
-        self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
-    ) -> Iterator[jax.Array]:
-        return drawing.sample_in_parts(
-            params,
-            key,
-            num_samples=num_samples,
-            labels=labels,
-            generator=self.generator(self.truncation),
-        )
-
-    def sample_bytes(self, num_samples: int, *, whole: bool = True) -> int:
-        return drawing.sample_bytes(self.generator(), num_samples, whole=whole)
-
-    @with_own_options
-    def label_array(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
-        """Draws the labels of random images, with replacement: int32 [num_images, k], or None."""
-        if not self.classes:
-            return None
-        # `key` itself draws the latents, so the labels need another one.
-        label_key = jax.random.fold_in(key, 0)
-        rows = jax.random.randint(label_key, (num_images,), 0, len(dataset.images))
-        return jnp.asarray(dataset.codes(self.attribute_names))[rows]
+    def truncated(self, truncation: float, cutoff: int | None = None) -> Self:
+        if cutoff is not None and not 1 <= cutoff <= (count := self.generator().num_styles):
+            raise ValueError(f"the cutoff must be from 1 to {count}, the layers, not {cutoff}")
+        if wrong := weight(truncation):
+            raise ValueError(f"the truncation must be {wrong}")
+        return dataclasses.replace(self, truncation=truncation, truncation_cutoff=cutoff or 0)
 
     def judged_samples(
         self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        labels = self.label_array(dataset, key, num_samples)
-        images = self.sample(params, key, num_samples, labels=labels, truncation=1.0)
-        asked = {} if labels is None else dict(zip(self.attribute_names, labels.T, strict=True))
-        return images, asked
+        if self.truncation != 1:
+            return self.truncated(1.0).judged_samples(params, key, num_samples, dataset)
+        return super().judged_samples(params, key, num_samples, dataset)
 
-    def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
-        """The grid of images that is saved at an epoch; the key is the same at every epoch."""
-        labels = self.label_array(dataset, key, GRID_IMAGES)
-        return self.sample(params, key, GRID_IMAGES, labels=labels), None
+    def check_params(self, params: PyTree) -> None:
+        of_styles.check_params(params, self.generator())
+
+    def latents_of_seeds(self, seeds: Sequence[int]) -> np.ndarray:
+        """The latents of the seeds of the official tools; as `latents_of_seeds`."""
+        return of_styles.latents_of_seeds(seeds, self.latent_size)
+
+    def styles(
+        self, params: PyTree, latents: ArrayLike, *, labels: ArrayLike | None = None
+    ) -> jax.Array:
+        """The styles of latents, truncated as the settings say; as `styles_of`."""
+        return of_styles.styles_of(params, latents, labels=labels, generator=self.generator())
+
+    def render(self, params: PyTree, styles: ArrayLike, *, noise: PyTree = None) -> jax.Array:
+        """Makes the images of styles; as `render`."""
+        return of_styles.render(params, styles, noise=noise, generator=self.generator())
+
+    def walk(
+        self,
+        params: PyTree,
+        key: jax.Array,
+        num_samples: int,
+        num_steps: int,
+        *,
+        labels: ArrayLike | None = None,
+    ) -> jax.Array:
+        """The images of a closed walk, as `RunConfig.walk`; it goes straight from style to style.
+
+        So classes change on the way too.
+        """
+        generator = self.generator()
+        return of_styles.walk(
+            params, key, num_samples, num_steps, labels=labels, generator=generator
+        )
+
+    def project(
+        self, params: PyTree, images: ArrayLike, key: jax.Array, **options: Any
+    ) -> Projection:
+        """Searches the styles of images; as `jaxgan.project`."""
+        return project(params, images, key, generator=self.generator(), **options)
 
     def commands(self, workdir: str) -> dict[str, str]:
         where = f"--workdir {shlex.quote(workdir)}"
         return {
-            "Images": f"python experiments/sample.py {where} --num 100 --out samples.png",
-            "Scores": f"python experiments/evaluate.py {where}",
+            **super().commands(workdir),
+            "Truncated": f"python experiments/sample.py {where} --truncation 0.7 --out samples.png",
+            "Mixed": f"python experiments/style_mix.py {where} --out mixed.png",
+            "Project": f"python experiments/project.py {where} --in face.png --out projected.png",
         }
+
+
+def with_styles(config: RunConfig) -> StyleGAN2Config:
+    """The settings of a run, if it has styles.
+
+    Raises:
+        ValueError: it is a run of another system. The message names its folder.
+    """
+    if not isinstance(config, StyleGAN2Config):
+        raise ValueError(
+            f"{config.workdir} is a run of {config.system_name()}, which has no styles: give one "
+            "of experiments/stylegan2.py"
+        )
+    return config
