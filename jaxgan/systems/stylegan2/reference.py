@@ -44,7 +44,6 @@ from jaxgan.systems.reference import (
 from jaxgan.systems.stylegan2 import augmentation, published
 from jaxgan.systems.stylegan2.augmentation import PIPELINES, AtQuantile
 from jaxgan.systems.stylegan2.config import StyleGAN2Config
-from jaxgan.systems.stylegan2.latents import official_latents
 from jaxgan.systems.stylegan2.losses import LENGTH, StyleGame, played
 from jaxgan.systems.stylegan2.networks import (
     BUFFERS,
@@ -55,6 +54,7 @@ from jaxgan.systems.stylegan2.networks import (
     Generator,
     pyramid,
 )
+from jaxgan.systems.stylegan2.styles import latents_of_seeds
 
 PyTree = Any
 _GENERATOR = "a generator of StyleGAN2's PyTorch code"
@@ -300,7 +300,7 @@ def imported_file(path: str) -> Imported:
         raise ValueError(f"conv_clamp is {reprlib.repr(clamp):.100}, no size")
     config = dataclasses.replace(config, clamp=float(clamp))
     if not has_mean:
-        latents = jnp.asarray(official_latents([0], _MANY * config.latent_size))
+        latents = jnp.asarray(latents_of_seeds([0], _MANY * config.latent_size))
         styles: Any = config.generator().apply(
             generator, latents.reshape(_MANY, config.latent_size), method="style"
         )

@@ -28,7 +28,11 @@ _SPAN = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def latents_of_seeds(seeds: Sequence[int], latent_size: int) -> np.ndarray:
-    """The latent of each seed, as the official tools draw them.
+    """The latents of which NVIDIA's generate.py makes the images of these seeds.
+
+    With imported weights they give the images of that tool, up to rounding, with the noise that the
+    weights hold (its noise mode "const") and the same truncation. The tool writes a pixel x in
+    [-1, 1] as the byte floor(127.5 x + 128), at most 255.
 
     Args:
         seeds: each from 0 to below 2**32.

@@ -12,7 +12,6 @@ import torch_pickles
 from jaxgan.systems.reference import Case, carried_over
 from jaxgan.systems.stylegan2 import published, reference
 from jaxgan.systems.stylegan2.config import StyleGAN2Config
-from jaxgan.systems.stylegan2.latents import official_latents
 from jaxgan.systems.stylegan2.networks import BUFFERS
 
 SMALL = {
@@ -387,18 +386,6 @@ def test_arrays_that_share_their_numbers_are_refused(tmp_path):
     content = torch_pickles.archive({f"mapping.fc{i}.weight": shared for i in range(20)})
     with pytest.raises(ValueError, match="it claims more numbers than it has"):
         published.read(written(tmp_path / "a.pt", content))
-
-
-def test_the_latents_of_the_official_tool():
-    """The case has those of seed 5, which the official code has drawn."""
-    with np.load(f"{__file__.rpartition('/')[0]}/cases/unconditional_32.npz") as file:
-        theirs = file["seed5_z"]
-    ours = official_latents([4, 5], theirs.shape[1])
-    assert ours.shape == (2, theirs.shape[1]) and ours.dtype == np.float32
-    np.testing.assert_array_equal(ours[1:], theirs.astype(np.float32))
-    assert official_latents([], 3).shape == (0, 3)
-    with pytest.raises(ValueError):
-        official_latents([-1], 3)
 
 
 def test_pytorch_takes_exported_arrays():
