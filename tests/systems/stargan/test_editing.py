@@ -165,12 +165,12 @@ def test_what_cannot_be_asked_for_is_refused_in_one_line(changed, message):
 
 def test_params_of_another_network():
     with pytest.raises(ValueError, match="but the generator wants"):
-        jaxgan.edit(params(), np.zeros((1, 64, 64, 3)), np.zeros((1, 4), int))
+        jaxgan.edit(params(), np.zeros((1, *editing.FACES.image_shape)), np.zeros((1, 4), int))
 
 
 def test_the_default_is_the_editor_of_toon_faces():
     assert jaxgan.edit is editing.edit
-    assert editing.FACES.image_shape == (64, 64, 3)
+    assert editing.FACES.image_shape == (32, 32, 3)
     assert editing.FACES.label_size == editing.FACES_CODING.size
     assert dict(editing.FACES_CODING.classes).items() <= classes_of("toon_faces").items()
 
