@@ -214,8 +214,8 @@ def test_editing_images_of_a_run(folder_with_run):
     names = run_example(
         "jaxgan/systems/stargan/README.md", 0, jaxgan=jaxgan, images=images, labels=labels
     )
-    params = jaxgan.load_params("runs/stargan")
-    expected = config.edit(params, images, labels)
+    run = jaxgan.load_run("runs/stargan")
+    expected = config.edit(run.params, images, labels, own=run.recognise(images), strength=0.7)
     assert expected.shape == (2, 32, 32, 3) and expected.dtype == np.float32
     np.testing.assert_array_equal(names["edited"], expected)
 

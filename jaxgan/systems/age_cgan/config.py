@@ -35,8 +35,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             **dcgan.RECIPES["default"],
-            "gan_epochs": 40,
-            "epochs": 48,
+            "gan_epochs": 24,
+            "epochs": 30,
             **_ENCODER,
         },
         "textbook": {
