@@ -15,7 +15,7 @@ from jaxgan.metrics.agreement import classify
 from jaxgan.metrics.evaluator import check_evaluated, load_attribute_classifier
 from jaxgan.run import flags, images
 from jaxgan.run.settings import local_path, setting
-from jaxgan.trained import Run, load_run
+from jaxgan.trained import Run, load_editor
 
 # A pixel of the edited image is a square of this many pixels a side in the .png.
 SCALE = 4
@@ -31,8 +31,9 @@ def strength(value: float) -> str | None:
 class EditConfig:
     """The image to edit, the edits, and the file to write."""
 
-    workdir: str = setting("runs/stargan", local_path)
-    """The folder of the run to edit with, or an .npz of import_weights.py."""
+    workdir: str = setting("pretrained", local_path)
+    """The folder of the run to edit with, or an .npz of import_weights.py. 'pretrained': the editor
+    of toon faces that ships with the package."""
     input: str = setting("face.png", local_path, alias=["--in"])
     """The picture, of any size, as a file of PNG, JPEG, TIFF, WebP or another common format of
     pictures. It is cropped about its centre and resized to the run's images, which it should look
@@ -42,8 +43,8 @@ class EditConfig:
     attributes stay. Without --set, a figure of all edits: a row an attribute, a column a class."""
     own: tuple[str, ...] = ()
     """What the picture shows, as ATTRIBUTE=CLASS, where the run's discriminator would misread it.
-    Weights of import_weights.py have no discriminator: then of all attributes, unless the package
-    has a classifier of the data set."""
+    Weights of import_weights.py have no discriminator: then of all attributes. What the editor that
+    ships is to edit is read by the package's classifier."""
     strength: float = setting(1.0, strength)
     """How strong the edits are: 0 asks for the picture as it is, 1 for the whole edit, and up to 2
     for more than that, which the run has not been trained on."""
@@ -76,7 +77,7 @@ def seen_in(
 ) -> tuple[str, dict[str, int]]:
     """The classes that are seen in an image, by the run's discriminator if it has one.
 
-    Otherwise the package's classifier of the data set looks.
+    Otherwise the package's classifier of the data set looks, as for the editor that ships.
 
     Returns:
         (who has looked; the classes by attribute).
@@ -141,7 +142,7 @@ def edits_of_all_classes(
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(EditConfig, sys.argv[1:], description=__doc__)
-        run = load_run(config.workdir)
+        run = load_editor(config.workdir)
         classes = dict(run.config.edited_classes())
         # The settings may claim any size. The weights and the memory say whether it can be.
         run.config.check_params(run.params)

@@ -19,7 +19,7 @@ from jaxgan.metrics.edits import change, distance
 from jaxgan.metrics.evaluator import check_evaluated, load_attribute_classifier
 from jaxgan.run import flags, images, report
 from jaxgan.run.settings import count, local_path, setting
-from jaxgan.trained import Run, load_run
+from jaxgan.trained import Run, load_editor
 
 # The data set that there are true edits of.
 TRUE_EDITS_OF = "toon_faces"
@@ -32,7 +32,8 @@ class EditsConfig:
     """The run to score, and the output."""
 
     workdir: str = setting("runs/stargan", local_path)
-    """The folder of the run, or an .npz of import_weights.py."""
+    """The folder of the run, or an .npz of import_weights.py. 'pretrained': the editor of toon
+    faces that ships with the package."""
     num: int = setting(500, count(1))
     """How many held-out images to edit: the first of the test split. There are true edits of the
     first 500 toon faces."""
@@ -127,7 +128,7 @@ def picture(
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(EditsConfig, sys.argv[1:], description=__doc__)
-        run = load_run(config.workdir)
+        run = load_editor(config.workdir)
         settings = run.config
         classes = settings.edited_classes()
         settings.check_params(run.params)

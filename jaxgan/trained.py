@@ -215,3 +215,15 @@ def load_pretrained(name: str) -> Run:
     settings = read_json(path.with_suffix(".json"), dict)["settings"]
     config = registry.find(name_in(settings)).from_json(settings)
     return Run(path, dataclasses.replace(config, workdir=str(path)))
+
+
+def load_editor(workdir: str) -> Run:
+    """A run that edits images: a trained one, or that which ships with the package.
+
+    Args:
+        workdir: as in `load_run`; or "pretrained".
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_run`.
+    """
+    return load_pretrained(weights.EDITOR) if workdir == "pretrained" else load_run(workdir)

@@ -14,8 +14,10 @@ from jaxgan.weight_guards import read_arrays
 PyTree = Any
 # The pairs of networks in jaxgan/embedded/. Each has two files there: NAME.npz with the weights,
 # and NAME.json with their scores and the command that made them.
-PRETRAINED = ("mnist_gan",)
+PRETRAINED = ("mnist_gan", "stargan_faces")
 SUFFIX = ".npz"
+# The one of them that edits faces.
+EDITOR = "stargan_faces"
 
 
 def write(path: Path, variables: PyTree, dtype: Any = np.float32) -> None:
@@ -84,7 +86,8 @@ def pretrained(
 
     Args:
         name: "mnist_gan", the GAN of fully connected networks that the default recipe of
-            experiments/mnist_gan.py trains on MNIST.
+            experiments/mnist_gan.py trains on MNIST; "stargan_faces", the generator that the
+            default recipe of experiments/stargan.py trains, which `jaxgan.edit` takes.
         player: "generator", whose weights are the moving average of those in training, or
             "discriminator", whose weights are those of the last step
             (`jaxgan.systems.mlp_gan.networks.Discriminator()`, which takes pixels in [-1, 1]).

@@ -212,14 +212,14 @@ def test_other_networks_in_the_same_game():
 def test_editing_images_of_a_run(folder_with_run):
     config = jaxgan.StarGANConfig(workdir="runs/stargan", classes=FACES_CODING.classes)
     folder_with_run(config)
-    faces = jaxgan.load("toon_faces", split="test")
+    faces = config.load_dataset("test")
     images, labels = faces.images[:2], faces.codes(ATTRIBUTES)[2:4]
     names = run_example(
         "jaxgan/systems/stargan/README.md", 0, jaxgan=jaxgan, images=images, labels=labels
     )
-    params = jaxgan.load_params("runs/stargan")
-    expected = config.edit(params, images, labels)
-    assert expected.shape == (2, 64, 64, 3) and expected.dtype == np.float32
+    run = jaxgan.load_run("runs/stargan")
+    expected = config.edit(run.params, images, labels, own=run.recognise(images), strength=0.7)
+    assert expected.shape == (2, 32, 32, 3) and expected.dtype == np.float32
     np.testing.assert_array_equal(names["edited"], expected)
 
 
@@ -228,7 +228,7 @@ def test_ageing_images_of_a_run(folder_with_run, monkeypatch):
     config = jaxgan.AgeCGANConfig(workdir="runs/age_cgan")
     folder_with_run(config, config.encoder_stage())
     monkeypatch.setattr(jaxgan, "invert", functools.partial(jaxgan.invert, steps=1))
-    faces = jaxgan.load("toon_faces", split="test").images[:1] / np.float32(255)
+    faces = config.load_dataset("test").images[:1] / np.float32(255)
     names = run_example(
         "jaxgan/systems/age_cgan/README.md",
         0,
@@ -238,7 +238,7 @@ def test_ageing_images_of_a_run(folder_with_run, monkeypatch):
         key=jax.random.key(0),
         load_recogniser=load_recogniser,
     )
-    assert names["latents"].shape == (1, 100) and names["aged"].shape == (1, 3, 64, 64, 3)
+    assert names["latents"].shape == (1, 100) and names["aged"].shape == (1, 3, 32, 32, 3)
 
 
 @pytest.mark.slow

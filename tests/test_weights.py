@@ -113,7 +113,7 @@ def test_the_shipped_discriminator_tells_real_from_fake():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "mnist"}, "there is no pretrained 'mnist': one of mnist_gan"),
+        ({"name": "mnist"}, "there is no pretrained 'mnist': one of mnist_gan, stargan_faces"),
         ({"player": "police"}, "player must be one of generator, discriminator, not 'police'"),
     ],
 )

@@ -200,6 +200,19 @@ def test_a_new_colour_of_hair_takes_the_place_of_the_old_one(edit, run, tmp_path
     assert np.abs(cell - expected).max() <= 1
 
 
+def test_pretrained_is_the_editor_that_ships(call_script, run, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("jaxgan.trained.load_pretrained", lambda name: asked.append(name) or run)
+    done = call_script("edit.py", "--in", "face.png", "--set", "hair=grey")
+    assert done.returncode == 0, done.stderr
+    assert asked == [weights.EDITOR]
+    own = seen(run)
+    assert np.abs(pixels(tmp_path / "edited.png") - made_by(run, (2, own[1]), own)).max() <= 1
+
+
+# --- What is refused ---
+
+
 def assert_refused(done, before, tmp_path, message):
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("edit.py: error: ")

@@ -35,16 +35,14 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             **dcgan.RECIPES["default"],
-            "gan_epochs": 25,
-            "epochs": 35,
-            "width": 32,
+            "gan_epochs": 24,
+            "epochs": 30,
             **_ENCODER,
         },
         "textbook": {
             **dcgan.RECIPES["textbook"],
             "gan_epochs": 100,
             "epochs": 110,
-            "width": 64,
             **_ENCODER,
         },
     }
@@ -72,7 +70,7 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     # simple-parsing makes a tuple of this default, so it cannot be None.
     image_shape: tuple[int, int, int] = setting(())
     """Height, width and channels that images are resized to. Height and width are 4 to 7 times a
-    power of two. By default 64 64 3."""
+    power of two. By default 32 32 3, and 64 64 3, as in the paper, with the recipe 'textbook'."""
     epochs: int = setting(None, count(1), may_change=True)
     """Total number of passes: of the GAN over the data set, then of the encoder over as many
     generated faces. A stopped run continues up to this number."""
@@ -83,9 +81,6 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     encoder_half_life_kimg: float = setting(None, weight)
     """Thousands of generated faces in which the encoder's learning rate halves; 0: the rate is
     constant."""
-    width: int = setting(None, count(1))
-    """Channels of the largest feature maps. Each halving of height and width doubles the
-    channels."""
     # What the system is: its networks are told the age, and no other attribute.
     conditional: bool = setting(True, is_flag=False)
     attributes: tuple[str, ...] = setting((AGE,), is_flag=False)
@@ -95,7 +90,8 @@ class AgeCGANConfig(dcgan.DCGANConfig):
 
     def __post_init__(self):
         if not self.image_shape:
-            object.__setattr__(self, "image_shape", (64, 64, 3))
+            side = 64 if self.recipe == "textbook" else 32
+            object.__setattr__(self, "image_shape", (side, side, 3))
         if not self.groups:
             if self.dataset not in groups.DEFAULTS:
                 raise ValueError(

@@ -22,7 +22,7 @@ PyTree = Any
 # Images [n, H, W, C] in [0, 1] -> what a network knows of each, [n, features].
 Embed = Callable[[jax.Array], jax.Array]
 # The generator of the default recipe on toon faces.
-FACES = Generator(width=32, num_classes=(3,))
+FACES = Generator(image_shape=(32, 32, 3), num_classes=(3,))
 # Pixels of the images whose latents are searched at a time. A line search of such a block ends when
 # that of its slowest image does, so few at a time waste less.
 BLOCK = 8 * 64 * 64 * 3

@@ -28,7 +28,7 @@ class Encoder(nn.Module):
     """
 
     latent_size: int = 100
-    width: int = 32
+    width: int = 64
     image_shape: tuple[int, int, int] = (64, 64, 3)
     dtype: Any = jnp.float32
     has_bias: bool = True

@@ -18,12 +18,12 @@ from jaxgan.systems.stargan.labels import Coding
 from jaxgan.systems.stargan.networks import Generator
 
 PyTree = Any
-# The attributes, the labels and the network of the default recipe on toon faces.
+# The attributes that the pretrained editor of toon faces changes, and its labels and network.
 ATTRIBUTES = ("hair_colour", "beard", "mouth", "skin")
 FACES_CODING = Coding(tuple((name, classes_of("toon_faces")[name]) for name in ATTRIBUTES))
 FACES = Generator(
-    width=24,
-    image_shape=(64, 64, 3),
+    width=32,
+    image_shape=(32, 32, 3),
     label_size=FACES_CODING.size,
     num_blocks=3,
     num_halvings=1,
@@ -67,10 +67,10 @@ def edit(
         strength: how strong the edits are, from 0 to 2, a number or float [n]. At 0 the generator
             is asked for the image as it is, and at 1 for the labels. Above 1 it exaggerates: such
             labels do not occur in training, and images may break.
-        generator: the module that the params belong to; by default that of the default recipe on
+        generator: the module that the params belong to; by default that of the pretrained editor of
             toon faces. That of a run is `StarGANConfig.generator()`.
         coding: the classes that the generator has been trained with; by default those of the
-            default recipe, `ATTRIBUTES`. That of a run is `StarGANConfig.coding`.
+            pretrained editor, `ATTRIBUTES`. That of a run is `StarGANConfig.coding`.
 
     Returns:
         float32 [n, height, width, channels] in [0, 1].

@@ -10,6 +10,7 @@ import pytest
 
 from jaxgan import game, training
 from jaxgan.data import Attribute, Dataset
+from jaxgan.systems.age_cgan import inversion
 from jaxgan.systems.age_cgan.config import PICTURED, AgeCGANConfig
 from jaxgan.systems.age_cgan.networks import Encoder
 from jaxgan.training import stages
@@ -35,9 +36,11 @@ TINY = AgeCGANConfig(
 )
 
 
-def test_the_default_is_toon_faces_of_64x64_in_three_groups():
+def test_the_default_is_toon_faces_of_32x32_in_three_groups():
     config = AgeCGANConfig()
-    assert config.dataset == "toon_faces" and config.image_shape == (64, 64, 3)
+    assert config.dataset == "toon_faces" and config.image_shape == (32, 32, 3)
+    assert AgeCGANConfig(recipe="textbook").image_shape == (64, 64, 3)
+    assert config.generator() == inversion.FACES
     assert config.group_names == ("natural", "grey", "white")
     assert config.generator().num_classes == config.discriminator().num_classes == (3,)
     assert config.epochs > config.gan_epochs

@@ -105,7 +105,7 @@ def test_it_can_be_used_inside_jit():
 def test_what_it_refuses(changes, message):
     given = {"params": PARAMS, "images": IMAGES, "labels": LABELS, "key": KEY}
     if changes.get("generator") is FACES:
-        changes = {**changes, "images": np.zeros((3, 64, 64, 3), np.uint8)}
+        changes = {**changes, "images": np.zeros((3, *FACES.image_shape), np.uint8)}
     given |= {"generator": GENERATOR, "steps": 1, **changes}
     with pytest.raises(ValueError, match=message):
         jaxgan.invert(**given)

@@ -9,6 +9,7 @@ import pytest
 
 from jaxgan import data, game
 from jaxgan.data import Attribute, Dataset
+from jaxgan.systems.stargan import editing
 from jaxgan.systems.stargan.config import PICTURED, StarGANConfig
 
 TINY = StarGANConfig(
@@ -52,7 +53,9 @@ def test_textbook_is_the_papers():
 
 
 def test_the_attributes_of_toon_faces():
-    assert StarGANConfig().attributes == ("hair_colour", "beard", "mouth", "skin")
+    config = StarGANConfig().for_dataset(data.load("toon_faces", split="test"))
+    assert config.attributes == editing.ATTRIBUTES == ("hair_colour", "beard", "mouth", "skin")
+    assert config.generator() == editing.FACES and config.coding == editing.FACES_CODING
 
 
 @pytest.mark.parametrize(
@@ -60,12 +63,12 @@ def test_the_attributes_of_toon_faces():
     [
         ({"dataset": "mnist"}, "--attributes is wanted: the names of the attributes of mnist"),
         ({"attributes": ("skin", "skin")}, "--attributes has one twice: skin skin"),
-        ({"image_shape": (28, 28, 3)}, "--image-shape 28 28: .* both must be multiples of 32"),
+        ({"image_shape": (28, 28, 3)}, "--image-shape 28 28: .* both must be multiples of 16"),
         (
             {"image_shape": (64, 32, 3), "halvings": 6},
             "--image-shape 64 32: .* both must be multiples of 64",
         ),
-        ({"block_size": 3}, "--image-shape 64 64: .* both must be multiples of 96"),
+        ({"block_size": 3}, "--image-shape 32 32: .* both must be multiples of 48"),
         ({"conditioning": "film"}, "--conditioning must be one of planes, norms, not 'film'"),
         ({"output": "mask"}, "--output must be one of image, masked, not 'mask'"),
         ({"loss": "wgan"}, "--loss must be one of non_saturating"),

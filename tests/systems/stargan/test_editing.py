@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import jaxgan
+from jaxgan import data
 from jaxgan.data.embedded import classes_of
+from jaxgan.metrics.agreement import classify
+from jaxgan.metrics.evaluator import load_attribute_classifier
 from jaxgan.systems.stargan import editing
 from jaxgan.systems.stargan.labels import Coding
 from jaxgan.systems.stargan.networks import Discriminator, Generator
@@ -165,12 +168,12 @@ def test_what_cannot_be_asked_for_is_refused_in_one_line(changed, message):
 
 def test_params_of_another_network():
     with pytest.raises(ValueError, match="but the generator wants"):
-        jaxgan.edit(params(), np.zeros((1, 64, 64, 3)), np.zeros((1, 4), int))
+        jaxgan.edit(params(), np.zeros((1, *editing.FACES.image_shape)), np.zeros((1, 4), int))
 
 
 def test_the_default_is_the_editor_of_toon_faces():
     assert jaxgan.edit is editing.edit
-    assert editing.FACES.image_shape == (64, 64, 3)
+    assert editing.FACES.image_shape == (32, 32, 3)
     assert editing.FACES.label_size == editing.FACES_CODING.size
     assert dict(editing.FACES_CODING.classes).items() <= classes_of("toon_faces").items()
 
@@ -184,3 +187,14 @@ def test_more_than_there_is_memory_for(monkeypatch):
     monkeypatch.setattr("jaxgan.memory.available", lambda device=None: least - 1)
     with pytest.raises(ValueError, match="editing 5 images of 16x16x3 needs at least"):
         edit(params(), IMAGES, CODES)
+
+
+def test_the_shipped_editor_changes_hair_and_keeps_skin():
+    held_out = data.load("toon_faces", split="test", image_shape=editing.FACES.image_shape)
+    faces, labels = held_out.images[:50], held_out.codes(editing.ATTRIBUTES)[:50]
+    hair, skin = (editing.ATTRIBUTES.index(name) for name in ("hair_colour", "skin"))
+    labels[:, hair] = held_out.attributes["hair_colour"].classes.index("grey")
+    edited = np.asarray(jaxgan.edit(jaxgan.pretrained("stargan_faces"), faces, labels))
+    seen = classify(edited, load_attribute_classifier("toon_faces"))
+    assert np.mean(seen["hair_colour"].argmax(axis=1) == labels[:, hair]) > 0.9
+    assert np.mean(seen["skin"].argmax(axis=1) == labels[:, skin]) > 0.9
