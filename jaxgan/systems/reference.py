@@ -122,7 +122,7 @@ def carried_over(state: StateDict, table: Table) -> PyTree:
     if extra := sorted(state.keys() - table.keys()):
         raise ValueError(f"{extra[0]} belongs to no network of these settings")
     flat = {
-        entry.path: np.ascontiguousarray(entry.convert(state[key]), np.float32)
+        entry.path: np.asarray(entry.convert(state[key]), np.float32, order="C")
         for key, entry in table.items()
         if entry.path
     }
