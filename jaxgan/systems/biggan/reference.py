@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxgan import game, schedules
 from jaxgan.game import GAN, TrainState
@@ -446,25 +447,29 @@ def _of_batch(
     tables: Mapping[str, Table],
 ) -> Iterator[Compared]:
     """What jaxgan computes of one batch."""
-    generator, discriminator = of.generator, of.discriminator
     noise, batch = _noise(arrays["z"], arrays["y"]), _batch(arrays)
-    labels = noise["labels"]
-    variables = players["generator"]
-    if "eval/embedding" in arrays:
-        vectors = vectors_of_classes(variables, labels, generator)  # type: ignore[arg-type]
-        yield Compared("eval/embedding", vectors, **_OUTPUT)
-    fake = jax.jit(generator.apply)(variables, noise["latent"], labels)
-    yield Compared("eval/fake", channels_first(fake), **_OUTPUT)
-    judge = jax.jit(discriminator.apply)
-    for name, images, own in (
-        ("eval/d_fake", fake, labels),
-        ("eval/d_real", batch["images"], batch["labels"]),
-    ):
-        yield Compared(name, judge(players["discriminator"], images, own), **_OUTPUT)
-
     gan = _gan(of)
     state = first_state(gan, players)
-    fake, logits, moved = jax.jit(functools.partial(_judged, of))(state, batch, noise)
+    made = jax.jit(functools.partial(_evaluated, of))(state, batch, noise)
+    if "eval/embedding" in arrays:
+        yield Compared("eval/embedding", made["embedding"], **_OUTPUT)
+    yield Compared("eval/fake", channels_first(made["fake"]), **_OUTPUT)
+    for name in ("d_fake", "d_real"):
+        yield Compared(f"eval/{name}", made[name], **_OUTPUT)
+
+    turns = dict(zip("DG", gan.turns, strict=True))
+
+    @jax.jit
+    def of_turns(state: TrainState, batch: PyTree, noise: PyTree) -> tuple[Any, ...]:
+        # One program for all: what its parts share is computed and compiled once.
+        slopes = {net: gradients(turn, state, batch, noise) for net, turn in turns.items()}
+        return (
+            _judged(of, state, batch, noise),
+            turns["G"].loss(state, batch, noise, None),
+            slopes,
+        )
+
+    (fake, logits, moved), (value, outcome), slopes = of_turns(state, batch, noise)
     yield Compared("train/fake", channels_first(fake), **_OUTPUT)
     fake_logits, real_logits = jnp.split(logits, (len(fake),))
     yield Compared("train/d_fake", fake_logits, **_OUTPUT)
@@ -474,25 +479,36 @@ def _of_batch(
         params = players[player]["params"]
         yield _buffers(f"train/{net}", arrays, params, moved[player], tables[net])
     halves = _halves(logits, len(fake))
-    for name, value in zip(("d_real", "d_fake"), halves, strict=True):
-        yield Compared(f"loss/{name}", np.float64(value), **_LOSS)
-    turns = dict(zip("DG", gan.turns, strict=True))
-    value, outcome = jax.jit(turns["G"].loss, static_argnums=3)(state, batch, noise, None)
+    for name, half in zip(("d_real", "d_fake"), halves, strict=True):
+        yield Compared(f"loss/{name}", np.float64(half), **_LOSS)
     yield Compared("loss/g", np.float64(value), **_LOSS)
     params = players["discriminator"]["params"]
     moved_again = outcome.collections["discriminator"]
     yield _buffers("train_g_turn/D", arrays, params, moved_again, tables["D"])
 
+    regularised = orthogonal_regularisation(_ORTHO)
     for net, player in names.items():
-        slopes = jax.jit(functools.partial(gradients, turns[net]))(state, batch, noise)
-        yield from _of_slopes("grad", net, slopes, players[player], tables[net], arrays, _GRADIENT)
-        params = players[player]["params"]
-        regularised = orthogonal_regularisation(_ORTHO)
-        zeros = jax.tree.map(np.zeros_like, params)
-        added = jax.jit(regularised.update)(zeros, regularised.init(params), params)[0]
-        yield from _of_slopes(
-            "ortho", net, added, players[player], tables[net], arrays, _REGULARISATION
-        )
+        own, table = players[player], tables[net]
+        yield from _of_slopes("grad", net, slopes[net], own, table, arrays, _GRADIENT)
+        zeros = jax.tree.map(np.zeros_like, own["params"])
+        added = jax.jit(regularised.update)(zeros, optax.EmptyState(), own["params"])[0]
+        yield from _of_slopes("ortho", net, added, own, table, arrays, _REGULARISATION)
+
+
+def _evaluated(of: BigGame, state: TrainState, batch: PyTree, noise: PyTree) -> dict[str, Any]:
+    """What both networks give in evaluation."""
+    generator, discriminator = map(state.variables, ("generator", "discriminator"))
+    fake: Any = of.generator.apply(generator, noise["latent"], noise["labels"])
+
+    def judged(images: jax.Array, labels: jax.Array) -> Any:
+        return of.discriminator.apply(discriminator, images, labels)
+
+    return {
+        "embedding": vectors_of_classes(generator, noise["labels"], of.generator),  # type: ignore[arg-type]
+        "fake": fake,
+        "d_fake": judged(fake, noise["labels"]),
+        "d_real": judged(batch["images"], batch["labels"]),
+    }
 
 
 def _of_slopes(
