@@ -16,8 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.layers import products
 from jaxgan.layers.convolutions import downsample, keep_size, upsample
-from jaxgan.layers.products import product
 from jaxgan.layers.training_call import call
 
 # The collection of each layer's "u", float32 [outputs], and "sigma", float32 scalar: that of the
@@ -65,7 +65,7 @@ class SpectralDense(nn.Module):
         chex.assert_rank(x, 2)
         shape = (x.shape[1], self.width)
         kernel = self.param("kernel", initializer(self.init_kernel), shape, jnp.float32)
-        x = product(self.dtype)(x, _divided(self, kernel, train))
+        x = products.product(self.dtype)(x, _divided(self, kernel, train))
         return x + _bias(self, x.shape[-1], shape[0]) if self.has_bias else x
 
 
@@ -188,13 +188,16 @@ def _divided(module: nn.Module, matrix: jax.Array, train: bool, /) -> jax.Array:
     logged = module.variable(SPECTRAL, "sigma", lambda: jnp.ones((), jnp.float32))
     epsilon: float = module.epsilon  # type: ignore[attr-defined]
 
+    def product(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jax.lax.dot(x, y, precision=_PRECISION)
+
     def unit(vector: jax.Array) -> jax.Array:
-        return vector / jnp.maximum(jnp.linalg.norm(vector), epsilon)
+        return vector / jnp.maximum(jnp.sqrt(product(vector, vector)), epsilon)
 
     fixed = jax.lax.stop_gradient(matrix)
-    v = unit(jnp.dot(fixed, u.value, precision=_PRECISION))
-    new = unit(jnp.dot(v, fixed, precision=_PRECISION))
-    sigma = jnp.dot(jnp.dot(v, matrix, precision=_PRECISION), new, precision=_PRECISION)
+    v = unit(product(fixed, u.value))
+    new = unit(product(v, fixed))
+    sigma = product(product(v, matrix), new)
     if train and not module.is_initializing():
         u.value, logged.value = new, jax.lax.stop_gradient(sigma)
     return matrix / sigma
