@@ -182,7 +182,7 @@ class BigGANConfig(LabelledConfig):
     """Adam's decay of the second moment, in [0, 1)."""
     adam_epsilon: float = setting(None, rate)
     """Adam's epsilon, added to the square root of the second moment."""
-    loss: str = setting("hinge", choices=ADVERSARIAL_LOSSES)
+    loss: str = setting("hinge", one_of(*ADVERSARIAL_LOSSES))
     """The adversarial loss; the paper's is 'hinge'."""
     fake_labels: str = setting(None, one_of(*FAKE_LABELS))
     """The labels of generated images in training. 'uniform', as in the paper: each class as often
