@@ -36,6 +36,7 @@ MAY_NAME = {
     "experiments/pix2pix.py": {"pix2pix"},
     "experiments/stargan.py": {"stargan"},
     "experiments/age_cgan.py": {"age_cgan"},
+    "experiments/biggan.py": {"biggan"},
     "experiments/age.py": {"age_cgan"},
     "experiments/evaluate_ageing.py": {"age_cgan"},
     "experiments/train_recogniser.py": {"age_cgan"},

@@ -21,7 +21,7 @@ assert jaxgan.load(split="test").images.shape == (10_000, 28, 28, 1)
 from jaxgan.data import true_edits
 assert true_edits()["beard"].images.shape == (500, 6, 64, 64, 3)
 from jaxgan.systems import registry
-assert registry.names() == ["age_cgan", "dcgan", "mlp_gan", "pix2pix", "stargan"]
+assert registry.names() == ["age_cgan", "biggan", "dcgan", "mlp_gan", "pix2pix", "stargan"]
 assert (folder / "py.typed").is_file() and (folder / "__init__.pyi").is_file()
 assert (folder / "playground" / "page.html").is_file()
 print(folder)

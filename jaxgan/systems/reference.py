@@ -6,6 +6,11 @@ A system that has a reference has a module `reference.py` in its folder with
 - `compared(case) -> Iterator[Compared]`: what the reference computed -> what jaxgan computes,
 - `why_not_compared(name) -> str | None`: why an array of a case is not compared; None if it is.
 
+and, if discriminators can be imported too,
+
+- `imported_discriminator(state, config) -> (config, variables)`: a state dict of the reference's
+  discriminator, and the settings of the generator of its run -> the settings of both, its weights.
+
 A state dict is {key: NumPy array}, with the keys and the shapes of the reference.
 """
 
