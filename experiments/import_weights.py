@@ -22,6 +22,7 @@ import simple_parsing
 from jaxgan import weights
 from jaxgan.files import written_whole
 from jaxgan.run import flags, torch_files
+from jaxgan.run.config import RunConfig
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems import registry
 from jaxgan.systems.reference import Imported
@@ -36,6 +37,9 @@ class ImportConfig:
     system: str = setting("", alias=["--from"])
     """Name of the system whose reference code has saved the file: a folder of jaxgan/systems that
     has a reference.py."""
+    discriminator: str = setting("", local_path)
+    """The state dict of the discriminator of the same run, for biggan; without it the run has
+    none."""
     out: str = setting("weights.npz", local_path)
     """The .npz to write. The settings are written to a .json beside it."""
 
@@ -80,6 +84,24 @@ def imported(reference: Any, path: str) -> Imported:
         raise ValueError(f"{path} cannot be imported: {why}") from error
 
 
+def discriminator_of(reference: Any, path: str, settings: RunConfig) -> tuple[RunConfig, Any]:
+    """Imports the discriminator of the run that a generator is of.
+
+    Returns:
+        (the settings of both, the discriminator's variables).
+
+    Raises:
+        ValueError: the reference's discriminators cannot be imported, or the file is none of them.
+    """
+    imported = getattr(reference, "imported_discriminator", None)
+    if imported is None:
+        raise ValueError(f"--discriminator: {settings.system_name()} imports generators only")
+    try:
+        return imported(state_dict(path), settings)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be imported: {error}") from error
+
+
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(ImportConfig, sys.argv[1:], description=__doc__)
@@ -90,6 +112,10 @@ def main() -> None:
         players = {"generator": found.generator}
         if found.discriminator is not None:
             players["discriminator"] = found.discriminator
+        if config.discriminator:
+            settings, players["discriminator"] = discriminator_of(
+                reference, config.discriminator, settings
+            )
         out.parent.mkdir(parents=True, exist_ok=True)
         # The weights come last: a file of weights always has its settings.
         with written_whole(out.with_suffix(".json")) as beside:

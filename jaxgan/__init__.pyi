@@ -17,6 +17,8 @@ from .sampling import interpolate as interpolate
 from .sampling import sample as sample
 from .systems.age_cgan.config import AgeCGANConfig as AgeCGANConfig
 from .systems.age_cgan.inversion import invert as invert
+from .systems.biggan.config import BigGANConfig as BigGANConfig
+from .systems.biggan.losses import big_gan as big_gan
 from .systems.dcgan.config import DCGANConfig as DCGANConfig
 from .systems.latent.losses import latent_gan as latent_gan
 from .systems.mlp_gan.config import MLPGANConfig as MLPGANConfig

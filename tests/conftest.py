@@ -38,7 +38,8 @@ jax.config.update("jax_num_cpu_devices", 8)
 # those that train in this process, for many steps.
 jax.config.update("jax_disable_most_optimizations", True)
 TRAINING = (
-    *("mnist_gan.py", "dcgan.py", "pix2pix.py", "stargan.py", "age_cgan.py", "stylegan2.py"),
+    *("mnist_gan.py", "dcgan.py", "pix2pix.py", "stargan.py", "age_cgan.py"),
+    *("stylegan2.py", "biggan.py"),
     *("train_evaluator.py", "train_recogniser.py"),
 )
 

@@ -40,6 +40,7 @@ MAY_NAME = {
     "experiments/style_mix.py": {"stylegan2"},
     "experiments/project.py": {"stylegan2"},
     "experiments/directions.py": {"stylegan2"},
+    "experiments/biggan.py": {"biggan"},
     "experiments/age.py": {"age_cgan"},
     "experiments/evaluate_ageing.py": {"age_cgan"},
     "experiments/train_recogniser.py": {"age_cgan"},

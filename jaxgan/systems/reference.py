@@ -10,7 +10,9 @@ and may have
 
 - `imported_file(path) -> Imported`: a file of the reference that is more than a state dict, ->
   settings and weights,
-- `exported(config, players) -> Exported`: settings and weights -> state dicts of the reference.
+- `exported(config, players) -> Exported`: settings and weights -> state dicts of the reference;
+- `imported_discriminator(state, config) -> (config, variables)`: a state dict of the reference's
+  discriminator, and the settings of the generator of its run -> the settings of both, its weights.
 
 A state dict is {key: NumPy array}, with the keys and the shapes of the reference.
 """

@@ -129,7 +129,7 @@ def test_a_run_without_a_checkpoint(tmp_path):
 def test_a_run_of_other_networks(tmp_path):
     (tmp_path / "config.json").write_text('{"experiment": "my_gan"}')
     with pytest.raises(
-        ValueError, match="this is a run of 'my_gan', not of one of age_cgan, dcgan"
+        ValueError, match="this is a run of 'my_gan', not of one of age_cgan, biggan"
     ):
         page.of_run(tmp_path)
 
