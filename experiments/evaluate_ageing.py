@@ -194,8 +194,8 @@ def search(
         start: float32 [n, latent_size].
 
     Returns:
-        (latents float32 [n, latent_size]; the seconds an image takes: NaN if all images are in the
-        first part, whose search is compiled).
+        (latents float32 [n, latent_size]; the seconds an image takes, of all parts but the first
+        of each size, which is compiled: NaN if there is no other).
     """
 
     def found(first: int) -> np.ndarray:
@@ -204,14 +204,16 @@ def search(
 
     # A search of a few faces keeps one core busy, and JAX lets other threads run meanwhile.
     threads = os.cpu_count() if jax.default_backend() == "cpu" else 1
+    whole = range(0, len(faces) // PART * PART, PART)
     parts = [found(0)]
     began = time.perf_counter()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        others = pool.map(found, range(PART, len(faces), PART))
-        total = -(-len(faces) // PART)
-        parts += tqdm(others, unit="part", total=total, initial=1, leave=False, disable=None)
-    count = len(faces) - len(parts[0])
+        others = pool.map(found, whole[1:])
+        parts += tqdm(others, unit="part", total=len(whole), initial=1, leave=False, disable=None)
+    count = PART * len(whole[1:])
     seconds = (time.perf_counter() - began) / count if count else float("nan")
+    if 0 < whole.stop < len(faces):
+        parts.append(found(whole.stop))
     return np.concatenate(parts), seconds
 
 

@@ -12,8 +12,8 @@ from jaxgan.reading import check_claim, held_bytes, open_regular
 from jaxgan.weight_guards import read_arrays
 
 PyTree = Any
-# The pairs of networks in jaxgan/embedded/. Each has two files there: NAME.npz with the weights,
-# and NAME.json with their scores and the command that made them.
+# The trained networks in jaxgan/embedded/. Each name has two files there: NAME.npz with the
+# weights, and NAME.json with their scores and the command that made them.
 PRETRAINED = ("mnist_gan", "stargan_faces")
 SUFFIX = ".npz"
 # The one of them that edits faces.
@@ -88,13 +88,14 @@ def pretrained(
         name: "mnist_gan", the GAN of fully connected networks that the default recipe of
             experiments/mnist_gan.py trains on MNIST; "stargan_faces", the generator that the
             default recipe of experiments/stargan.py trains, which `jaxgan.edit` takes.
-        player: "generator", whose weights are the moving average of those in training, or
-            "discriminator", whose weights are those of the last step
+        player: "generator", whose weights are the moving average of those in training, or, of
+            mnist_gan only, "discriminator", whose weights are those of the last step
             (`jaxgan.systems.mlp_gan.networks.Discriminator()`, which takes pixels in [-1, 1]).
 
     Returns:
-        What the network's `apply` takes, {"params": ...}; `jaxgan.sample` takes the generator's.
-        The leaves are float32 NumPy arrays, whose values were rounded to float16 on disk.
+        What the network's `apply` takes, {"params": ...}; `jaxgan.sample` takes mnist_gan's
+        generator. The leaves are float32 NumPy arrays, whose values were rounded to float16 on
+        disk.
 
     Raises:
         ValueError: an unknown name or player.
