@@ -214,12 +214,12 @@ class BigGANConfig(LabelledConfig):
     """Channels of the generator's maps are multiples of this number (ch): in images of less than
     64x64 four times this number, in larger ones 1 to 16 times."""
     discriminator_width: int = setting(None, count(1))
-    """The same of the discriminator."""
+    """Channels of the discriminator's maps are multiples of this number, as with --width."""
     generator_attention: tuple[int, ...] = setting((), heights)
     """The heights of the generator's maps after which there is attention; 0: nowhere."""
     discriminator_attention: tuple[int, ...] = setting((), heights)
-    """The same of the discriminator. In images of less than 64x64 all of its maps count as half as
-    high as the image, as in the authors' code."""
+    """The heights of the discriminator's maps after which there is attention; 0: nowhere. In images
+    of less than 64x64 all its maps count as half as high as the image, as in the authors' code."""
     depth: int = setting(0, count(0))
     """Blocks for each map of BigGAN-deep, 2 in the paper; 0: the blocks of BigGAN."""
     init_kernels: str = setting(None, one_of(*INITS))

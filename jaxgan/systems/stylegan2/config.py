@@ -224,9 +224,9 @@ class StyleGAN2Config(LabelledConfig):
     mapping_embedded: int = setting(0, count(0), is_flag=False)
     """Size of the embedding of labels; 0: that of a style."""
     channel_base: int = setting(None, count(1))
-    """A block whose side is R has channel_base / R channels,"""
+    """A block of RxR has this number divided by R channels, and at most --channel-max."""
     channel_max: int = setting(None, count(1))
-    """but at most this many."""
+    """The most channels that a block has."""
     generator_kind: str = setting("skip", one_of(*GENERATOR_KINDS))
     """How the generator's blocks are joined: 'skip', each adds to the image; 'resnet' or 'orig',
     only the last makes an image."""

@@ -274,8 +274,8 @@ class Generator(nn.Module):
         style_size: the size of a style w.
         mapping_layers: the layers of the mapping network.
         channel_base: a block whose side is R, counted from 4 in powers of two, has channel_base / R
-            channels,
-        channel_max: but at most this many.
+            channels, and at most `channel_max`.
+        channel_max: the most channels of a block.
         kind: "skip", the default; "resnet" or "orig", in which only the last block makes an image.
         clamp: the outputs of layers are cut to [-clamp, clamp]; None for no cut.
         dtype: the type of the operands of products in the largest blocks; float32 in all others.

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from small_style_gan import random_variables
 
 import jaxgan
 from jaxgan.data import Attribute, Dataset
@@ -131,7 +132,7 @@ def test_truncation_is_for_pictures_and_not_for_scores():
     assert config.generator().truncation == 0.5 and config.generator().cutoff is None
     cut = config.truncated(0.7, 2)
     assert (cut.generator().truncation, cut.generator().cutoff) == (0.7, 2)
-    params = jax.jit(TINY.gan().init)(jax.random.key(0))["generator"]
+    params = random_variables(TINY.generator())
     key = jax.random.key(1)
     judged, asked = config.judged_samples(params, key, 3, FACES)
     np.testing.assert_array_equal(judged, TINY.sample(params, key, 3))

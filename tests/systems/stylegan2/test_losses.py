@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_style_gan import random_variables
 
 import jaxgan
 from jaxgan import training
@@ -111,8 +112,9 @@ def test_mixing_draws_a_layer_for_each_image():
 
 
 def test_styles_are_mixed_from_the_cutoff_on():
-    gan = small()
-    state = jax.jit(functools.partial(jaxgan.init, gan))(jax.random.key(0))
+    variables = random_variables(GENERATOR)
+    player = jaxgan.Player(variables["params"], {BUFFERS: variables[BUFFERS]}, ())
+    state = jaxgan.TrainState(jnp.int32(0), None, {"generator": player}, {}, {})
     keys = jax.random.split(jax.random.key(0), 2)
     noise = jax.vmap(lambda key: GAME.draw_noise(key, {"labels": jnp.asarray(LABELS)}))(keys)
     noise["cutoff"] = jnp.array([1, 4])
