@@ -70,7 +70,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "conditioning": "norms",
             "output": "masked",
             "block_size": 2,
-            "skips": True,
+            "skips": False,
             "flip": 0.0,
         },
         "textbook": {
