@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -16,12 +17,12 @@ from jaxgan import schedules
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, TrainState
 from jaxgan.options import with_own_options
-from jaxgan.run.settings import count, rate, setting, weight
+from jaxgan.run.settings import count, one_of, rate, setting, weight
 from jaxgan.run.system import Panel, System
 from jaxgan.systems.age_cgan import groups, inversion
 from jaxgan.systems.age_cgan.groups import AGE, Group
-from jaxgan.systems.age_cgan.losses import with_encoder
-from jaxgan.systems.age_cgan.networks import Encoder
+from jaxgan.systems.age_cgan.losses import with_encoder, with_likeness
+from jaxgan.systems.age_cgan.networks import CONDITIONINGS, Encoder, Generator
 from jaxgan.systems.dcgan import config as dcgan
 from jaxgan.training.stages import Picture, Stage
 
@@ -35,14 +36,21 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {
             **dcgan.RECIPES["default"],
-            "gan_epochs": 24,
-            "epochs": 30,
+            "gan_epochs": 16,
+            "epochs": 20,
+            "decay_after_kimg": 150.0,
+            "generator_half_life_kimg": 60.0,
+            "discriminator_half_life_kimg": 120.0,
+            "conditioning": "last_norm",
+            "likeness": 3.0,
             **_ENCODER,
         },
         "textbook": {
             **dcgan.RECIPES["textbook"],
             "gan_epochs": 100,
             "epochs": 110,
+            "conditioning": "latents",
+            "likeness": 0.0,
             **_ENCODER,
         },
     }
@@ -76,6 +84,13 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     generated faces. A stopped run continues up to this number."""
     gan_epochs: int = setting(None, count(1))
     """How many of the epochs train the GAN, the first ones. The others train the encoder."""
+    conditioning: str = setting(None, one_of(*CONDITIONINGS))
+    """Where the generator is told the group. 'latents', as in the paper: beside the latents.
+    'last_norm': it adds to scale and offset of the last normalisation, so that a face keeps its
+    shapes when it ages."""
+    likeness: float = setting(None, weight)
+    """Weight, in the generator's loss, of the distance between its images of one latent in two
+    groups, so that a face stays the same when it ages; 0: no such term, as in the paper."""
     encoder_learning_rate: float = setting(None, rate)
     """Adam's learning rate for the encoder, at the start of its stage."""
     encoder_half_life_kimg: float = setting(None, weight)
@@ -86,7 +101,10 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     attributes: tuple[str, ...] = setting((AGE,), is_flag=False)
 
     recipes = RECIPES
-    added = MappingProxyType({})
+    # Runs of before had the paper's.
+    added = MappingProxyType(
+        {name: RECIPES["textbook"][name] for name in ("conditioning", "likeness")}
+    )
 
     def __post_init__(self):
         if not self.image_shape:
@@ -117,6 +135,12 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     def group_names(self) -> tuple[str, ...]:
         """The names of the groups of age, the youngest first."""
         return self.classes[0][1]
+
+    def gan(self) -> GAN:
+        return with_likeness(super().gan(), self.generator(), self.likeness)
+
+    def generator(self) -> Generator:
+        return super().generator().clone(conditioning=self.conditioning)
 
     def encoder(self) -> Encoder:
         """The encoder's module: images [batch, *image_shape] in [-1, 1] -> latents."""
@@ -212,10 +236,21 @@ class AgeCGANConfig(dcgan.DCGANConfig):
         """Searches the latents of images, with a trained generator; as `jaxgan.invert`."""
         return inversion.invert(params, images, labels, key, generator=self.generator(), **options)
 
+    def check_playable(self, workdir: str | Path) -> None:
+        super().check_playable(workdir)
+        if self.conditioning != "latents":
+            raise ValueError(
+                "the playground shows generators that are told the group beside the latents; "
+                f"{workdir} is a run with --conditioning {self.conditioning}"
+            )
+
     def commands(self, workdir: str) -> dict[str, str]:
         where = f"--workdir {shlex.quote(workdir)}"
+        inherited = super().commands(workdir)
+        if self.conditioning != "latents":
+            inherited.pop("Play", None)
         return {
-            **super().commands(workdir),
+            **inherited,
             "Ages": f"python experiments/age.py {where} --in face.png --out ages.png",
             "Ageing": f"python experiments/evaluate_ageing.py {where}",
         }

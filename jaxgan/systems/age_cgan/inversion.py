@@ -22,7 +22,7 @@ PyTree = Any
 # Images [n, H, W, C] in [0, 1] -> what a network knows of each, [n, features].
 Embed = Callable[[jax.Array], jax.Array]
 # The generator of the default recipe on toon faces.
-FACES = Generator(image_shape=(32, 32, 3), num_classes=(3,))
+FACES = Generator(image_shape=(32, 32, 3), num_classes=(3,), conditioning="last_norm")
 # Pixels of the images that are handled at a time.
 BLOCK = 64 * 64 * 64 * 3
 # The objectives of the paper, and the weights of pixels and identity: section 2.3 has the first

@@ -1,4 +1,4 @@
-"""The encoder's stage of Age-cGAN (Antipov et al. 2017, arXiv 1702.01983, section 2.2)."""
+"""What Age-cGAN (Antipov et al. 2017, arXiv 1702.01983) adds to the losses of a conditional GAN."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,6 +16,67 @@ from jaxgan.layers.training_call import call
 PyTree = Any
 # An error of exactly 0 has no gradient. Distances below this number count as this number.
 _LEAST = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class LikenessLoss:
+    """A generator's loss plus how much its images change with their labels.
+
+    The paper has no such term. Without it the latent of a face says other things in each group, so
+    a face that ages becomes somebody else.
+
+    Attributes:
+        turn: the generator's turn without the term.
+        generator: latents, labels -> images in [-1, 1]. It has the attribute num_classes.
+        weight: of the term.
+    """
+
+    turn: Turn
+    generator: nn.Module
+    weight: float
+
+    def __call__(
+        self, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
+    ) -> tuple[jax.Array, Outcome]:
+        """The turn's loss + weight * mean |G(z, y') - G(z, y)|, where G(z, y) is held still.
+
+        Args:
+            state: the state of the run.
+            batch: as the turn's. Its "labels" are y, int32 [batch, k]; y' are the next classes, of
+                the last class the first.
+            noise: as the turn's. Its "latent" is z, float32 [batch, latent_size].
+            axis_name: as the turn's.
+
+        Returns:
+            (float32 scalar, Outcome): its metrics are the turn's, and generator_change, the term
+            without its weight, of pixels in [0, 1].
+        """
+        value, outcome = self.turn.loss(state, batch, noise, axis_name)
+        variables = state.variables("generator")
+        labels = batch["labels"]
+        next_labels = (labels + 1) % jnp.asarray(self.generator.num_classes, jnp.int32)
+        images, others = (
+            call(self.generator, variables, noise["latent"], each, axis_name=axis_name)[0]
+            for each in (labels, next_labels)
+        )
+        change = jnp.mean(jnp.abs(others - jax.lax.stop_gradient(images)))
+        metrics = {**outcome.metrics, "generator_change": change / 2}
+        return value + self.weight * change, outcome._replace(metrics=metrics)
+
+
+def with_likeness(gan: GAN, generator: nn.Module, weight: float) -> GAN:
+    """The same system, whose generator's loss is a `LikenessLoss`.
+
+    Args:
+        gan: a system whose last turn is the generator's.
+        generator: as in `LikenessLoss`.
+        weight: as in `LikenessLoss`; 0 gives `gan` itself.
+    """
+    if not weight:
+        return gan
+    *turns, last = gan.turns
+    likeness = LikenessLoss(last, generator, weight)
+    return dataclasses.replace(gan, turns=(*turns, dataclasses.replace(last, loss=likeness)))
 
 
 @dataclasses.dataclass(frozen=True)

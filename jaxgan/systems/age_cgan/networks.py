@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxgan.layers.convolutions import INITIALIZER
 from jaxgan.layers.products import dense
+from jaxgan.systems.dcgan.networks import CONDITIONINGS as CONDITIONINGS
 from jaxgan.systems.dcgan.networks import Generator as Generator
 from jaxgan.systems.dcgan.networks import trunk
 

@@ -13,6 +13,8 @@ from jaxgan.layers.normalisation import EPSILON, BatchNorm
 from jaxgan.layers.products import dense
 
 LEAKY_RELU_SLOPE = 0.2
+# Where a conditional generator is told its labels.
+CONDITIONINGS = ("latents", "last_norm")
 BATCH_NORM_EPSILON = EPSILON
 _MOMENTUM = 0.9
 
@@ -23,8 +25,9 @@ class Generator(nn.Module):
     [batch, latent_size] -> Dense -> the smallest map -> doubled until it has the size of an image.
     Between layers are batch normalisation and a ReLU; a tanh follows the last. The smallest map is
     the image's height and width halved until the shorter one is 4 to 7: 7x7 for 28x28, 4x4 for
-    32x32 and 64x64. Labels join the latents as one-hot vectors (Mirza and Osindero 2014, arXiv
-    1411.1784).
+    32x32 and 64x64. Labels are one-hot vectors. They join the latents (Mirza and Osindero 2014,
+    arXiv 1411.1784), or they add to scale and offset of the last normalisation (Dumoulin et al.
+    2017, arXiv 1610.07629), where they can change colours, and no shapes.
 
     Attributes:
         latent_size: length of a latent vector.
@@ -34,6 +37,7 @@ class Generator(nn.Module):
         dtype: the type of the operands of the matrix products. Parameters stay float32.
         has_bias: whether the last layer, which no normalisation follows, has a bias.
         is_unbiased: whether the running variances are unbiased, as in `BatchNorm`.
+        conditioning: where the labels come in: "latents", or "last_norm".
     """
 
     latent_size: int = 100
@@ -43,6 +47,7 @@ class Generator(nn.Module):
     dtype: Any = jnp.float32
     has_bias: bool = True
     is_unbiased: bool = False
+    conditioning: str = "latents"
 
     @nn.compact
     def __call__(
@@ -70,18 +75,25 @@ class Generator(nn.Module):
         """
         chex.assert_shape(latents, (None, self.latent_size))
         x = latents
-        if self.num_classes:
-            x = jnp.concatenate([x, one_hot(labels, self.num_classes, x.shape[0])], axis=1)
+        classes = one_hot(labels, self.num_classes, len(x)) if self.num_classes else None
+        if classes is not None and self.conditioning == "latents":
+            x, classes = jnp.concatenate([x, classes], axis=1), None
         halvings = num_halvings(self.image_shape)
         height, width = (length >> halvings for length in self.image_shape[:2])
         channels = self.width << (halvings - 1)
         x = dense(height * width * channels, self.dtype, use_bias=False, kernel_init=INITIALIZER)(x)
         x = x.reshape(-1, height, width, channels)
-        x = nn.relu(_normalised(x, train, axis_name, self.is_unbiased))
+        x = _normalised(x, train, axis_name, self.is_unbiased)
         for _ in range(halvings - 1):
             channels //= 2
-            x = upsample(channels, self.dtype, use_bias=False)(x)
-            x = nn.relu(_normalised(x, train, axis_name, self.is_unbiased))
+            x = upsample(channels, self.dtype, use_bias=False)(nn.relu(x))
+            x = _normalised(x, train, axis_name, self.is_unbiased)
+        if classes is not None:
+            options: dict[str, Any] = {"use_bias": False, "kernel_init": INITIALIZER}
+            learnt = dense(2 * channels, self.dtype, **options)(classes)
+            scale, offset = jnp.split(learnt[:, None, None], 2, axis=-1)
+            x = (1 + scale) * x + offset
+        x = nn.relu(x)
         last = upsample(self.image_shape[-1], self.dtype, use_bias=self.has_bias)
         return jnp.tanh(last(x))
 

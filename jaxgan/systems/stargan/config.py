@@ -70,6 +70,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "conditioning": "norms",
             "output": "masked",
             "block_size": 2,
+            "skips": False,
             "flip": 0.0,
         },
         "textbook": {
@@ -102,6 +103,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "conditioning": "planes",
             "output": "image",
             "block_size": 1,
+            "skips": False,
             "flip": 0.5,
         },
     }
@@ -213,12 +215,17 @@ class StarGANConfig(RunConfig):
     block_size: int = setting(None, count(1))
     """The generator's maps have one pixel for each block of so many pixels a side; 1, as in the
     paper: one for each pixel."""
+    skips: bool = setting(None)
+    """Whether the generator adds its maps before each halving to those of their size after the
+    doubling; False, as in the paper: it does not."""
     flip: float = setting(None, probability)
     """The probability that an image is mirrored left to right."""
     precision: Precision = setting("float32")
     """The dtype of matrix products. Parameters and the optimiser's state are always float32."""
 
     presets = frozenset({"recipe"})
+    # Networks of before it had none.
+    added = MappingProxyType({"skips": False})
     about_curves = (
         "Both losses; what the discriminator believes; how often it tells the classes of real "
         "images, and sees in edits what was asked for; and how far an image that is edited and "
@@ -261,6 +268,7 @@ class StarGANConfig(RunConfig):
             self.conditioning,
             self.output,
             self.block_size,
+            self.skips,
         )
 
     def discriminator(self) -> networks.Discriminator:

@@ -50,6 +50,9 @@ class Generator(nn.Module):
         block_size: 1, as in the paper; or 2, 4 and so on: each block of so many pixels a side is
             one pixel of the maps, with the channels of all of them (Shi et al. 2016, arXiv
             1609.05158, section 3.1). Larger blocks cost less.
+        has_skips: whether the maps before each halving are added to those of their size after the
+            doubling (Chaurasia and Culurciello 2017, arXiv 1707.03718), so that thin lines need
+            not pass the smaller maps; False in the paper.
     """
 
     width: int = 64
@@ -62,6 +65,7 @@ class Generator(nn.Module):
     conditioning: str = "planes"
     output: str = "image"
     block_size: int = 1
+    has_skips: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, labels: jax.Array) -> jax.Array:
@@ -98,7 +102,9 @@ class Generator(nn.Module):
         else:
             x = _LabelledConvolution(self.width, self.end_size, self.dtype)(x, labels)
         x = nn.relu(normalised(x))
+        skipped = []
         for i in range(self.num_halvings):
+            skipped.append(x)
             x = downsample(self.width << (i + 1), self.dtype, **options)(x)
             x = nn.relu(normalised(x))
         for _ in range(self.num_blocks):
@@ -111,6 +117,8 @@ class Generator(nn.Module):
         for i in reversed(range(self.num_halvings)):
             x = upsample(self.width << i, self.dtype, **options)(x)
             x = nn.relu(normalised(x))
+            if self.has_skips:
+                x = x + skipped[i]
         channels = self.image_shape[-1]
         is_masked = self.output == "masked"
         last = keep_size(

@@ -48,9 +48,28 @@ def test_the_default_is_toon_faces_of_32x32_in_three_groups():
     assert again == config and again.to_json()["system"] == "age_cgan"
 
 
+def test_an_earlier_run_has_the_papers_generator():
+    written = AgeCGANConfig().to_json()
+    del written["conditioning"], written["likeness"]
+    config = AgeCGANConfig.from_json(written)
+    assert (config.conditioning, config.likeness) == ("latents", 0.0)
+
+
+def test_the_page_shows_only_generators_that_are_told_the_group_beside_the_latents():
+    options = {"dataset": "mnist", "groups": ("a=label:0", "b=label:1"), "image_shape": (28, 28, 1)}
+    paper = AgeCGANConfig(conditioning="latents", **options)
+    paper.check_playable("runs/it")
+    assert "Play" in paper.commands("runs/it")
+    config = AgeCGANConfig(**options)
+    with pytest.raises(ValueError, match="runs/it is a run with --conditioning last_norm"):
+        config.check_playable("runs/it")
+    assert "Play" not in config.commands("runs/it")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"conditioning": "first"}, "--conditioning must be one of latents, last_norm"),
         ({"epochs": 3, "gan_epochs": 3}, "--epochs must be more than --gan-epochs 3"),
         ({"dataset": "mnist"}, "--dataset mnist wants --groups too"),
         ({"groups": ("grey=hair",)}, "--groups must be NAME=ATTRIBUTE:CLASS each"),

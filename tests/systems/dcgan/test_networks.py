@@ -137,6 +137,28 @@ def test_otherwise_the_running_statistics_are_used(module, variables, inputs, fo
     np.testing.assert_allclose(alone, given[1:2], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_labels_in_the_last_norm_are_other_scales_and_offsets_of_it(train):
+    module = Generator(6, 2, SHAPE, NUM_CLASSES, conditioning="last_norm")
+    variables = variables_of(module, LATENTS, LABELS)
+    params, options = variables["params"], {"train": train, "mutable": "batch_stats"}
+    given, moved = module.apply(variables, LATENTS, LABELS, **options)
+    learnt = params["Dense_1"]["kernel"]
+    learnt = learnt[LABELS[:, 0]] + learnt[NUM_CLASSES[0] + LABELS[:, 1]]
+    plain = Generator(6, 2, SHAPE)
+    for i, (scale, offset) in enumerate(zip(*np.split(learnt, 2, axis=1), strict=True)):
+        norm = params["BatchNorm_1"]
+        its = {
+            "scale": norm["scale"] * (1 + scale),
+            "bias": norm["bias"] * (1 + scale) + offset,
+        }
+        its = {name: x for name, x in params.items() if name != "Dense_1"} | {"BatchNorm_1": its}
+        # Statistics are those of the whole batch: the labels come behind them.
+        expected, same = plain.apply({**variables, "params": its}, LATENTS, **options)
+        np.testing.assert_allclose(given[i], expected[i], rtol=1e-4, atol=1e-5)
+        jax.tree.map(np.testing.assert_array_equal, moved, same)
+
+
 @pytest.mark.parametrize(("module", "variables", "inputs"), [
     (GENERATOR, OF_GENERATOR, LATENTS),
     (DISCRIMINATOR, OF_DISCRIMINATOR, IMAGES),

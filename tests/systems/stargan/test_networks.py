@@ -60,6 +60,27 @@ def test_the_labels_change_what_comes_out(conditioning):
     assert np.abs(made[0] - made[1]).max() > 1e-3
 
 
+def test_skips_add_the_maps_before_the_halving_to_those_after_the_doubling():
+    options = {"output": "masked", "conditioning": "norms", "block_size": 2}
+    module = Generator(2, (16, 16, 3), 3, 0, 1, 3, has_skips=True, **options)
+    params = first(module, IMAGES, LABELS)["params"]
+    # No doubled map gets anything from below, so what comes out is as without any halving.
+    # In order: the first convolution, the halving, the doubling, the last convolution.
+    params["Conv_2"] = jax.tree.map(jnp.zeros_like, params["Conv_2"])
+    flat = Generator(2, (16, 16, 3), 3, 0, 0, 3, **options)
+    kept = {**first(flat, IMAGES, LABELS)["params"]}
+    kept |= {"Conv_0": params["Conv_0"], "Conv_1": params["Conv_3"]}
+    expected = flat.apply({"params": kept}, IMAGES, LABELS)
+    np.testing.assert_allclose(
+        module.apply({"params": params}, IMAGES, LABELS), expected, atol=1e-6
+    )
+    # Without skips the last convolution gets nothing, and has its bias, which begins at 0.
+    plain = Generator(2, (16, 16, 3), 3, 0, 1, 3, **options)
+    np.testing.assert_allclose(
+        plain.apply({"params": params}, IMAGES, LABELS), IMAGES / 2, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("block_size", [1, 2])
 def test_a_mask_of_zeros_keeps_the_image_and_one_of_ones_replaces_it(block_size):
     module = Generator(2, (16, 16, 3), 3, 1, output="masked", block_size=block_size)
