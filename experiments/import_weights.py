@@ -2,11 +2,11 @@
 
 python experiments/import_weights.py --from NAME FILE --out OUT.npz
 
-FILE is a state dict that PyTorch has saved (.pt, .pth), which wants PyTorch to be read; for
-stylegan2 it is a network pickle of NVIDIA's code (.pkl) or a checkpoint of its port (.pt), which
-want nothing. Nothing in a file is run. OUT.npz holds the weights, and OUT.json beside it the
-settings that they belong to.
-`jaxgan.load_run("OUT.npz")` and the --workdir of the other scripts take them as a trained run.
+FILE is a state dict that PyTorch has saved (.pt, .pth); PyTorch must be installed to read it. For
+stylegan2 FILE is a network pickle of NVIDIA's code (.pkl) or a checkpoint of its port (.pt), which
+are read without PyTorch. Nothing in a file is run. OUT.npz holds the weights, and OUT.json beside
+it the settings that they belong to. `jaxgan.load_run("OUT.npz")` and the --workdir of the
+other scripts take them as a trained run.
 """
 
 import dataclasses

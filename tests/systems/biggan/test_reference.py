@@ -73,7 +73,7 @@ def test_the_networks_of_the_authors_script_for_imagenet():
 )
 def test_an_imported_generator_has_the_settings_of_its_weights(name, sizes):
     weights = case_of(name).states["weights"]
-    config, variables = reference.imported(weights["G"])
+    config, variables, _ = reference.imported(weights["G"])
     generator = config.generator()
     assert sizes == (
         generator.width,
@@ -136,7 +136,7 @@ def test_other_state_dicts_are_refused(change, message):
 
 def test_a_generator_is_no_discriminator():
     weights = case_of("res32").states["weights"]
-    config, _ = reference.imported(weights["G"])
+    config, *_ = reference.imported(weights["G"])
     with pytest.raises(ValueError, match="blocks"):
         reference.imported_discriminator(weights["G"], config)
 

@@ -120,7 +120,7 @@ def test_what_is_not_compared_are_inputs():
 @pytest.mark.parametrize("name", ["unconditional_32", "conditional_32"])
 def test_an_imported_generator_has_the_settings_of_its_weights(name):
     state = case_of(name).states["weights"]["G"]
-    config, variables = reference.imported(state)
+    config, variables, _ = reference.imported(state)
     expected = {"unconditional_32": ((), 16, 20, 2), "conditional_32": ((3,), 12, 16, 8)}[name]
     assert expected == (
         config.num_classes,
