@@ -14,7 +14,7 @@ from jaxgan.run.checkpoints import UNFINISHED
 
 CONVOLUTIONAL = ("--image-shape", 16, 16, 3, "--width", 4, "--batch-size", 1000)
 STYLED = (
-    *("--image-shape", 16, 16, 3, "--channel-max", 4, "--channel-base", 64, "--latent-size", 4),
+    *("--image-shape", 8, 8, 3, "--channel-max", 4, "--channel-base", 64, "--latent-size", 4),
     *("--style-size", 4, "--mapping-layers", 1, "--batch-size", 1000, "--group-size", 4),
 )
 SMALL_BIGGAN = (

@@ -11,7 +11,7 @@ from jaxgan.run.checkpoints import Checkpoints
 
 # Tiny networks, 18 steps an epoch.
 SMALL = (
-    *("--image-shape", 16, 16, 3, "--channel-max", 4, "--channel-base", 64, "--latent-size", 4),
+    *("--image-shape", 8, 8, 3, "--channel-max", 4, "--channel-base", 64, "--latent-size", 4),
     *("--style-size", 4, "--mapping-layers", 1, "--batch-size", 1000, "--group-size", 4),
     *("--conditional", "--attributes", "hair_colour", "beard", "--epochs", 3),
 )
@@ -31,10 +31,10 @@ def test_what_a_run_leaves(run_once):
     assert rows[0].keys() == measured | {"step", "epoch"}
     with Image.open(workdir / "samples" / "epoch_0003.png") as picture:
         # A row for each of six colours of hair, of ten faces.
-        assert picture.size == (2 * (10 * 18 - 2), 2 * (6 * 18 - 2))
+        assert picture.size == (2 * (10 * 10 - 2), 2 * (6 * 10 - 2))
     run = jaxgan.load_run(workdir)
     images = run.sample(run.key(0), 2, labels=[[0, 0], [5, 3]])
-    assert images.shape == (2, 16, 16, 3)
+    assert images.shape == (2, 8, 8, 3)
 
 
 @pytest.mark.slow
