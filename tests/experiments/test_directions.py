@@ -1,5 +1,7 @@
 """experiments/directions.py on a run that is only a checkpoint and a config."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -13,6 +15,15 @@ from jaxgan import weights
 def save_projected(path, params):
     held = {"styles": np.zeros((8, 4)), "noise": params["buffers"]["synthesis"]}
     weights.write(path, held)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The work dirs of two runs: the classifier of faces knows the images of one of them."""
+    folder = tmp_path_factory.mktemp("saved")
+    save_random_run(folder / "run")
+    save_random_run(folder / "faces", image_shape=(32, 32, 3), channel_base=128)
+    return folder
 
 
 @pytest.mark.slow
@@ -53,11 +64,10 @@ def test_a_strip_for_each_class_that_is_seen(call_script, tmp_path):
         (("--out", "sliders.gif"), "--out must end in .png, not 'sliders.gif'"),
     ],
 )
-def test_mistakes_end_in_one_line_and_write_nothing(call_script, tmp_path, arguments, message):
-    if "faces" in arguments:
-        save_random_run(tmp_path / "faces", image_shape=(32, 32, 3), channel_base=128)
-    else:
-        save_random_run(tmp_path / "run")
+def test_mistakes_end_in_one_line_and_write_nothing(
+    call_script, saved, tmp_path, arguments, message
+):
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
     done = call_script("directions.py", "--workdir", "run", *arguments)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("directions.py: error: ")

@@ -1,5 +1,7 @@
 """experiments/project.py on a run that is only a checkpoint and a config."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,11 +13,17 @@ from jaxgan import weights
 CLASSES = (("hair", ("black", "grey")), ("eyes", ("wide", "bow")))
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return save_random_run(tmp_path_factory.mktemp("saved"))
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(saved, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (8, 10, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "face.png")
-    return save_random_run(tmp_path / "run")
+    shutil.copytree(saved.workdir, tmp_path / "run")
+    return saved
 
 
 def test_a_picture_its_projection_the_film_and_the_styles(call_script, run, tmp_path):

@@ -1,5 +1,7 @@
 """experiments/style_mix.py on a run that is only a checkpoint and a config."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,9 +14,15 @@ from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.stylegan2.styles import crossed
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return save_random_run(tmp_path_factory.mktemp("saved"))
+
+
 @pytest.fixture
-def run(tmp_path):
-    return save_random_run(tmp_path / "run")
+def run(saved, tmp_path):
+    shutil.copytree(saved.workdir, tmp_path / "run")
+    return saved
 
 
 def test_a_table_of_rows_and_columns(call_script, run, tmp_path):

@@ -375,14 +375,17 @@ ENDINGS = {
     "export_pretrained.py": "npz",
     "export_weights.py": "npz",
     "playground.py": "html",
+    "project.py --film": "gif",
+    "project.py --styles": "npz",
 }
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_address_of_a_bucket_is_refused_by_every_script(script, call_script, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    address = f"gs://bucket/x.{ENDINGS.get(script, 'png')}"
     for name in SCRIPTS[script]:
+        ending = ENDINGS.get(f"{script} {name}") or ENDINGS.get(script, "png")
+        address = f"gs://bucket/x.{ending}"
         done = call_script(script, f"{name}={address}")
         assert done.returncode == 2
         assert f"must be a path on this machine, not {address}" in done.stderr

@@ -74,7 +74,7 @@ NOISE = {"latent": jnp.asarray(LATENTS), "labels": jnp.asarray(ASKED)}
 
 def state_of(**options):
     gan = big_gan(Making(), Judging(), optax.sgd(0.1), optax.sgd(0.1), **options)
-    return gan, game.init(gan, jax.random.key(0))
+    return gan, jax.jit(functools.partial(game.init, gan))(jax.random.key(0))
 
 
 def loss_of(gan, which, state, noise=NOISE):
@@ -178,12 +178,12 @@ def test_one_part_is_the_loss_itself_and_unequal_parts_are_refused():
 def test_labels_of_fakes():
     its = BigGame(Making(), Judging())
     keys = jax.random.split(jax.random.key(1), 3000)
-    drawn = jax.vmap(lambda key: its.draw_noise(key, DATA))(keys)
+    drawn = jax.jit(jax.vmap(lambda key: its.draw_noise(key, DATA)))(keys)
     assert drawn.keys() == {"latent", "labels"} and drawn["latent"].shape == (3000, 4)
     _, counts = np.unique(drawn["labels"], axis=0, return_counts=True)
     assert len(counts) == 6 and np.all(np.abs(counts / 3000 - 1 / 6) < 0.04)
     its = dataclasses.replace(its, fake_labels="data")
-    drawn = jax.vmap(lambda key: its.draw_noise(key, DATA))(keys)
+    drawn = jax.jit(jax.vmap(lambda key: its.draw_noise(key, DATA)))(keys)
     found, counts = np.unique(drawn["labels"], axis=0, return_counts=True)
     np.testing.assert_array_equal(found, np.unique(OWN, axis=0))
     assert np.all(np.abs(counts / 3000 - 1 / 4) < 0.04)
@@ -191,7 +191,8 @@ def test_labels_of_fakes():
 
 def test_every_turn_draws_anew():
     gan, state = state_of(discriminator_steps=2)
-    noises, _ = examples.draws(gan, state.key, state.step, jnp.arange(BATCH), DATA)
+    draws = jax.jit(functools.partial(examples.draws, gan))
+    noises, _ = draws(state.key, state.step, jnp.arange(BATCH), DATA)
     latents = np.concatenate([noise["latent"] for noise in noises])
     assert latents.shape == (3, BATCH, 4) and len(np.unique(latents)) == latents.size
 
@@ -199,7 +200,7 @@ def test_every_turn_draws_anew():
 def test_real_and_generated_images_are_shifted_apart():
     its = BigGame(Making(), Judging(), translation=1)
     keys = jax.random.split(jax.random.key(0), 200)
-    shifts = jax.vmap(lambda key: its.draw_noise(key, DATA))(keys)["shifts"]
+    shifts = jax.jit(jax.vmap(lambda key: its.draw_noise(key, DATA)))(keys)["shifts"]
     assert shifts.shape == (200, 2, 2) and np.abs(shifts).max() == 1
     _, state = state_of()
     moved = np.zeros((BATCH, 2, 2), np.int32)

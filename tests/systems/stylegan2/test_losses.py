@@ -1,6 +1,5 @@
 """StyleGAN2's turns: the lazy ones, the numbers of a run, and its independence of devices."""
 
-import functools
 import math
 
 import jax
@@ -28,10 +27,9 @@ def small(**options):
     return style_gan(GENERATOR, DISCRIMINATOR, batch_size=16, **options)
 
 
-def state_of(gan, step=0, **numbers):
-    state = jax.eval_shape(functools.partial(jaxgan.init, gan), jax.random.key(0))
+def state_of(step=0, players=None, **numbers):
     numbers = {name: jnp.float32(value) for name, value in numbers.items()}
-    return state.replace(step=jnp.int32(step), numbers=numbers)
+    return jaxgan.TrainState(jnp.int32(step), jax.random.key(0), players or {}, {}, numbers)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +45,7 @@ def state_of(gan, step=0, **numbers):
 )
 def test_the_probability_of_augmentations_follows_the_signs(step, signs, calls, before, after):
     game = StyleGame(GENERATOR, DISCRIMINATOR, 16, most_probable=0.8)
-    state = state_of(small(), step, **{PROBABILITY: before, SIGNS: signs, CALLS: calls})
+    state = state_of(step, **{PROBABILITY: before, SIGNS: signs, CALLS: calls})
     numbers = game._adapted(state)
     np.testing.assert_allclose(numbers[PROBABILITY], after, rtol=1e-6)
     is_due = step % 4 == 0
@@ -56,7 +54,7 @@ def test_the_probability_of_augmentations_follows_the_signs(step, signs, calls, 
 
 
 def test_real_logits_are_counted():
-    state = state_of(small(), **{SIGNS: 1.5, CALLS: 2})
+    state = state_of(**{SIGNS: 1.5, CALLS: 2})
     counted = GAME._counted(state, jnp.array([3.0, -1.0, 2.0, 0.0]))
     assert (counted[SIGNS], counted[CALLS]) == (1.75, 3)
 
@@ -100,10 +98,13 @@ def test_gradients_that_are_no_numbers_become_numbers():
     np.testing.assert_allclose(update["x"], [0, -0.002, 0.002], rtol=1e-5)
 
 
-def test_mixing_draws_a_layer_for_each_image():
+def drawn(keys):
     data = {"labels": jnp.asarray(LABELS)}
-    keys = jax.random.split(jax.random.key(0), 400)
-    noise = jax.vmap(lambda key: GAME.draw_noise(key, data))(keys)
+    return jax.jit(jax.vmap(lambda key: GAME.draw_noise(key, data)))(keys)
+
+
+def test_mixing_draws_a_layer_for_each_image():
+    noise = drawn(jax.random.split(jax.random.key(0), 400))
     counts = np.bincount(noise["cutoff"], minlength=5)
     # 1 to 3 for nine of ten images; 4 is the number of layers.
     assert counts[0] == 0 and counts[1:4].min() > 85 and 20 < counts[4] < 65
@@ -114,9 +115,9 @@ def test_mixing_draws_a_layer_for_each_image():
 def test_styles_are_mixed_from_the_cutoff_on():
     variables = random_variables(GENERATOR)
     player = jaxgan.Player(variables["params"], {BUFFERS: variables[BUFFERS]}, ())
-    state = jaxgan.TrainState(jnp.int32(0), None, {"generator": player}, {}, {})
+    state = state_of(players={"generator": player})
     keys = jax.random.split(jax.random.key(0), 2)
-    noise = jax.vmap(lambda key: GAME.draw_noise(key, {"labels": jnp.asarray(LABELS)}))(keys)
+    noise = drawn(keys)
     noise["cutoff"] = jnp.array([1, 4])
     styles, _ = jax.jit(GAME._styles)(state, noise)
     assert np.all(styles[0, 0] != styles[0, 1])
