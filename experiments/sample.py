@@ -16,7 +16,6 @@ from jaxgan import memory
 from jaxgan.files import written_whole
 from jaxgan.run import flags, images
 from jaxgan.run.settings import count, local_path, setting
-from jaxgan.systems.stylegan2.config import with_styles
 from jaxgan.trained import load_run
 
 ENDINGS = (".png", ".npz", ".gif")
@@ -131,10 +130,8 @@ def main() -> None:
         labels, columns = run.config.labels_named(config.labels, label_key, count)
         # Mistakes are found before anything is written, and parts are drawn when they are written.
         if config.seeds:
-            settings = with_styles(run.config)
-            latents = settings.latents_of_seeds(config.seeds)
-            styles = settings.styles(run.params, latents, labels=labels)
-            parts: Iterable[jax.Array] = [settings.render(run.params, styles)]
+            drawn_images = run.config.sample_of_seeds(run.params, config.seeds, labels=labels)
+            parts: Iterable[jax.Array] = [drawn_images]
         elif config.is_film:
             walk = run.config.walk(run.params, key, count, config.steps, labels=labels)
             frames = [images.to_uint8(each) for each in np.asarray(walk)]

@@ -254,7 +254,7 @@ def test_seeds_draw_the_latents_of_the_official_tools(call_script, tmp_path, out
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--seeds", 7), "run is a run of mlp_gan, which has no styles: give one of"),
+        (("--seeds", 7), "a run of mlp_gan has no --seeds, which are of styles"),
         (("--seeds", 7, "--out", "a.gif"), "--seeds wants an --out that ends in .png or .npz"),
     ],
 )
