@@ -2,9 +2,9 @@
 
 python experiments/parity.py --system NAME --case DIR
 
-DIR has what the reference computed: case.npz, weights.pt and other files of their kinds. Each array
-gets a line: its name, the largest absolute and relative difference, the tolerance, ok or NOT. The
-program ends with exit code 1 if an array is not ok.
+DIR has what the reference computed: case.npz or other .npz, weights.pt and other files of their
+kinds. Each array gets a line: its name, the largest absolute and relative difference, the
+tolerance, ok or NOT. The program ends with exit code 1 if an array is not ok.
 """
 
 import dataclasses
@@ -44,17 +44,18 @@ def read_case(folder: Path) -> Case:
     """Reads the files of a case.
 
     Args:
-        folder: has case.npz; any other .npz, .pt and .json belong to the case too.
+        folder: has an .npz, such as case.npz; all .npz, .pt and .json in it belong to the case.
 
     Raises:
-        FileNotFoundError: there is no case.npz in the folder.
+        FileNotFoundError: there is no .npz in the folder.
         ValueError: a file cannot be read.
         ImportError: there is a .pt, and PyTorch is not installed.
     """
-    if not (folder / "case.npz").is_file():
-        raise FileNotFoundError(f"--case {folder} has no case.npz: give a folder of a parity case")
+    archives = sorted(folder.glob("*.npz"))
+    if not archives:
+        raise FileNotFoundError(f"--case {folder} has no .npz: give a folder of a parity case")
     arrays: dict[str, np.ndarray] = {}
-    for path in sorted(folder.glob("*.npz")):
+    for path in archives:
         prefix = "" if path.stem == "case" else f"{path.stem}/"
         arrays |= {f"{prefix}{name}": array for name, array in read_arrays(path).items()}
     states = {path.stem: torch_files.read(path) for path in sorted(folder.glob("*.pt"))}

@@ -17,6 +17,8 @@ from .sampling import interpolate as interpolate
 from .sampling import sample as sample
 from .systems.age_cgan.config import AgeCGANConfig as AgeCGANConfig
 from .systems.age_cgan.inversion import invert as invert
+from .systems.biggan.config import BigGANConfig as BigGANConfig
+from .systems.biggan.losses import big_gan as big_gan
 from .systems.dcgan.config import DCGANConfig as DCGANConfig
 from .systems.latent.losses import latent_gan as latent_gan
 from .systems.mlp_gan.config import MLPGANConfig as MLPGANConfig
@@ -25,6 +27,9 @@ from .systems.pix2pix.losses import paired_gan as paired_gan
 from .systems.pix2pix.translation import translate as translate
 from .systems.stargan.config import StarGANConfig as StarGANConfig
 from .systems.stargan.editing import edit as edit
+from .systems.stylegan2.config import StyleGAN2Config as StyleGAN2Config
+from .systems.stylegan2.losses import style_gan as style_gan
+from .systems.stylegan2.projection import project as project
 from .trained import Run as Run
 from .trained import load_run as load_run
 from .weights import pretrained as pretrained

@@ -1,4 +1,4 @@
-"""Checks of a caller's arguments: a PRNG key, the params of a network."""
+"""Checks of a caller's arguments: a PRNG key, images, the params of a network."""
 
 import functools
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from numpy.typing import ArrayLike
 
 PyTree = Any
 
@@ -30,6 +31,32 @@ def as_typed_key(key: jax.Array) -> jax.Array:
             pass
     shown = f"{dtype} of shape {key.shape}" if dtype is not None else repr(key)
     raise ValueError(f"key must be one PRNG key, such as jax.random.key(0), not {shown}")
+
+
+def checked_images(images: ArrayLike, image_shape: tuple[int, int, int]) -> jax.Array:
+    """Images as float32 in [0, 1].
+
+    Args:
+        images: [n, *image_shape], n at least 1: float in [0, 1], or uint8.
+        image_shape: height, width and channels.
+
+    Returns:
+        float32 [n, *image_shape].
+
+    Raises:
+        ValueError: they have another shape or dtype, or there are none.
+    """
+    images = jnp.asarray(images)
+    if images.ndim != 4 or images.shape[1:] != tuple(image_shape) or not len(images):
+        raise ValueError(
+            f"images must have the shape (n, {', '.join(map(str, image_shape))}), not "
+            f"{images.shape}"
+        )
+    if images.dtype == jnp.uint8:
+        return images.astype(jnp.float32) / 255
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images must be float in [0, 1] or uint8, not {images.dtype}")
+    return images.astype(jnp.float32)
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from jaxgan.options import with_own_options
 
 PyTree = Any
 Metrics = dict[str, jax.Array]
-Decay = float | Callable[[jax.Array], jax.Array]
+Decay = float | Callable[[jax.Array], PyTree]
 Axis = str | None
 # The uses of randomness: the run's key is folded with one of these numbers for each use.
 INIT, ORDER, NOISE, DRAWING, EVALUATION, ROWS = range(6)
@@ -101,7 +101,8 @@ class GAN:
         optimizers: the optax transformation of each player by name.
         turns: the turns of a step, in order.
         averages: the decay of each moving average by the player's name: a number in [0, 1), which
-            is warmed up as min(decay, (1 + step) / (10 + step)), or a function of the step.
+            is warmed up as min(decay, (1 + step) / (10 + step)), or a function of the step, which
+            may give a decay for each kind of variables: {"params": ..., other collections}.
         numbers: the initial values of the state's numbers.
         images: the arrays of a batch that are images: uint8 in data, float32 in [-1, 1] in losses.
     """
@@ -141,8 +142,7 @@ def take_turn(
     """One gradient step of the turn's player. The params of the other players stay as they are.
 
     Args:
-        gan: the system.
-        turn: one of the system's turns.
+        gan, turn: the system, and one of its turns.
         state: the state before the turn.
         batch: this device's part of a global batch, leaves [batch, ...].
         noise: `turn.noise` of each example of the batch, leaves [batch, ...].
@@ -172,14 +172,15 @@ def take_turn(
 @with_own_options
 def end_step(gan: GAN, state: TrainState) -> TrainState:
     """Ends a step after its turns: updates the moving averages and adds one to `state.step`."""
+
+    def mixed(decay: jax.Array, new: PyTree, average: PyTree) -> PyTree:
+        return optax.incremental_update(new, average, 1 - decay)
+
     averages = {}
-    for name, average in state.averages.items():
-        given = gan.averages[name]
-        if callable(given):
-            decay = given(state.step)
-        else:  # The warm-up lets the average forget the untrained network soon.
-            decay = jnp.minimum(given, (1 + state.step) / (10 + state.step))
-        averages[name] = optax.incremental_update(state.variables(name), average, 1 - decay)
+    warm = (1 + state.step) / (10 + state.step)  # It forgets the untrained network soon.
+    for name, given in gan.averages.items():
+        decay = given(state.step) if callable(given) else jnp.minimum(given, warm)
+        averages[name] = jax.tree.map(mixed, decay, state.variables(name), state.averages[name])
     return state.replace(step=state.step + 1, averages=averages)
 
 
@@ -210,8 +211,7 @@ def train_step(
     """Takes all turns of a step, then ends the step.
 
     Args:
-        gan: the system.
-        state: the state before the step.
+        gan, state: the system, and its state before the step.
         batches: the batches of each turn, leaves [times, batch, ...]; None if it uses the "last".
         noises: the noise of each turn, leaves [times, batch, ...].
         axis_name: the pmap axis to average over; None for none.

@@ -101,7 +101,8 @@ def average_decay(
     Args:
         half_life: the number of images after which a step's share of the average has halved.
         images_per_step: images of the data set that a step sees.
-        ramp_up: if positive, the half-life is at most this times the images seen; 0 for no limit.
+        ramp_up: if positive, the half-life is at most this times the images seen before the step,
+            so the first step's average is a copy; 0 for no limit.
 
     Returns:
         A function: step (int32 scalar) -> decay (float32 scalar in [0, 1)).
@@ -110,7 +111,7 @@ def average_decay(
     def decay(step: jax.Array) -> jax.Array:
         images = jnp.float32(half_life)
         if ramp_up:
-            seen = (step + 1) * images_per_step
+            seen = step * images_per_step
             images = jnp.minimum(images, jnp.maximum(seen * ramp_up, 1e-8))
         return 0.5 ** (images_per_step / images)
 

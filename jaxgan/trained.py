@@ -87,7 +87,12 @@ class Run:
         return keys.key(self.workdir, seed)
 
     def sample(
-        self, key: jax.Array, num_samples: int = 64, *, labels: ArrayLike | None = None
+        self,
+        key: jax.Array,
+        num_samples: int = 64,
+        *,
+        labels: ArrayLike | None = None,
+        truncation: float | None = None,
     ) -> jax.Array:
         """Draws images from the run's generator. The same key gives the same images.
 
@@ -96,6 +101,8 @@ class Run:
             num_samples: how many images to draw, 1 or more.
             labels: for a conditional run the classes of each image, int [num_samples, k]. Column i
                 has numbers of the classes of attribute i in `config.classes`. None otherwise.
+            truncation: for better images of fewer kinds, as `config.truncated` takes it; None for
+                the run's setting.
 
         Returns:
             float32 [num_samples, height, width, channels] in [0, 1].
@@ -105,7 +112,8 @@ class Run:
                 checkpoints can be read; or as `jaxgan.sample`.
             FileNotFoundError: there is no checkpoint yet.
         """
-        return self.config.sample(self.params, key, num_samples, labels=labels)
+        config = self.config if truncation is None else self.config.truncated(truncation)
+        return config.sample(self.params, key, num_samples, labels=labels)
 
     def sample_in_parts(
         self, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None

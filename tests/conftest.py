@@ -39,6 +39,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_disable_most_optimizations", True)
 TRAINING = (
     *("mnist_gan.py", "dcgan.py", "pix2pix.py", "stargan.py", "age_cgan.py"),
+    *("stylegan2.py", "biggan.py"),
     *("train_evaluator.py", "train_recogniser.py"),
 )
 

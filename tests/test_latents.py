@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from jaxgan import latents
 
@@ -151,3 +152,23 @@ def test_slerp_without_an_arc_has_the_straight_lines_gradient(first, second):
 def test_walks_refuse_other_shapes(walk, shapes):
     with pytest.raises(AssertionError):
         walk(*(jnp.ones(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize("bound", [0.05, 0.5, 2.0])
+def test_truncated_numbers_are_those_of_the_truncated_normal_distribution(bound):
+    drawn = latents.normal(jax.random.key(2), (COUNT,))
+    its = np.sort(np.asarray(latents.truncated(drawn, bound), np.float64))
+    assert -bound <= its[0] and its[-1] <= bound and its.dtype == np.float64
+    expected = scipy.stats.truncnorm.cdf(its, -bound, bound)
+    # Kolmogorov and Smirnov's distance at its limit for a level of 1e-6, as above.
+    limit = math.sqrt(math.log(2 / 1e-6) / (2 * COUNT))
+    ranks = np.arange(1, COUNT + 1) / COUNT
+    assert np.abs(expected - ranks).max() < limit + 1 / COUNT
+
+
+def test_a_bound_that_no_number_reaches_changes_nothing():
+    drawn = jnp.array([-7.0, -5.2, -1.0, 0.0, 0.3, 4.0, 9.0])
+    np.testing.assert_allclose(latents.truncated(drawn, 50.0), drawn, rtol=0.02)
+    large = latents.truncated(drawn, 3.0)
+    assert np.all(np.abs(large) <= 3) and np.all(np.diff(large) >= 0)
+    np.testing.assert_allclose(large[0], -3, atol=1e-3)

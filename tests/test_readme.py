@@ -18,6 +18,8 @@ from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.systems.age_cgan.recognition import load_recogniser
 from jaxgan.systems.mlp_gan import networks as mlp
 from jaxgan.systems.stargan.editing import ATTRIBUTES, FACES_CODING
+from jaxgan.systems.stylegan2 import config as stylegan2
+from jaxgan.systems.stylegan2.styles import crossed
 
 ROOT = Path(__file__).parent.parent
 # How many examples each text has. Each is run below, but for the one that
@@ -32,6 +34,7 @@ EXAMPLES = {
     "jaxgan/systems/mlp_gan/README.md": 2,
     "jaxgan/systems/pix2pix/README.md": 1,
     "jaxgan/systems/stargan/README.md": 1,
+    "jaxgan/systems/stylegan2/README.md": 1,
 }
 
 
@@ -236,3 +239,23 @@ def test_ageing_images_of_a_run(folder_with_run, monkeypatch):
         load_recogniser=load_recogniser,
     )
     assert names["latents"].shape == (1, 100) and names["aged"].shape == (1, 3, 32, 32, 3)
+
+
+@pytest.mark.slow
+def test_styles_of_a_run(folder_with_run, monkeypatch):
+    sizes = {"channel_base": 64, "channel_max": 4, "style_size": 5, "mapping_layers": 1}
+    folder_with_run(jaxgan.StyleGAN2Config(image_shape=(16, 16, 3), **sizes))
+    monkeypatch.setattr(stylegan2, "project", functools.partial(jaxgan.project, steps=1))
+    names = run_example(
+        "jaxgan/systems/stylegan2/README.md",
+        0,
+        jaxgan=jaxgan,
+        crossed=crossed,
+        key=jax.random.key(0),
+        faces=np.zeros((2, 16, 16, 3), np.uint8),
+    )
+    assert names["images"].shape == (16, 16, 16, 3) and names["mixed"].shape == (1, 16, 16, 3)
+    np.testing.assert_array_equal(names["child"][0, :4], names["styles"][1, :4])
+    np.testing.assert_array_equal(names["child"][0, 4:], names["styles"][0, 4:])
+    found = names["found"]
+    assert found.styles.shape == (2, 6, 5) and found.film.shape == (1, 2, 16, 16, 3)

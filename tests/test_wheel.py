@@ -24,7 +24,8 @@ assert edited.shape == (1, 32, 32, 3) and abs(edited - face / 255).mean() > 0.01
 from jaxgan.data import true_edits
 assert true_edits()["beard"].images.shape == (500, 6, 64, 64, 3)
 from jaxgan.systems import registry
-assert registry.names() == ["age_cgan", "dcgan", "mlp_gan", "pix2pix", "stargan"]
+names = ["age_cgan", "biggan", "dcgan", "mlp_gan", "pix2pix", "stargan", "stylegan2"]
+assert registry.names() == names
 assert (folder / "py.typed").is_file() and (folder / "__init__.pyi").is_file()
 assert (folder / "playground" / "page.html").is_file()
 print(folder)

@@ -242,6 +242,64 @@ class RunConfig:
         """
         return 4 * num_samples * (math.prod(self.image_shape) if whole else 1)
 
+    def walk(
+        self,
+        params: PyTree,
+        key: jax.Array,
+        num_samples: int,
+        num_steps: int,
+        *,
+        labels: ArrayLike | None = None,
+    ) -> jax.Array:
+        """Makes the images of a closed walk through those of `sample`, the frames of a film.
+
+        Args:
+            params, key: as in `sample`.
+            num_samples: how many images of `sample` the walk goes through, 2 or more.
+            num_steps: the frames from one of them up to the next, 1 or more.
+            labels: as in `sample`.
+
+        Returns:
+            float32 [num_samples * num_steps, H, W, C] in [0, 1]; frame i * num_steps is image i of
+            `sample`.
+
+        Raises:
+            ValueError: a number is too small; or as `sample`.
+        """
+        raise ValueError(self._instead("makes no images from noise alone", "Images"))
+
+    def truncated(self, truncation: float, cutoff: int | None = None) -> Self:
+        """These settings, with truncated images: fewer kinds of them, and fewer bad ones.
+
+        Args:
+            truncation: how far a style is from the mean style, 0 or more: 1 leaves it as it is, and
+                0 gives the mean image.
+            cutoff: how many layers' styles are truncated, from the smallest layer on, 1 or more;
+                None for all.
+
+        Raises:
+            ValueError: the system has no styles, or a number is out of its range.
+        """
+        raise ValueError(f"a run of {self.system_name()} has no truncation, which is of styles")
+
+    def sample_of_seeds(
+        self, params: PyTree, seeds: Sequence[int], *, labels: ArrayLike | None = None
+    ) -> jax.Array:
+        """Draws an image for each seed of the system's official tools, from the latent drawn there.
+
+        Args:
+            params: the generator's variables.
+            seeds: n seeds, each from 0 to below 2**32.
+            labels: int [n, k] for a conditional run; None for others.
+
+        Returns:
+            float32 [n, H, W, C] in [0, 1].
+
+        Raises:
+            ValueError: the system has no such tools, or a seed is out of range.
+        """
+        raise ValueError(f"a run of {self.system_name()} has no --seeds, which are of styles")
+
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         """Translates each image into another one, by a trained generator of this system.
 

@@ -50,6 +50,8 @@ _HANG_UP = getattr(signal, "SIGHUP", None)
 _STOPPING = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, _HANG_UP)))
 # Settings that may differ between the processes of a run.
 OF_A_PROCESS = frozenset({"process_id", "coordinator", "workdir", "data_dir", "download", "script"})
+# A FID that is more than so many times the best one is said.
+COLLAPSED = 2
 # Metrics in the progress bar of a stage that has no `progress` text.
 MOST_SHOWN = 4
 # The longest name of an implementation of JAX's random numbers.
@@ -366,10 +368,28 @@ class Experiment:
             at = step - (count - 1 - i) * length
             row = {name: _mean(values[i]) for name, values in pieces.items()}
             if self._config.eval_every:
-                # FIDs of different features are not of one curve.
-                name = "fid" if self._config.inception is None else "inception_fid"
-                row[name] = self._fid(run) if self._is_evaluated(at) else math.nan
+                row[self._score] = math.nan
+                if self._is_evaluated(at):
+                    row[self._score] = self._fid(run)
+                    self._watch(run, row[self._score])
             run.workdir.log(at, self._schedule.epochs(at), row)
+
+    @property
+    def _score(self) -> str:
+        # FIDs of different features are not of one curve.
+        return "fid" if self._config.inception is None else "inception_fid"
+
+    def _watch(self, run: _Run, fid: float) -> None:
+        """Keeps the networks of the best FID, and warns of one that is much worse."""
+        best = run.workdir.best(self._score)
+        if best is None or fid < best[0]:
+            run.workdir.keep_as_best(run.state, run.config)
+        elif fid > COLLAPSED * best[0]:
+            say_on_stderr(
+                f"epoch {self._epochs(int(run.state.step))}: the FID is {fid:.4g}, more than "
+                f"{COLLAPSED} times that of epoch {best[1]:.4g}, {best[0]:.4g}: the generator may "
+                f"have collapsed; {run.workdir.best_npz} has the networks of epoch {best[1]:.4g}"
+            )
 
     def _is_evaluated(self, step: int) -> bool:
         if self._stage.draw is None or not self._schedule.is_at_end_of_epoch(step):
@@ -473,7 +493,9 @@ class Experiment:
         commands = self._config.commands(workdir)
         pictures = [f"{first.samples}{os.sep} (grids)"] if first.grids() else []
         pictures += [str(each) for each in (first.training_gif, first.losses_png) if each.exists()]
+        best = first.best(self._score) if first.best_npz.exists() else None
         left = {
+            "Best": best and f"{first.best_npz} (FID {best[0]:.4g}, epoch {best[1]:.4g})",
             "Pictures": ", ".join(pictures),
             "Report": str(first.path / report.FILE_NAME),
             "Play": commands.pop("Play", None),

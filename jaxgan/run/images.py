@@ -146,16 +146,16 @@ def captioned(canvas: np.ndarray, caption: str) -> np.ndarray:
     Returns:
         uint8 [height + CAPTION_HEIGHT, width, 1 or 3].
     """
-    _, width, channels = canvas.shape
-    strip = Image.new("L", (width, CAPTION_HEIGHT), 255)
-    font = ImageFont.load_default(CAPTION_HEIGHT * 2 // 3)
-    ImageDraw.Draw(strip).text((4, CAPTION_HEIGHT // 2), caption, 0, font, anchor="lm")
-    words = np.repeat(np.asarray(strip)[..., None], channels, axis=-1)
-    return np.concatenate([words, canvas])
+    words = _written(caption, CAPTION_HEIGHT, canvas.shape[1])
+    return np.concatenate([words.repeat(canvas.shape[2], axis=-1), canvas])
 
 
 def headed_grid(
-    images: np.ndarray, headings: Sequence[str], caption: str, scale: int = 1
+    images: np.ndarray,
+    headings: Sequence[str],
+    caption: str,
+    scale: int = 1,
+    rows: Sequence[str] = (),
 ) -> np.ndarray:
     """Lays images out in rows on white, with a heading over each column and a caption over all.
 
@@ -165,14 +165,21 @@ def headed_grid(
         headings: the text over each column.
         caption: the text over all.
         scale: the side, in pixels of the result, of the square that each pixel becomes.
+        rows: the text before each row; () for none.
 
     Returns:
         uint8 [2 * CAPTION_HEIGHT + rows * (scale * height + 4), columns * (scale * width + 4),
-        channels]: behind and below each image are 4 white pixels.
+        channels]: behind and below each image are 4 white pixels. With texts before the rows, the
+        result is wider by the longest of them.
     """
     cells = to_uint8(images).repeat(scale, axis=1).repeat(scale, axis=2)
     cells = np.pad(cells, [(0, 0), (0, 4), (0, 4), (0, 0)], constant_values=255)
-    columns = [
+    columns = []
+    if rows:
+        width = math.ceil(max(map(_font().getlength, rows))) + 8
+        words = np.concatenate([_written(row, cells.shape[1], width) for row in rows])
+        columns.append(captioned(words.repeat(cells.shape[-1], axis=-1), ""))
+    columns += [
         captioned(np.concatenate(cells[i :: len(headings)]), heading)
         for i, heading in enumerate(headings)
     ]
@@ -216,7 +223,12 @@ def of_one_shape(canvases: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def write_gif(
-    path: Path, canvases: Sequence[np.ndarray], *, milliseconds: int = 200, last: int = 2000
+    path: Path,
+    canvases: Sequence[np.ndarray],
+    *,
+    milliseconds: int = 200,
+    last: int = 2000,
+    scale: int = 1,
 ) -> None:
     """Writes frames as an endless GIF.
 
@@ -225,16 +237,28 @@ def write_gif(
         canvases: one or more frames, each uint8 [height, width, 1 or 3], all of one shape.
         milliseconds: how long each frame but the last is shown.
         last: how long the last frame is shown, in milliseconds.
+        scale: as in `write_png`.
 
     Raises:
         OSError: the file cannot be written. An old file at `path` is unchanged.
         AssertionError: frames of several shapes or of another rank (from chex).
     """
     chex.assert_equal_shape(canvases)
-    frames = [_picture(canvas, 1) for canvas in canvases]
+    frames = [_picture(canvas, scale) for canvas in canvases]
     durations = [milliseconds] * (len(frames) - 1) + [last]
     with written_whole(path) as beside:
         frames[0].save(beside, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(CAPTION_HEIGHT * 2 // 3)
+
+
+def _written(text: str, height: int, width: int) -> np.ndarray:
+    """A line of black text on white, uint8 [height, width, 1]."""
+    strip = Image.new("L", (width, height), 255)
+    ImageDraw.Draw(strip).text((4, height // 2), text, 0, _font(), anchor="lm")
+    return np.asarray(strip)[..., None]
 
 
 def _picture(canvas: np.ndarray, scale: int) -> Image.Image:

@@ -56,6 +56,27 @@ class Table:
         else:
             self.path.unlink()
 
+    def measured(self, name: str) -> list[tuple[float, float]]:
+        """The values of a metric in the rows of this run so far.
+
+        They are those that were added, whatever an editor does to the file meanwhile.
+
+        Args:
+            name: of the metric.
+
+        Returns:
+            (the value, the epoch that its row ends at) of each row that has the metric.
+        """
+        if not {name, EPOCH} <= set(self._columns):
+            return []
+        at, epoch = self._columns.index(name), self._columns.index(EPOCH)
+        found = []
+        for row in self._rows:
+            # A cell may be empty, or edited before the run went on.
+            with contextlib.suppress(ValueError):
+                found.append((float(row[at]), float(row[epoch])))
+        return found
+
     def add(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
         """Adds a row.
 

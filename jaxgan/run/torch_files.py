@@ -38,7 +38,7 @@ def read(path: str | Path) -> Any:
         raise FileNotFoundError(f"{path} is not there")
     with open_regular(path) as file:
         try:
-            _check_archive(file)
+            check_archive(file)
             held = torch.load(file, map_location="cpu", weights_only=True)
         # PyTorch raises many types of errors for other files.
         except Exception as error:
@@ -51,8 +51,15 @@ def read(path: str | Path) -> Any:
     return _as_arrays(torch, held)
 
 
-def _check_archive(file: IO[bytes]) -> None:
-    """Refuses an archive that is larger unpacked than as a file. PyTorch compresses nothing."""
+def check_archive(file: IO[bytes]) -> None:
+    """Refuses an archive that is larger unpacked than as a file. PyTorch compresses nothing.
+
+    Args:
+        file: the file, which need not be an archive. It is left at its beginning.
+
+    Raises:
+        ValueError: the archive claims more bytes than the file has. The message lacks its name.
+    """
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             claimed = sum(member.file_size for member in archive.infolist())

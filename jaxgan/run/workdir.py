@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shlex
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.files import remove_partial
+from jaxgan import weights
+from jaxgan.files import remove_partial, written_whole
+from jaxgan.game import TrainState
 from jaxgan.run import images, plots, report, table, versions
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import FILE_NAME, RunConfig
@@ -39,7 +42,7 @@ _MADE_OF_A_RUN = (
 # The files that training writes into the folder, besides those in folders.
 _OF_TRAINING = (
     *(FILE_NAME, versions.FILE_NAME, "metrics.csv", "losses.png", "training.gif"),
-    report.FILE_NAME,
+    *(report.FILE_NAME, "best.npz", "best.json"),
 )
 _GRID = re.compile(r"epoch_\d+\.png")
 # Errors of a disk that takes nothing more. A run that went on could not be saved either.
@@ -55,8 +58,8 @@ class Workdir:
     """The folder of one run.
 
     It holds config.json, versions.json, metrics.csv, tensorboard/, samples/ (a grid of images for
-    each epoch that `is_drawn`), checkpoints/, losses.png, training.gif and report.html. Nothing is
-    written before `open`.
+    each epoch that `is_drawn`), checkpoints/, losses.png, training.gif and report.html; and with
+    --eval-every best.npz and best.json. Nothing is written before `open`.
     """
 
     def __init__(
@@ -100,6 +103,11 @@ class Workdir:
     def metrics_csv(self) -> Path:
         """The table of the metrics."""
         return self.path / "metrics.csv"
+
+    @property
+    def best_npz(self) -> Path:
+        """The networks of the best epoch that was scored."""
+        return self.path / "best.npz"
 
     def lock(self) -> None:
         """Makes the folder, and keeps other processes from training in it until `unlock`.
@@ -229,6 +237,35 @@ class Workdir:
         with self._optional("TensorBoard's rows"):
             assert self._events is not None  # Since `open`.
             self._events.add_scalar("images_per_second", images_per_second, step)
+
+    def best(self, score: str) -> tuple[float, float] | None:
+        """The lowest score of the run so far.
+
+        Args:
+            score: the name of its column in metrics.csv.
+
+        Returns:
+            (the score, the epoch that it was first reached in); None if there is no score yet.
+        """
+        return min(self._table.measured(score), default=None)
+
+    def keep_as_best(self, state: TrainState, config: RunConfig) -> None:
+        """Writes the networks of a state to best.npz, which `jaxgan.load_run` takes as a run.
+
+        A player with a moving average is written with the average.
+
+        Args:
+            state: one device's copy, on the host.
+            config: the settings, which best.json has beside the networks.
+
+        Raises:
+            OSError: the files cannot be written.
+        """
+        # The settings come first: a file of weights always has them.
+        with written_whole(self.best_npz.with_suffix(".json")) as beside:
+            beside.write_text(json.dumps(config.to_json(), indent=2) + "\n", encoding="utf-8")
+        players = {name: state.averages.get(name, state.variables(name)) for name in state.players}
+        weights.write(self.best_npz, players)
 
     def has_grid(self, epoch: int) -> bool:
         """Whether the grid of an epoch has been drawn."""

@@ -6,6 +6,14 @@ A system that has a reference has a module `reference.py` in its folder with
 - `compared(case) -> Iterator[Compared]`: what the reference computed -> what jaxgan computes,
 - `why_not_compared(name) -> str | None`: why an array of a case is not compared; None if it is.
 
+and may have
+
+- `imported_file(path) -> Imported`: a file of the reference that is more than a state dict, ->
+  settings and weights,
+- `exported(config, players) -> Exported`: settings and weights -> state dicts of the reference;
+- `imported_discriminator(state, config) -> (config, variables)`: a state dict of the reference's
+  discriminator, and the settings of the generator of its run -> the settings of both, its weights.
+
 A state dict is {key: NumPy array}, with the keys and the shapes of the reference.
 """
 
@@ -36,10 +44,24 @@ class Imported(NamedTuple):
     Attributes:
         config: the settings that the weights belong to. `config.generator()` is their module.
         generator: the generator's variables, {"params": ..., other collections}, float32.
+        discriminator: the discriminator's; None if there is none, or none that `config` describes.
     """
 
     config: RunConfig
     generator: PyTree
+    discriminator: PyTree = None
+
+
+class Exported(NamedTuple):
+    """Networks in the reference's form.
+
+    Attributes:
+        states: by the reference's name of a network, its state dict.
+        arguments: by the same names, what the constructors of these networks are given; as in JSON.
+    """
+
+    states: Mapping[str, StateDict]
+    arguments: Mapping[str, Any]
 
 
 class Case(NamedTuple):
@@ -122,7 +144,7 @@ def carried_over(state: StateDict, table: Table) -> PyTree:
     if extra := sorted(state.keys() - table.keys()):
         raise ValueError(f"{extra[0]} belongs to no network of these settings")
     flat = {
-        entry.path: np.ascontiguousarray(entry.convert(state[key]), np.float32)
+        entry.path: np.asarray(entry.convert(state[key]), np.float32, order="C")
         for key, entry in table.items()
         if entry.path
     }

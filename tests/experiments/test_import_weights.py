@@ -1,11 +1,14 @@
-"""experiments/import_weights.py on state dicts of the references' form."""
+"""experiments/import_weights.py on state dicts of the references' form and on official files."""
 
 import json
+import os
+import pickle
 import sys
 
 import jax
 import numpy as np
 import pytest
+import torch_pickles
 from PIL import Image
 
 import jaxgan
@@ -14,6 +17,9 @@ from jaxgan.run import torch_files
 from jaxgan.systems import registry
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.pix2pix.reference import generator_table
+from jaxgan.systems.reference import carried_over
+from jaxgan.systems.stylegan2 import reference as stylegan2
+from jaxgan.systems.stylegan2.config import StyleGAN2Config
 
 
 def published(width):
@@ -128,6 +134,133 @@ def test_the_systems_that_have_a_reference():
     for name in registry.references():
         module = registry.find_reference(name)
         assert all(map(callable, (module.imported, module.compared, module.why_not_compared)))
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """(the state dicts, the bytes of the network pickle) of random official networks, 8x8."""
+    config = StyleGAN2Config(
+        recipe="auto",
+        image_shape=(8, 8, 3),
+        channel_base=32,
+        channel_max=4,
+        latent_size=6,
+        style_size=5,
+        mapping_layers=2,
+        clamp=3.0,
+    )
+    rng = np.random.default_rng(0)
+    players = {
+        player: carried_over({key: rng.normal(size=its.shape) for key, its in table.items()}, table)
+        for player, table in (
+            ("generator", stylegan2.generator_table(config.generator())),
+            ("discriminator", stylegan2.discriminator_table(config.discriminator())),
+        )
+    }
+    states, arguments = stylegan2.exported(config, players)
+    return states, torch_pickles.snapshot(states, arguments)
+
+
+IMPORT = ("import_weights.py", "--from", "stylegan2", "network.pkl", "--out", "faces.npz")
+
+
+def test_an_official_pickle_draws_images_and_is_exported(call_script, tmp_path, faces):
+    states, content = faces
+    (tmp_path / "network.pkl").write_bytes(content)
+    done = call_script(*IMPORT)
+    assert done.returncode == 0, done.stderr
+    assert "MB, generator and discriminator; faces.json" in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[1].startswith(
+        "python experiments/sample.py --workdir faces.npz"
+    )
+    run = jaxgan.load_run(tmp_path / "faces.npz")
+    assert run.config.image_shape == (8, 8, 3) and run.config.clamp == 3
+    done = call_script("sample.py", "--workdir", "faces.npz", "--num", 4, "--out", "four.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "four.png").is_file()
+    done = call_script("export_weights.py", "--workdir", "faces.npz", "--out", "new/back.npz")
+    assert done.returncode == 0, done.stderr
+    assert "MB, G_ema and D; new/back.json" in done.stdout
+    with np.load(tmp_path / "new" / "back.npz") as file:
+        back = dict(file)
+    assert back.keys() == {f"{net}/{key}" for net, state in states.items() for key in state}
+    for name, array in back.items():
+        net, _, key = name.partition("/")
+        np.testing.assert_array_equal(array, states[net][key])
+        assert array.dtype == np.float32
+    arguments = json.loads((tmp_path / "new" / "back.json").read_text())
+    assert arguments["G_ema"]["synthesis_kwargs"]["conv_clamp"] == 3
+    assert arguments["D"]["img_resolution"] == 8
+
+
+def test_without_a_discriminator(call_script, tmp_path, faces):
+    states, _ = faces
+    state = torch_pickles.state_of(states["G_ema"])
+    (tmp_path / "network.pkl").write_bytes(torch_pickles.archive(state))
+    assert "MB, generator; faces.json" in call_script(*IMPORT).stdout
+    done = call_script("export_weights.py", "--workdir", "faces.npz")
+    assert done.returncode == 0 and "MB, G_ema; official.json" in done.stdout
+    with np.load(tmp_path / "official.npz") as file:
+        assert len(file.files) == len(states["G_ema"])
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def hostile_network(content):
+    """The pickle with the first call of PyTorch's renamed to one of the system."""
+    return content.replace(b"\x8c\x0dtorch.storage", b"\x8c\x02os", 1).replace(
+        b"\x8c\x10_load_from_bytes", b"\x8c\x06system", 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: pickle.dumps(Hostile()), "it asks for 'posix.system', which no file of weights"),
+        (hostile_network, "it asks for 'os.system', which no file of weights needs; nothing of it"),
+        (lambda _: torch_pickles.legacy({"g_ema": Hostile()}), "it asks for 'posix.system', which"),
+        (lambda _: torch_pickles.archive({"g_ema": Hostile()}), "it asks for 'posix.system'"),
+        (lambda content: content[: len(content) // 2], "it ends too early"),
+        (lambda _: torch_pickles.of_tensorflow(), "python legacy.py --source=FILE.pkl --dest=NEW"),
+        (lambda _: b"faces, please\n", "network.pkl cannot be imported: "),
+        (lambda _: b"", "network.pkl cannot be imported: it ends too early, or is no pickle"),
+        (lambda _: pickle.dumps({"G_ema": 1}), "it has no network G_ema, as NVIDIA's code"),
+        (lambda _: None, "network.pkl is not there"),
+    ],
+)
+def test_hostile_and_damaged_files_are_refused_and_change_nothing(
+    call_script, tmp_path, faces, change, message
+):
+    before = {"faces.npz": b"old weights", "faces.json": b"old settings"}
+    if (content := change(faces[1])) is not None:
+        before["network.pkl"] = content
+    for name, held in before.items():
+        (tmp_path / name).write_bytes(held)
+    assert_refused(call_script(*IMPORT), message)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workdir", "absent"), "absent"),
+        (("--workdir", "faces.npz", "--out", "a.pt"), "--out must end in .npz, not 'a.pt'"),
+        (
+            ("--workdir", "shoes.npz"),
+            "a run of pix2pix has no other form, only of biggan and stylegan2",
+        ),
+    ],
+)
+def test_what_is_not_exported(call_script, held, tmp_path, arguments, message):
+    if "shoes.npz" in arguments:
+        held["G.pth"] = published(1)
+        call_script("import_weights.py", "--from", "pix2pix", "G.pth", "--out", "shoes.npz")
+    before = sorted(tmp_path.iterdir())
+    assert_refused(call_script("export_weights.py", *arguments), message, "export_weights.py")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 class TestFilesOfPyTorch:

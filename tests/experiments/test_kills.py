@@ -13,6 +13,14 @@ from jaxgan.files import PARTIAL
 from jaxgan.run.checkpoints import UNFINISHED
 
 CONVOLUTIONAL = ("--image-shape", 16, 16, 3, "--width", 4, "--batch-size", 1000)
+STYLED = (
+    *("--image-shape", 16, 16, 3, "--channel-max", 4, "--channel-base", 64, "--latent-size", 4),
+    *("--style-size", 4, "--mapping-layers", 1, "--batch-size", 1000, "--group-size", 4),
+)
+SMALL_BIGGAN = (
+    *("--image-shape", 16, 16, 3, "--width", 1, "--discriminator-width", 1, "--latent-size", 6),
+    *("--shared-size", 2, "--batch-size", 1000),
+)
 # The script and its flags, and how often its run is killed.
 RUNS = {
     "mnist_gan": (("mnist_gan.py", *SMALL, "--epochs", 6), 25),
@@ -20,6 +28,8 @@ RUNS = {
     "dcgan": (("dcgan.py", "--dataset", "toon_faces", *CONVOLUTIONAL, "--epochs", 3), 15),
     "pix2pix": (("pix2pix.py", "--task", "grey2colour", *CONVOLUTIONAL, "--epochs", 3), 15),
     "stargan": (("stargan.py", *CONVOLUTIONAL, "--halvings", 3, "--epochs", 3), 15),
+    "stylegan2": (("stylegan2.py", *STYLED, "--epochs", 3), 15),
+    "biggan": (("biggan.py", *SMALL_BIGGAN, "--epochs", 3), 15),
     # The second of three epochs is the last of the GAN's stage.
     "age_cgan": (("age_cgan.py", *CONVOLUTIONAL, "--gan-epochs", 2, "--epochs", 3), 15),
 }

@@ -125,7 +125,7 @@ def test_a_share_of_the_numbers_may_differ(script, wrong, agrees):
 
 def test_what_is_no_case_ends_in_one_line(call_script, case, monkeypatch):
     folder, _ = case
-    assert_refused(parity(call_script, folder), "has no case.npz: give a folder of a parity case")
+    assert_refused(parity(call_script, folder), "has no .npz: give a folder of a parity case")
     (folder / "case.npz").write_text("numbers, please\n")
     assert_refused(parity(call_script, folder), "case.npz is no .npz of plain arrays")
     np.savez(folder / "case.npz", a=np.array([{}], object))

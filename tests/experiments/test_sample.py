@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_run import save_run
+from small_style_gan import save_random_run
 
 import jaxgan
 from jaxgan.systems.dcgan.config import DCGANConfig
@@ -75,6 +76,22 @@ def test_an_array_of_what_jaxgan_sample_draws(call_script, trained, tmp_path):
     np.testing.assert_array_equal(drawn, expected)
 
 
+def test_a_film_goes_through_the_same_images_and_back(call_script, trained, tmp_path):
+    arguments = ("--workdir", "run", "--num", 3, "--steps", 2, "--out", "film.gif")
+    done = call_script("sample.py", *arguments)
+    assert done.returncode == 0 and done.stdout == "3 images in film.gif\n", done.stderr
+    with Image.open(tmp_path / "film.gif") as film:
+        assert (film.n_frames, film.size) == (6, (40, 32))
+    params, key = jaxgan.load_params(trained.workdir), jax.random.key(0)
+    frames = np.asarray(trained.walk(params, key, 3, 2))
+    options = {"noise": "uniform", "generator": trained.generator()}
+    expected = jaxgan.sample(params, key, num_samples=3, **options)
+    np.testing.assert_allclose(frames[::2], expected, atol=1e-6)
+    latents = jax.random.uniform(key, (3, 5), minval=-1.0, maxval=1.0)
+    back = jaxgan.interpolate(params, latents[2], latents[0], num_steps=3, **options)
+    np.testing.assert_allclose(frames[5], back[1], atol=1e-6)
+
+
 def test_a_picture_of_the_same(call_script, trained, tmp_path):
     arguments = ("--workdir", "run", "--num", 4, "--out")
     assert call_script("sample.py", *arguments, "a.npz").returncode == 0
@@ -92,13 +109,17 @@ def test_a_picture_of_the_same(call_script, trained, tmp_path):
         (("--num", 0), "--num must be 1 or more, not 0"),
         (("--num", "many"), "invalid int value: 'many'"),
         (("--seed", "-1"), "--seed must be from 0"),
-        (("--out", "digits.jpg"), "--out must end in .png or .npz, not 'digits.jpg'"),
+        (("--out", "digits.jpg"), "--out must end in .png, .npz or .gif, not 'digits.jpg'"),
         (("--workdir", "elsewhere"), "there is no run in elsewhere"),
         (("--out", "run/config.json/digits.png"), "config.json"),
         (("--num", 10**12), "a grid of 1,000,000,000,000 images has more than 178,956,970 pixels"),
         (("--num", 10**6), "draw 372,827 or fewer, or write an .npz"),
         (("--num", 10**12, "--out", "a.npz"), "--num 1000000000000 needs at least 80,000.0 GB"),
         (("--labels", 7), "this run is not conditional: there is nothing to ask for"),
+        (("--truncation", 0.7), "a run of mlp_gan has no truncation, which is of styles"),
+        (("--cutoff", 2), "--cutoff wants --truncation too"),
+        (("--num", 1, "--out", "a.gif"), "--num must be 2 or more for a film, not 1"),
+        (("--steps", 0, "--out", "a.gif"), "--steps must be 1 or more, not 0"),
     ],
 )
 def test_mistakes_end_in_one_line_and_write_nothing(
@@ -205,3 +226,40 @@ def test_a_run_that_makes_images_of_images(call_script, tmp_path):
         "a run of pix2pix makes no images from noise alone: python experiments/translate.py"
         in done.stderr
     )
+
+
+@pytest.mark.parametrize("out", ["a.npz", "a.png"])
+def test_seeds_draw_the_latents_of_the_official_tools(call_script, tmp_path, out):
+    settings = save_random_run(tmp_path / "run")
+    done = call_script(
+        *("sample.py", "--workdir", "run", "--seeds", 7, 85, "--truncation", 0.6, "--out", out)
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"2 images in {out}\n"
+    # The official tools draw a latent with NumPy's old generator.
+    latents = [np.random.RandomState(seed).randn(settings.latent_size) for seed in (7, 85)]
+    settings, params = settings.truncated(0.6), jaxgan.load_run(tmp_path / "run").params
+    styles = settings.styles(params, np.float32(latents))
+    expected = np.asarray(settings.render(params, styles))
+    if out.endswith("npz"):
+        with np.load(tmp_path / out, allow_pickle=False) as arrays:
+            np.testing.assert_allclose(arrays["images"], expected, atol=1e-6)
+    else:
+        with Image.open(tmp_path / out) as picture:
+            drawn = np.asarray(picture)[:16:2, :36:2]
+        drawn = np.stack([drawn[:, :8], drawn[:, 10:18]])
+        assert np.abs(drawn - 255 * expected).max() < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--seeds", 7), "a run of mlp_gan has no --seeds, which are of styles"),
+        (("--seeds", 7, "--out", "a.gif"), "--seeds wants an --out that ends in .png or .npz"),
+    ],
+)
+def test_seeds_want_styles_and_no_film(call_script, trained, tmp_path, arguments, message):
+    before = sorted(tmp_path.rglob("*"))
+    done = call_script("sample.py", "--workdir", "run", *arguments)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before

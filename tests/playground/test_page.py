@@ -128,7 +128,7 @@ def test_a_run_without_a_checkpoint(tmp_path):
 
 def test_a_run_of_other_networks(tmp_path):
     (tmp_path / "config.json").write_text('{"experiment": "my_gan"}')
-    systems = "age_cgan, dcgan, mlp_gan, pix2pix, stargan"
+    systems = "age_cgan, biggan, dcgan, mlp_gan, pix2pix, stargan, stylegan2"
     with pytest.raises(ValueError, match=f"this is a run of 'my_gan', not of one of {systems}"):
         page.of_run(tmp_path)
 

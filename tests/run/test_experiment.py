@@ -16,6 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import jaxgan
+from jaxgan import weights
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, Outcome, Turn
 from jaxgan.run.checkpoints import Checkpoints
@@ -157,6 +158,62 @@ def test_a_warning_is_said_at_the_end_of_each_epoch_that_deserves_it(tmp_path, c
     last = [row for row in rows_of(tmp_path / "run") if float(row["epoch"]) == 2][-1]
     assert len(seen) == 3 and f"\nepoch 2: distance {float(last['distance']):.3f}\n" in err
     assert err.count("epoch 2: ") == 1 and "epoch 1: " not in err
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """(workdir, fids, **settings) -> trains a run that has these FIDs, one after another."""
+    plain = MeanConfig.system
+
+    def system(config, dataset):
+        stages = plain(config, dataset).stages
+        drawing = [dataclasses.replace(each, draw=lambda *_: None) for each in stages]
+        return System(config, drawing)
+
+    def run(workdir, fids, **settings):
+        left = list(fids)
+        monkeypatch.setattr(MeanConfig, "system", system)
+        monkeypatch.setattr(Experiment, "_fid", lambda *_: left.pop(0))
+        train(workdir, eval_every=1, image_shape=(28, 28, 1), **settings)
+
+    return run
+
+
+def test_the_networks_of_the_best_epoch_are_kept_and_a_fid_that_grows_is_said(
+    scored, tmp_path, capfd
+):
+    scored(tmp_path / "run", [3.0, 2.0, 5.0, 3.5], keep_checkpoints=4)
+    out, err = capfd.readouterr()
+    best = tmp_path / "run" / "best.npz"
+    assert f"Best:      {best} (FID 2, epoch 2)\n" in out
+    assert err.count("the FID is") == 1
+    assert "epoch 3: the FID is 5, more than 2 times that of epoch 2, 2: the generator" in err
+    held = weights.read(best)
+    assert held.keys() == {"generator", "discriminator"}
+    _, of_epoch = Checkpoints(tmp_path / "run" / "checkpoints").load("generator")
+    for epoch in (4, 3):  # What is left is of the second epoch.
+        assert np.any(
+            of_epoch["generator"]["params"]["mean"] != held["generator"]["params"]["mean"]
+        )
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / str(epoch * STEPS_PER_EPOCH))
+        _, of_epoch = Checkpoints(tmp_path / "run" / "checkpoints").load("generator")
+    np.testing.assert_array_equal(
+        of_epoch["generator"]["params"]["mean"], held["generator"]["params"]["mean"]
+    )
+    assert type(jaxgan.load_run(best).config) is MeanConfig
+
+
+def test_the_best_epoch_is_remembered_by_a_run_that_goes_on(scored, tmp_path, capfd):
+    scored(tmp_path, [2.0, 3.0], epochs=1)
+    before = (tmp_path / "best.npz").read_bytes()
+    scored(tmp_path, [2.5, 2.5], epochs=2)
+    assert (tmp_path / "best.npz").read_bytes() == before
+    assert "(FID 2, epoch 1)" in capfd.readouterr().out.split("Done")[-1]
+    # A new run in the folder has its own.
+    scored(tmp_path, [9.0, 8.0], epochs=1, resume=False)
+    assert "(FID 8, epoch 2)" in capfd.readouterr().out
+    train(tmp_path, epochs=1, resume=False)
+    assert not (tmp_path / "best.npz").exists() and not (tmp_path / "best.json").exists()
 
 
 def test_its_run_is_read_again_and_makes_no_images(straight):

@@ -6,10 +6,13 @@ import pytest
 
 from jaxgan.run import flags
 from jaxgan.run.config import FILE_NAME, RunConfig
+from jaxgan.systems.biggan.config import BigGANConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.latent.config import LatentGANConfig
+from jaxgan.systems.latent.labelled import LabelledConfig
 from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
+from jaxgan.systems.stylegan2.config import StyleGAN2Config
 
 
 def parse(line: str) -> MLPGANConfig:
@@ -155,8 +158,10 @@ def docstrings_below(config_class):
     ("config_class", "parents"),
     [
         (MLPGANConfig, (RunConfig, LatentGANConfig)),
-        (DCGANConfig, (RunConfig, LatentGANConfig)),
+        (DCGANConfig, (RunConfig, LatentGANConfig, LabelledConfig)),
         (Pix2PixConfig, (RunConfig,)),
+        (BigGANConfig, (RunConfig, LabelledConfig)),
+        (StyleGAN2Config, (RunConfig, LabelledConfig)),
     ],
 )
 def test_help_says_of_each_flag_the_docstring_of_its_field(config_class, parents, capsys):
@@ -166,7 +171,7 @@ def test_help_says_of_each_flag_the_docstring_of_its_field(config_class, parents
     shown = help_of(config_class, "--help", capsys)
     of_fields = {field.name for field in dataclasses.fields(config_class)}
     assert said.keys() == of_fields
-    of_flags = of_fields - {"script", "classes"}
+    of_flags = of_fields - {"script", "classes", "mapping_hidden", "mapping_embedded"}
     assert shown.keys() == {"--help", "--config"} | {
         f"--{name.replace('_', '-')}" for name in of_flags
     }
@@ -345,29 +350,42 @@ def test_the_home_folder_takes_the_place_of_a_tilde(tmp_path, monkeypatch):
 
 
 SCRIPTS = {
+    "biggan.py": ["--workdir"],
     "dcgan.py": ["--workdir"],
     "mnist_gan.py": ["--workdir"],
     "pix2pix.py": ["--workdir"],
+    "stylegan2.py": ["--workdir"],
     "sample.py": ["--workdir", "--out"],
+    "directions.py": ["--workdir", "--styles", "--out"],
     "edit.py": ["--workdir", "--in", "--out"],
     "evaluate.py": ["--workdir", "--out"],
     "evaluate_edits.py": ["--workdir", "--out"],
     "evaluate_pairs.py": ["--workdirs", "--out"],
     "export_pretrained.py": ["--workdir", "--out"],
+    "export_weights.py": ["--workdir", "--out"],
     "playground.py": ["--workdir", "--out"],
+    "project.py": ["--workdir", "--in", "--out", "--film", "--styles"],
     "recipes.py": ["--root"],
     "report.py": ["--workdir"],
+    "style_mix.py": ["--workdir", "--out"],
     "train_evaluator.py": ["--out"],
     "translate.py": ["--workdir", "--in", "--out"],
 }
-ENDINGS = {"export_pretrained.py": "npz", "playground.py": "html"}
+ENDINGS = {
+    "export_pretrained.py": "npz",
+    "export_weights.py": "npz",
+    "playground.py": "html",
+    "project.py --film": "gif",
+    "project.py --styles": "npz",
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_address_of_a_bucket_is_refused_by_every_script(script, call_script, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    address = f"gs://bucket/x.{ENDINGS.get(script, 'png')}"
     for name in SCRIPTS[script]:
+        ending = ENDINGS.get(f"{script} {name}") or ENDINGS.get(script, "png")
+        address = f"gs://bucket/x.{ending}"
         done = call_script(script, f"{name}={address}")
         assert done.returncode == 2
         assert f"must be a path on this machine, not {address}" in done.stderr

@@ -213,6 +213,17 @@ def test_a_headed_grid_has_its_images_in_place_on_white():
     np.testing.assert_array_equal(is_written, [[True, False, False], [True, True, True]])
 
 
+def test_rows_of_a_headed_grid_have_their_texts_before_them():
+    batch = RNG.uniform(size=(4, 20, 40, 1)).astype(np.float32)
+    plain = images.headed_grid(batch, ["left", "right"], "all")
+    given = images.headed_grid(batch, ["left", "right"], "all", rows=["", "second"])
+    width, top = given.shape[1] - plain.shape[1], 2 * images.CAPTION_HEIGHT
+    np.testing.assert_array_equal(given[top:, width:], plain[top:])
+    is_written = (given[top:, :width] < 255).reshape(2, -1).any(axis=1)
+    np.testing.assert_array_equal(is_written, [False, True])
+    assert (given[images.CAPTION_HEIGHT : top, :width] == 255).all()
+
+
 def test_pictures_below_each_other_are_at_the_left_on_white():
     above, below = np.full((2, 3, 1), 7, np.uint8), np.full((1, 5, 1), 9, np.uint8)
     given = images.stacked([above, below])

@@ -59,6 +59,18 @@ def test_rows_that_an_editor_loses_are_added_again(opened, said, save):
     assert said == []
 
 
+def test_what_was_measured_and_when(opened):
+    assert opened.measured("seldom") == []
+    log(opened, 1, 2, 3, 4)
+    assert opened.measured("seldom") == [(0.5, 0.2), (0.5, 0.4)]
+    assert opened.measured("never") == []
+    opened.close()
+    in_place(opened.path, opened.path.read_text().replace("0.4", "soon"))
+    again = Table(opened.path, print)
+    again.keep_rows_until(4)
+    assert again.measured("seldom") == [(0.5, 0.2)]
+
+
 def test_sed_loses_no_row(opened):
     log(opened, *range(20))
     subprocess.run(["sed", "-i", "s/loss/error/", opened.path], check=True)

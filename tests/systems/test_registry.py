@@ -8,16 +8,20 @@ import pytest
 import jaxgan.systems
 from jaxgan.run.config import FILE_NAME, RunConfig
 from jaxgan.systems.age_cgan.config import AgeCGANConfig
+from jaxgan.systems.biggan.config import BigGANConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.registry import ENTRY_POINTS, VARIABLE, find, load_config, names
+from jaxgan.systems.stylegan2.config import StyleGAN2Config
 
 CONFIGS = [
     AgeCGANConfig(seed=3),
+    BigGANConfig(seed=3, recipe="textbook", classes=(("label", ("a", "b")),)),
     MLPGANConfig(seed=3),
     DCGANConfig(seed=3, conditional=True, classes=(("label", ("a", "b")),)),
     Pix2PixConfig(seed=3, task="grey2colour"),
+    StyleGAN2Config(seed=3, recipe="paper256", conditional=True, classes=(("label", ("a", "b")),)),
 ]
 
 

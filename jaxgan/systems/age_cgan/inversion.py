@@ -13,7 +13,7 @@ import optax
 from numpy.typing import ArrayLike
 
 from jaxgan import checks
-from jaxgan.checks import as_typed_key
+from jaxgan.checks import as_typed_key, checked_images
 from jaxgan.options import with_own_options
 from jaxgan.systems.age_cgan.networks import Generator
 from jaxgan.systems.latent import drawing
@@ -156,25 +156,6 @@ def ages(params: PyTree, latents: ArrayLike, *, generator: nn.Module = FACES) ->
     labels = jnp.tile(jnp.arange(count), len(latents))
     images = drawing.generate(params, repeated, labels=labels, generator=generator)
     return images.reshape(len(latents), count, *images.shape[1:])
-
-
-def checked_images(images: ArrayLike, image_shape: tuple[int, int, int]) -> jax.Array:
-    """Images as float32 in [0, 1].
-
-    Raises:
-        ValueError: they have another shape or dtype, or there are none.
-    """
-    images = jnp.asarray(images)
-    if images.ndim != 4 or images.shape[1:] != tuple(image_shape) or not len(images):
-        raise ValueError(
-            f"images must have the shape (n, {', '.join(map(str, image_shape))}), not "
-            f"{images.shape}"
-        )
-    if images.dtype == jnp.uint8:
-        return images.astype(jnp.float32) / 255
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images must be float in [0, 1] or uint8, not {images.dtype}")
-    return images.astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames="encoder")

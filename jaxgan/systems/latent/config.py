@@ -1,36 +1,27 @@
 """The settings that all GANs with latents share: losses, optimisers, recipes."""
 
 import dataclasses
-import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
-import numpy as np
 import optax
-from numpy.typing import ArrayLike
 
 from jaxgan import schedules
-from jaxgan.data import Dataset
-from jaxgan.game import GAN, TrainState
+from jaxgan.game import GAN
 from jaxgan.latents import NOISES
 from jaxgan.layers.chain import Layer
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
-from jaxgan.run.config import Precision, RunConfig
+from jaxgan.run.config import Precision
 from jaxgan.run.settings import count, rate, setting, share, weight
-from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, System
-from jaxgan.systems.latent import drawing
+from jaxgan.systems.latent.images import LatentConfig
 from jaxgan.systems.latent.losses import latent_gan
-from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
-# Images in the grid of an epoch.
-GRID_IMAGES = 64
 # Height, width and channels of the images that the playground can show.
 PLAYABLE = (28, 28, 1)
 # The penalty's weight in Gulrajani et al. 2017 (arXiv 1704.00028), section 4.
@@ -38,7 +29,7 @@ WGAN_GP_LAMBDA = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentGANConfig(RunConfig):
+class LatentGANConfig(LatentConfig):
     """The settings of a GAN whose generator takes latents, added to those of every run.
 
     A subclass defines `recipes`, `generator` and `discriminator`. A setting that is None here gets
@@ -102,7 +93,6 @@ class LatentGANConfig(RunConfig):
     """The dtype of matrix products. Parameters and the optimiser's state are always float32."""
 
     presets = frozenset({"recipe"})
-    about_curves = ABOUT_THE_GAME
     # No fields: only some systems have settings of these names.
     fakes = "new"
     adam_epsilon = schedules.ADAM_EPSILON
@@ -122,13 +112,6 @@ class LatentGANConfig(RunConfig):
         super().__post_init__()
         # Raises a ValueError for an unknown loss or noise, or settings that the loss does not take.
         self.gan()
-
-    def generator(self) -> nn.Module:
-        """The generator's module: latents [batch, latent_size] -> images [batch, *image_shape].
-
-        The images are in [-1, 1]. A conditional generator takes labels as its second argument.
-        """
-        raise NotImplementedError
 
     def discriminator(self) -> nn.Module:
         """The discriminator's module: images [batch, *image_shape] in [-1, 1] -> logits [batch].
@@ -158,120 +141,10 @@ class LatentGANConfig(RunConfig):
             ema_decay=self.ema_decay,
         )
 
-    def system(self, dataset: Dataset) -> System:
-        config = self.for_dataset(dataset)
-
-        def draw(state: TrainState, key: jax.Array, num_samples: int) -> jax.Array:
-            return config.judged_samples(state.averages["generator"], key, num_samples, dataset)[0]
-
-        stage = Stage(
-            config.gan(),
-            config.examples(dataset),
-            config.epochs,
-            config.batch_size,
-            draw=draw,
-            picture=lambda state, key: config.picture(state.averages["generator"], key, dataset),
-            progress=GAME_PROGRESS,
-            images_per_piece=config.images_per_piece,
-        )
-        title = "The game: both losses, and what the discriminator believes"
-        return System(config, [stage], title, [LOSSES, JUDGEMENT])
-
-    @property
-    def images_per_piece(self) -> int | None:
-        """About how many images a row of metrics is the mean over at most, as in `Stage`."""
-        return None
-
-    @property
-    def attribute_names(self) -> tuple[str, ...]:
-        """The attributes that are labels of the networks; () if the run is not conditional."""
-        return ()
-
-    def for_dataset(self, dataset: Dataset) -> "LatentGANConfig":
-        """These settings, completed from the data set (such as the names of its classes).
-
-        Raises:
-            ValueError: the data set lacks something that the settings need, such as attributes.
-        """
-        return self
-
-    def examples(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """The training data that batches are taken from: arrays [N, ...] by name.
-
-        "images" is uint8 [N, H, W, C]. A conditional run has "labels" too, int32 [N, k].
-        """
-        return {"images": dataset.images}
-
-    def label_array(self, dataset: Dataset, key: jax.Array, num_images: int) -> jax.Array | None:
-        """Draws the labels of random images of a data set, with replacement.
-
-        Args:
-            dataset: the data set.
-            key: a PRNG key.
-            num_images: how many images to draw labels for.
-
-        Returns:
-            int32 [num_images, k]; None if the run is not conditional.
-        """
-        return None
-
-    def sample(
-        self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
-    ) -> jax.Array:
-        return drawing.sample(
-            params,
-            key,
-            num_samples=num_samples,
-            labels=labels,
-            noise=self.noise,
-            generator=self.generator(),
-        )
-
-    def sample_in_parts(
-        self, params: PyTree, key: jax.Array, num_samples: int, *, labels: ArrayLike | None = None
-    ) -> Iterator[jax.Array]:
-        return drawing.sample_in_parts(
-            params,
-            key,
-            num_samples=num_samples,
-            labels=labels,
-            noise=self.noise,
-            generator=self.generator(),
-        )
-
-    def sample_bytes(self, num_samples: int, *, whole: bool = True) -> int:
-        return drawing.sample_bytes(self.generator(), num_samples, whole=whole)
-
-    def judged_samples(
-        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        labels = self.label_array(dataset, key, num_samples)
-        images = self.sample(params, key, num_samples, labels=labels)
-        asked = {} if labels is None else dict(zip(self.attribute_names, labels.T, strict=True))
-        return images, asked
-
-    def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
-        """Draws the grid of images that is saved at an epoch.
-
-        Args:
-            params: the generator's variables, {"params": ...}.
-            key: a PRNG key, the same at every epoch, for latents and labels.
-            dataset: the data set that labels are drawn from.
-
-        Returns:
-            (images, float32 [n, H, W, C] in [0, 1]; images in a row, None for a nearly square
-            grid).
-        """
-        labels = self.label_array(dataset, key, GRID_IMAGES)
-        return self.sample(params, key, GRID_IMAGES, labels=labels), None
-
     def commands(self, workdir: str) -> dict[str, str]:
-        where = f"--workdir {shlex.quote(workdir)}"
-        commands = {
-            "Images": f"python experiments/sample.py {where} --num 100 --out samples.png",
-            "Scores": f"python experiments/evaluate.py {where}",
-        }
+        commands = super().commands(workdir)
         if self.image_shape == PLAYABLE:
+            where = f"--workdir {shlex.quote(workdir)}"
             commands["Play"] = f"python experiments/playground.py {where}"
         return commands
 
@@ -288,18 +161,6 @@ class LatentGANConfig(RunConfig):
             images_per_update=images_per_update,
             epsilon=self.adam_epsilon,
         )
-
-    # A property, not a field: only the settings of a conditional system have a field `classes`.
-    @property
-    def classes(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """(attribute, names of its classes) for each label; () if the run is not conditional."""
-        return ()
-
-    @property
-    def picture_shape(self) -> tuple[int, int]:
-        """(rows, columns) of the grid that `picture` draws."""
-        side = math.isqrt(GRID_IMAGES)
-        return side, side
 
     def check_playable(self, workdir: str | Path) -> None:
         if self.image_shape != PLAYABLE:

@@ -72,7 +72,7 @@ def sample_in_parts(
     """
     labels = _checked(params, num_samples, labels, noise, generator, whole=False)
     latents = _latents(as_typed_key(key), int(num_samples), noise, generator)
-    length = BLOCKS_IN_PART * _block(generator)
+    length = BLOCKS_IN_PART * block_size(generator)
     draw = with_own_options(_images)  # The parts are drawn after this function has returned.
     return (
         draw(
@@ -107,13 +107,13 @@ def generate(
     generator: nn.Module,
 ) -> jax.Array:
     """As `jaxgan.generate`, without a default generator."""
-    check_params(params, generator, *_inputs(generator))
+    check_params(params, generator, *inputs_of(generator))
     latents = jnp.asarray(latents)
     if latents.ndim != 2 or latents.shape[1] != generator.latent_size:
         raise ValueError(
             f"latents must have the shape (batch, {generator.latent_size}), not {latents.shape}"
         )
-    labels = _checked_labels(labels, latents.shape[0], generator)
+    labels = checked_labels(labels, latents.shape[0], generator)
     return _generate(params, latents, labels, generator)
 
 
@@ -142,6 +142,57 @@ def interpolate(
     return generate(params, path, labels=labels, generator=generator)
 
 
+@with_own_options
+def walk(
+    params: PyTree,
+    key: jax.Array,
+    *,
+    num_samples: int,
+    num_steps: int,
+    labels: ArrayLike | None = None,
+    noise: str = "normal",
+    generator: nn.Module,
+) -> jax.Array:
+    """Makes the images on a closed walk through the latents of `sample`.
+
+    The walk goes from each latent to the next on the path of `interpolate`, and from the last one
+    back to the first.
+
+    Args:
+        params, key, noise, generator: as in `sample`.
+        num_samples: how many latents the walk goes through, 2 or more.
+        num_steps: the images from a latent up to the next one, 1 or more.
+        labels: as in `sample`, int [num_samples, k]. Up to the next latent, images have the labels
+            of the latent that they come from.
+
+    Returns:
+        float32 [num_samples * num_steps, height, width, channels] in [0, 1]. Every `num_steps`-th
+        is an image of `sample`.
+
+    Raises:
+        ValueError: a number is too small, or as `sample`.
+    """
+    check_walk(num_samples, num_steps, generator)
+    labels = _checked(params, num_samples, labels, noise, generator, whole=True)
+    latents = _latents(as_typed_key(key), num_samples, noise, generator)
+    fractions = jnp.arange(num_steps) / num_steps
+    legs = jax.vmap(WALKS[noise], (0, 0, None))(latents, jnp.roll(latents, -1, axis=0), fractions)
+    path = legs.reshape(-1, latents.shape[1])
+    repeated = None if labels is None else jnp.repeat(labels, num_steps, axis=0)
+    return _images(params, path, repeated, generator)
+
+
+def check_walk(num_samples: int, num_steps: int, generator: nn.Module) -> None:
+    """Checks the numbers of `walk`, and that there is memory for its images.
+
+    Raises:
+        ValueError: a number is too small, or there is not enough memory.
+    """
+    _check_count("num_samples", num_samples, least=2, generator=generator)
+    _check_count("num_steps", num_steps, least=1, generator=generator)
+    _check_count("num_samples * num_steps", num_samples * num_steps, least=2, generator=generator)
+
+
 @functools.partial(jax.jit, static_argnames=("num_samples", "noise", "generator"))
 def _sample(
     params: PyTree,
@@ -163,7 +214,7 @@ def _latents(key: jax.Array, num_samples: int, noise: str, generator: nn.Module)
 def _images(
     params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: nn.Module
 ) -> jax.Array:
-    num_samples, block = len(latents), _block(generator)
+    num_samples, block = len(latents), block_size(generator)
     if num_samples <= block:
         return _generate(params, latents, labels, generator)
     whole = num_samples - num_samples % block
@@ -175,7 +226,8 @@ def _images(
     return jnp.concatenate([images, _generate(params, *rest, generator)])
 
 
-def _block(generator: nn.Module) -> int:
+def block_size(generator: nn.Module) -> int:
+    """How many images are generated at a time, 1 or more."""
     return max(1, BLOCK // math.prod(generator.image_shape))
 
 
@@ -197,11 +249,11 @@ def _checked(
     *,
     whole: bool,
 ) -> jax.Array | None:
-    """Checks the arguments of `sample`, and gives the labels as `_checked_labels`."""
+    """Checks the arguments of `sample`, and gives the labels as `checked_labels`."""
     _check_count("num_samples", num_samples, least=1, generator=generator, whole=whole)
     check_noise(noise)
-    check_params(params, generator, *_inputs(generator))
-    return _checked_labels(labels, int(num_samples), generator)
+    check_params(params, generator, *inputs_of(generator))
+    return checked_labels(labels, int(num_samples), generator)
 
 
 def _num_classes(generator: nn.Module) -> tuple[int, ...]:
@@ -212,7 +264,7 @@ def _length(labels: ArrayLike) -> int:
     return np.shape(labels)[0] if np.ndim(labels) else 0
 
 
-def _checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) -> jax.Array | None:
+def checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) -> jax.Array | None:
     """Labels as int32 [count, k]; None if the generator is not conditional.
 
     Raises:
@@ -247,7 +299,7 @@ def _checked_labels(labels: ArrayLike | None, count: int, generator: nn.Module) 
     return jnp.asarray(given, jnp.int32)
 
 
-def _inputs(generator: nn.Module) -> list[jax.ShapeDtypeStruct]:
+def inputs_of(generator: nn.Module) -> list[jax.ShapeDtypeStruct]:
     """The shapes and dtypes of the arguments that a generator is called with, for one image."""
     latents = jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32)
     num_classes = _num_classes(generator)

@@ -80,7 +80,7 @@ def edit(
             dtype; a class or a strength is out of its range; or `own` is missing. Inside jit the
             numbers of classes and strengths are not checked.
     """
-    images = _as_images(images, generator)
+    images = checks.checked_images(images, generator.image_shape)
     if coding.size != generator.label_size:
         raise ValueError(
             f"the coding has labels of {coding.size} numbers, but the generator wants "
@@ -115,7 +115,8 @@ def recognise(
     Raises:
         ValueError: the images have another shape or dtype.
     """
-    return coding.decode(_recognise(params, _as_images(images, discriminator), discriminator))
+    images = checks.checked_images(images, discriminator.image_shape)
+    return coding.decode(_recognise(params, images, discriminator))
 
 
 def check_params(params: PyTree, generator: nn.Module) -> None:
@@ -149,24 +150,6 @@ def check_memory(generator: nn.Module, count: int) -> None:
         "edit fewer at a time, or smaller ones",
         jax.devices()[0],
     )
-
-
-def _as_images(images: ArrayLike, network: nn.Module) -> jax.Array:
-    """Images as float32 in [0, 1].
-
-    Raises:
-        ValueError: they have another shape or dtype than the network's.
-    """
-    images, shape = jnp.asarray(images), tuple(network.image_shape)
-    if images.ndim != 4 or images.shape[1:] != shape or not len(images):
-        raise ValueError(
-            f"images must have the shape (n, {', '.join(map(str, shape))}), not {images.shape}"
-        )
-    if images.dtype == jnp.uint8:
-        return images / 255
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"images must be float in [0, 1] or uint8, not {images.dtype}")
-    return images.astype(jnp.float32)
 
 
 def _as_labels(name: str, labels: ArrayLike, count: int, coding: Coding) -> jax.Array:

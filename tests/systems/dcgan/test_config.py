@@ -12,7 +12,8 @@ from jaxgan import game
 from jaxgan.data import Attribute, Dataset
 from jaxgan.run.workdir import Workdir
 from jaxgan.sampling import sample
-from jaxgan.systems.dcgan.config import GRID_COLUMNS, DCGANConfig
+from jaxgan.systems.dcgan.config import DCGANConfig
+from jaxgan.systems.latent.labelled import GRID_COLUMNS
 
 rng = np.random.default_rng(0)
 # What goes with what is no chance: a bow is never on black hair.

@@ -109,7 +109,7 @@ def test_a_case_of_the_example(case):
 
 def test_a_generator_of_the_example(case):
     state = case[0].states["weights"]["G"]
-    config, variables = reference.imported(state)
+    config, variables, _ = reference.imported(state)
     assert (config.latent_size, config.width, config.image_shape) == (LATENT, 2, (SIDE, SIDE, 3))
     given = jax.jit(config.generator().apply)(variables, case[0].arrays["latents"])
     expected = case[1]["fake_eval"]

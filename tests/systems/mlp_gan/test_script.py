@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -147,6 +148,14 @@ def test_the_fid_of_every_other_epoch_is_logged_for_each_seed(call_script, tmp_p
         )
         by_hand = frechet_distance(reference, moments(embed(samples, evaluator).features))
         np.testing.assert_allclose(float(fids[4]), by_hand, rtol=1e-4)
+        # The networks of the lower one are kept.
+        best = jaxgan.load_run(workdir / "best.npz")
+        kept = frechet_distance(
+            reference, moments(embed(best.sample(key, 1000), evaluator).features)
+        )
+        np.testing.assert_allclose(kept, min(map(float, fids.values())), rtol=1e-4)
+        assert best.player("discriminator").keys() == {"params"}
+    assert f"Best:      {Path('run', 'seed_0', 'best.npz')} (FID " in done.stdout
 
 
 def test_a_runs_configuration_repeats_it_bit_for_bit(straight, call_script, tmp_path):

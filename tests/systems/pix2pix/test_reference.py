@@ -112,7 +112,7 @@ def a_generator(norm):
 def test_a_generator_of_the_port(norm, train):
     port = Port(norm, train)
     expected = port.translated(np.float64(INPUTS))
-    config, variables = reference.imported(port.state)
+    config, variables, _ = reference.imported(port.state)
     assert config.image_shape == (SIDE, SIDE, 3) and config.input_channels == 1
     assert (config.halvings, config.width, config.norm, config.dropout) == (5, 1, norm, "port")
     module = config.generator()

@@ -81,7 +81,7 @@ def test_the_published_generator():
 
 def test_an_imported_generator_has_the_settings_of_its_weights():
     state = case_of("celeba").states["weights"]["G"]
-    config, variables = reference.imported(state)
+    config, variables, _ = reference.imported(state)
     assert (config.width, config.blocks, config.recipe) == (8, 2, "textbook")
     assert config.classes[0] == ("Black_Hair", ("no", "yes")) and len(config.classes) == 5
     table = reference.generator_table(config.generator())
@@ -98,7 +98,7 @@ def test_an_imported_generator_has_the_settings_of_its_weights():
 def test_old_files_have_no_counters():
     state = case_of("celeba").states["weights"]["G"]
     old = {key: array for key, array in state.items() if "tracked" not in key}
-    config, variables = reference.imported(old)
+    config, variables, _ = reference.imported(old)
     assert variables["params"].keys() == reference.imported(state).generator["params"].keys()
 
 

@@ -1,0 +1,1 @@
+"""Images class by class, from large batches and spectrally normalised residual networks."""

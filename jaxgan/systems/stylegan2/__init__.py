@@ -1,0 +1,1 @@
+"""Images by styles: StyleGAN2 with adaptive discriminator augmentation."""
