@@ -79,6 +79,8 @@ def size_of(module, *inputs):
     return sum(x.size for x in jax.tree.leaves(variables["params"]))
 
 
+# The shapes of some of them are in test_reference.py, which takes no time.
+@pytest.mark.slow
 def test_parameters_of_the_papers_networks():
     """Those of the authors' code at 128x128, ch 96: 70.4 and 88.0 million."""
     latents = jax.ShapeDtypeStruct((1, 120), jnp.float32)
