@@ -35,6 +35,9 @@ class SampleConfig:
     """How many images to draw."""
     seed: int = 0
     """Seed of the images. The same seed draws the same images."""
+    seeds: tuple[int, ...] = ()
+    """For a run with styles (StyleGAN2), in the place of --num and --seed: a seed for each image. A
+    seed draws the latent that it draws in the official tools."""
     labels: tuple[str, ...] = ()
     """For a conditional run: the classes of all images, as a class of the only attribute (7) or as
     classes of some attributes (hair_colour=blond beard=none). The classes of other attributes are
@@ -60,8 +63,15 @@ class SampleConfig:
             raise ValueError(f"--out must end in .png, .npz or .gif, not {self.out!r}")
         if self.cutoff is not None and self.truncation is None:
             raise ValueError("--cutoff wants --truncation too")
+        if self.seeds and self.is_film:
+            raise ValueError(f"--seeds wants an --out that ends in .png or .npz, not {self.out!r}")
         if self.is_film and self.num < 2:
             raise ValueError(f"--num must be 2 or more for a film, not {self.num}")
+
+    @property
+    def count(self) -> int:
+        """How many images are drawn, but for the frames between them."""
+        return len(self.seeds) or self.num
 
     @property
     def is_film(self) -> bool:
@@ -104,27 +114,33 @@ def main() -> None:
         if config.truncation is not None:
             settings = run.config.truncated(config.truncation, config.cutoff)
             run = dataclasses.replace(run, config=settings)
-        out = Path(config.out)
+        out, count = Path(config.out), config.count
         is_grid = out.suffix == ".png"
         if is_grid or config.is_film:
             scale = SCALE if is_grid else FILM_SCALE
-            images.check_grid(config.num if is_grid else 1, run.config.image_shape, scale)
-        drawn = config.num * config.steps if config.is_film else config.num
-        needed = run.config.sample_bytes(drawn, whole=is_grid or config.is_film)
-        memory.check(
-            needed, f"--num {config.num}", "draw fewer at a time, each time another --seed"
-        )
+            images.check_grid(count if is_grid else 1, run.config.image_shape, scale)
+        drawn = count * config.steps if config.is_film else count
+        is_whole = is_grid or config.is_film or bool(config.seeds)
+        needed = run.config.sample_bytes(drawn, whole=is_whole)
+        asked = f"{count} --seeds" if config.seeds else f"--num {count}"
+        other = "others" if config.seeds else "another --seed"
+        memory.check(needed, asked, f"draw fewer at a time, each time {other}")
         key = run.key(config.seed)
         label_key = jax.random.fold_in(key, 0)
-        labels, columns = run.config.labels_named(config.labels, label_key, config.num)
+        labels, columns = run.config.labels_named(config.labels, label_key, count)
         # Mistakes are found before anything is written, and parts are drawn when they are written.
-        if is_grid:
-            canvas = images.grid(np.asarray(run.sample(key, config.num, labels=labels)), columns)
+        if config.seeds:
+            drawn_images = run.config.sample_of_seeds(run.params, config.seeds, labels=labels)
+            parts: Iterable[jax.Array] = [drawn_images]
         elif config.is_film:
-            walk = run.config.walk(run.params, key, config.num, config.steps, labels=labels)
+            walk = run.config.walk(run.params, key, count, config.steps, labels=labels)
             frames = [images.to_uint8(each) for each in np.asarray(walk)]
+        elif is_grid:
+            parts = [run.sample(key, count, labels=labels)]
         else:
-            parts = run.sample_in_parts(key, config.num, labels=labels)
+            parts = run.sample_in_parts(key, count, labels=labels)
+        if is_grid:
+            canvas = images.grid(np.concatenate(list(parts)), columns)
         out.parent.mkdir(parents=True, exist_ok=True)
         if is_grid:
             images.write_png(out, canvas, SCALE)
@@ -133,8 +149,8 @@ def main() -> None:
                 out, frames, milliseconds=MILLISECONDS, last=MILLISECONDS, scale=FILM_SCALE
             )
         else:
-            write_npz(out, (config.num, *run.config.image_shape), parts, labels)
-    print(f"{config.num} images in {out}")
+            write_npz(out, (count, *run.config.image_shape), parts, labels)
+    print(f"{count} images in {out}")
 
 
 if __name__ == "__main__":

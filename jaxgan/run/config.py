@@ -282,6 +282,24 @@ class RunConfig:
         """
         raise ValueError(f"a run of {self.system_name()} has no truncation, which is of styles")
 
+    def sample_of_seeds(
+        self, params: PyTree, seeds: Sequence[int], *, labels: ArrayLike | None = None
+    ) -> jax.Array:
+        """Draws an image for each seed of the system's official tools, from the latent drawn there.
+
+        Args:
+            params: the generator's variables.
+            seeds: n seeds, each from 0 to below 2**32.
+            labels: int [n, k] for a conditional run; None for others.
+
+        Returns:
+            float32 [n, H, W, C] in [0, 1].
+
+        Raises:
+            ValueError: the system has no such tools, or a seed is out of range.
+        """
+        raise ValueError(f"a run of {self.system_name()} has no --seeds, which are of styles")
+
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         """Translates each image into another one, by a trained generator of this system.
 

@@ -248,7 +248,10 @@ def test_hostile_and_damaged_files_are_refused_and_change_nothing(
     [
         (("--workdir", "absent"), "absent"),
         (("--workdir", "faces.npz", "--out", "a.pt"), "--out must end in .npz, not 'a.pt'"),
-        (("--workdir", "shoes.npz"), "a run of pix2pix has no other form, only of stylegan2"),
+        (
+            ("--workdir", "shoes.npz"),
+            "a run of pix2pix has no other form, only of biggan and stylegan2",
+        ),
     ],
 )
 def test_what_is_not_exported(call_script, held, tmp_path, arguments, message):

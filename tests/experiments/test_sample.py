@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_run import save_run
+from small_style_gan import save_random_run
 
 import jaxgan
 from jaxgan.systems.dcgan.config import DCGANConfig
@@ -225,3 +226,40 @@ def test_a_run_that_makes_images_of_images(call_script, tmp_path):
         "a run of pix2pix makes no images from noise alone: python experiments/translate.py"
         in done.stderr
     )
+
+
+@pytest.mark.parametrize("out", ["a.npz", "a.png"])
+def test_seeds_draw_the_latents_of_the_official_tools(call_script, tmp_path, out):
+    settings = save_random_run(tmp_path / "run")
+    done = call_script(
+        *("sample.py", "--workdir", "run", "--seeds", 7, 85, "--truncation", 0.6, "--out", out)
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"2 images in {out}\n"
+    # The official tools draw a latent with NumPy's old generator.
+    latents = [np.random.RandomState(seed).randn(settings.latent_size) for seed in (7, 85)]
+    settings, params = settings.truncated(0.6), jaxgan.load_run(tmp_path / "run").params
+    styles = settings.styles(params, np.float32(latents))
+    expected = np.asarray(settings.render(params, styles))
+    if out.endswith("npz"):
+        with np.load(tmp_path / out, allow_pickle=False) as arrays:
+            np.testing.assert_allclose(arrays["images"], expected, atol=1e-6)
+    else:
+        with Image.open(tmp_path / out) as picture:
+            drawn = np.asarray(picture)[:16:2, :36:2]
+        drawn = np.stack([drawn[:, :8], drawn[:, 10:18]])
+        assert np.abs(drawn - 255 * expected).max() < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--seeds", 7), "a run of mlp_gan has no --seeds, which are of styles"),
+        (("--seeds", 7, "--out", "a.gif"), "--seeds wants an --out that ends in .png or .npz"),
+    ],
+)
+def test_seeds_want_styles_and_no_film(call_script, trained, tmp_path, arguments, message):
+    before = sorted(tmp_path.rglob("*"))
+    done = call_script("sample.py", "--workdir", "run", *arguments)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before

@@ -31,6 +31,7 @@ from jaxgan.systems.reference import (
     Case,
     Compared,
     Entry,
+    Exported,
     Imported,
     Shape,
     StateDict,
@@ -314,6 +315,75 @@ def imported_discriminator(state: StateDict, config: BigGANConfig) -> tuple[BigG
     config = dataclasses.replace(config, **changes)
     table = discriminator_table(config.discriminator())
     return config, carried_over(*_with_sigmas(state, table))
+
+
+def exported(config: BigGANConfig, players: Mapping[str, PyTree]) -> Exported:
+    """Trained networks as the authors' code names them.
+
+    Args:
+        config: the settings that they were trained with.
+        players: the variables of "generator", and of "discriminator" if it is wanted too.
+
+    Returns:
+        State dicts "G" and "D" of float32 arrays, and the arguments of the constructors in the
+        authors' BigGAN.py, or BigGANdeep.py with --depth. `imported` and `imported_discriminator`
+        make the same variables of them.
+
+    Raises:
+        ValueError: the authors' networks make no images of this shape, or have no such labels.
+    """
+    height, width, channels = config.image_shape
+    if height != width or height & (height - 1) or channels != 3:
+        shape = "x".join(map(str, config.image_shape))
+        raise ValueError(
+            f"the authors' code makes square colour images of 32, 64 and so on pixels, not {shape}"
+        )
+    if len(config.num_classes) > 1:
+        names = " ".join(config.attribute_names)
+        raise ValueError(f"the authors' networks are told a single label, not {names}")
+    generator = config.generator()
+
+    def attention(heights: tuple[int, ...]) -> str:
+        return "_".join(map(str, heights)) or "0"
+
+    shared = {
+        "resolution": height,
+        "n_classes": sum(config.num_classes) or 1,
+        "SN_eps": config.spectral_epsilon,
+        # Nothing is to be drawn or trained: weights are loaded, and no optimiser is made.
+        "skip_init": True,
+        "no_optim": True,
+    }
+    arguments: dict[str, dict[str, Any]] = {
+        "G": {
+            "G_ch": config.width,
+            "dim_z": generator.latent_size,
+            "G_attn": attention(generator.attention),
+            "G_shared": bool(config.shared_size),
+            "shared_dim": config.shared_size,
+            "hier": bool(config.hierarchical),
+            "BN_eps": config.norm_epsilon,
+            **shared,
+        },
+        "D": {
+            "D_ch": config.discriminator_width,
+            "D_attn": attention(config.discriminator().attention),
+            **shared,
+        },
+    }
+    if config.depth:
+        for net, its in arguments.items():
+            its[f"{net}_depth"] = config.depth
+    tables = {
+        "G": ("generator", generator_table(generator)),
+        "D": ("discriminator", discriminator_table(config.discriminator())),
+    }
+    states = {
+        net: state_dict(players[player], table)
+        for net, (player, table) in tables.items()
+        if player in players
+    }
+    return Exported(states, {net: arguments[net] for net in states})
 
 
 def _plain(state: StateDict) -> StateDict:

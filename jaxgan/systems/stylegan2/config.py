@@ -395,6 +395,12 @@ class StyleGAN2Config(LabelledConfig):
         """The latents of the seeds of the official tools; as `latents_of_seeds`."""
         return of_styles.latents_of_seeds(seeds, self.latent_size)
 
+    def sample_of_seeds(
+        self, params: PyTree, seeds: Sequence[int], *, labels: ArrayLike | None = None
+    ) -> jax.Array:
+        styles = self.styles(params, self.latents_of_seeds(seeds), labels=labels)
+        return self.render(params, styles)
+
     def styles(
         self, params: PyTree, latents: ArrayLike, *, labels: ArrayLike | None = None
     ) -> jax.Array:

@@ -1,5 +1,7 @@
 """BigGAN beside the authors' code: cases that it computed, through the importer's table."""
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from jaxgan.layers.spectral import SPECTRAL
 from jaxgan.systems.biggan import reference
+from jaxgan.systems.biggan.config import BigGANConfig
 from jaxgan.systems.biggan.networks import Discriminator, Generator
 from jaxgan.systems.reference import Case, state_dict
 
@@ -97,6 +100,46 @@ def test_an_imported_generator_has_the_settings_of_its_weights(name, sizes):
     assert back.keys() == weights["D"].keys()
     for key, array in back.items():
         np.testing.assert_array_equal(array, weights["D"][key])
+
+
+@pytest.mark.parametrize("name", ["res32", "cifar", "deep32"])
+def test_what_is_exported_are_the_authors_arrays_and_arguments(name):
+    case = case_of(name)
+    weights, its = case.states["weights"], json.loads(str(case.arrays["config_json"]))
+    config, generator, _ = reference.imported(weights["G"])
+    config, discriminator = reference.imported_discriminator(weights["D"], config)
+    config = dataclasses.replace(config, spectral_epsilon=its["SN_eps"], norm_epsilon=its["BN_eps"])
+    players = {"generator": generator, "discriminator": discriminator}
+    states, arguments = reference.exported(config, players)
+    for net, state in states.items():
+        assert set(state) == {key for key in weights[net] if "num_batches" not in key}
+        for key, array in state.items():
+            np.testing.assert_array_equal(array, weights[net][key], strict=True)
+        for argument, given in arguments[net].items():
+            if argument in its and argument not in ("shared_dim", "G_attn", "D_attn"):
+                assert given == its[argument], argument
+    assert arguments["G"]["shared_dim"] == (6 if its["G_shared"] else 0)
+    assert arguments["G"]["G_attn"] == ("16" if its["G_attn"] == "16" else "0")
+    assert list(reference.exported(config, {"generator": generator}).states) == ["G"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"image_shape": (28, 28, 1)},
+            "square colour images of 32, 64 and so on pixels, not 28x28",
+        ),
+        (
+            {"classes": (("hair", ("a", "b")), ("eyes", ("c",))), "attributes": ("hair", "eyes")},
+            "are told a single label, not hair eyes",
+        ),
+    ],
+)
+def test_what_the_authors_code_has_not_is_not_exported(changes, message):
+    config = BigGANConfig(**{"image_shape": (32, 32, 3), **changes})
+    with pytest.raises(ValueError, match=message):
+        reference.exported(config, {})
 
 
 def test_converted_weights_have_no_logged_sigmas_and_own_norms_another_name():
