@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 from numpy.typing import ArrayLike
 
 from jaxgan import schedules
@@ -19,6 +18,7 @@ from jaxgan.layers.spectral import INITS
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision
+from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import MOST_COUNT, count, one_of, rate, setting, share, weight
 from jaxgan.systems.biggan import drawing, networks
 from jaxgan.systems.biggan.losses import FAKE_LABELS, big_gan
@@ -127,7 +127,7 @@ def heights(value: tuple[int, ...]) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class BigGANConfig(LabelledConfig):
+class BigGANConfig(FallingRates, LabelledConfig):
     """The settings of BigGAN, added to those of every run.
 
     A setting that is None here gets its value from the recipe; `--help` shows the values that will
@@ -311,24 +311,13 @@ class BigGANConfig(LabelledConfig):
 
     def gan(self) -> GAN:
         """The game of generator and discriminator with these settings; as `big_gan`."""
-
-        def adam(learning_rate: float, images_per_update: int) -> optax.GradientTransformation:
-            falling = schedules.falling(
-                learning_rate, after=1000 * self.decay_after_kimg, over=1000 * self.decay_kimg
-            )
-            return schedules.adam(
-                falling,
-                self.beta1,
-                self.beta2,
-                images_per_update=images_per_update,
-                epsilon=self.adam_epsilon,
-            )
-
         return big_gan(
             self.generator().clone(truncation=None),
             self.discriminator(),
-            adam(self.generator_learning_rate, self.batch_size * self.discriminator_steps),
-            adam(self.discriminator_learning_rate, self.batch_size),
+            self.falling_adam(
+                self.generator_learning_rate, self.batch_size * self.discriminator_steps
+            ),
+            self.falling_adam(self.discriminator_learning_rate, self.batch_size),
             discriminator_steps=self.discriminator_steps,
             parts=self.accumulate,
             ema_decay=self.ema_decay,

@@ -14,6 +14,7 @@ from jaxgan import losses
 from jaxgan.augmentation import draw_shift, shift
 from jaxgan.game import GAN, Loss, Outcome, TrainState, Turn
 from jaxgan.layers.training_call import call
+from jaxgan.systems.latent.losses import init_pair
 
 PyTree = Any
 FAKE_LABELS = ("uniform", "data")
@@ -62,14 +63,7 @@ class BigGame:
         Returns:
             The variables of "generator" and of "discriminator", {"params": ..., other collections}.
         """
-        generator_key, discriminator_key = jax.random.split(key)
-        latents = jnp.zeros((1, self.generator.latent_size), jnp.float32)
-        images = jnp.zeros((1, *self.generator.image_shape), jnp.float32)
-        labels = jnp.zeros((1, len(self.num_classes)), jnp.int32) if self.num_classes else None
-        return {
-            "generator": self.generator.init(generator_key, latents, labels),
-            "discriminator": self.discriminator.init(discriminator_key, images, labels),
-        }
+        return init_pair(self.generator, self.discriminator, key)
 
     def draw_noise(self, key: jax.Array, data: Mapping[str, jax.Array]) -> PyTree:
         """Draws the random numbers of one generated image.

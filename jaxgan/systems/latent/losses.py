@@ -64,16 +64,7 @@ class LatentGame:
         Returns:
             The variables of "generator" and of "discriminator", {"params": ..., other collections}.
         """
-        generator_key, discriminator_key = jax.random.split(key)
-        latents = jnp.zeros((1, self.generator.latent_size), jnp.float32)
-        images = jnp.zeros((1, *self.generator.image_shape), jnp.float32)
-        labels: tuple[jax.Array, ...] = ()
-        if self.is_conditional:
-            labels = (jnp.zeros((1, len(self.generator.num_classes)), jnp.int32),)
-        return {
-            "generator": self.generator.init(generator_key, latents, *labels),
-            "discriminator": self.discriminator.init(discriminator_key, images, *labels),
-        }
+        return init_pair(self.generator, self.discriminator, key)
 
     def draw_noise(self, key: jax.Array, data: Mapping[str, jax.Array]) -> PyTree:
         """Draws the random numbers of one example.
@@ -190,6 +181,30 @@ class LatentGame:
         if not self.translation:
             return images
         return shift(images, noise["shifts"][:, which], self.translation)
+
+
+def init_pair(generator: nn.Module, discriminator: nn.Module, key: jax.Array) -> dict[str, PyTree]:
+    """Initialises a generator from latents and its discriminator.
+
+    Args:
+        generator: latents (and labels) -> images. It has the attributes latent_size and
+            image_shape, and num_classes if it takes labels.
+        discriminator: images (and labels) -> logits.
+        key: a typed PRNG key.
+
+    Returns:
+        The variables of "generator" and of "discriminator", {"params": ..., other collections}.
+    """
+    generator_key, discriminator_key = jax.random.split(key)
+    latents = jnp.zeros((1, generator.latent_size), jnp.float32)
+    images = jnp.zeros((1, *generator.image_shape), jnp.float32)
+    labels: tuple[jax.Array, ...] = ()
+    if num_classes := getattr(generator, "num_classes", ()):
+        labels = (jnp.zeros((1, len(num_classes)), jnp.int32),)
+    return {
+        "generator": generator.init(generator_key, latents, *labels),
+        "discriminator": discriminator.init(discriminator_key, images, *labels),
+    }
 
 
 def latent_gan(

@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import ArrayLike
 
 from jaxgan import schedules
@@ -19,6 +18,7 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
+from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import count, factor, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.pix2pix import networks
@@ -93,7 +93,7 @@ def halvings_of_patches(value: int) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pix2PixConfig(RunConfig):
+class Pix2PixConfig(FallingRates, RunConfig):
     """The settings of pix2pix, added to those of every run.
 
     A setting that is None here gets its value from the recipe; `--help` shows the values that will
@@ -286,24 +286,11 @@ class Pix2PixConfig(RunConfig):
 
     def gan(self) -> GAN:
         """The game of generator and discriminator with these settings; as `paired_gan`."""
-
-        def adam(learning_rate: float) -> optax.GradientTransformation:
-            falling = schedules.falling(
-                learning_rate, after=1000 * self.decay_after_kimg, over=1000 * self.decay_kimg
-            )
-            return schedules.adam(
-                falling,
-                self.beta1,
-                self.beta2,
-                images_per_update=self.batch_size,
-                epsilon=self.adam_epsilon,
-            )
-
         return paired_gan(
             self.generator(),
             self.discriminator(),
-            adam(self.generator_learning_rate),
-            adam(self.discriminator_learning_rate),
+            self.falling_adam(self.generator_learning_rate, self.batch_size),
+            self.falling_adam(self.discriminator_learning_rate, self.batch_size),
             loss=self.loss,
             adversarial_weight=self.adversarial_weight,
             l1_weight=self.l1_weight,

@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import ArrayLike
 
 from jaxgan import schedules
@@ -20,6 +19,7 @@ from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.options import with_own_options
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
+from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import count, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.stargan import editing, networks
@@ -121,7 +121,7 @@ def odd(value: int) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class StarGANConfig(RunConfig):
+class StarGANConfig(FallingRates, RunConfig):
     """The settings of StarGAN, added to those of every run.
 
     A setting that is None here gets its value from the recipe; `--help` shows the values that will
@@ -285,24 +285,13 @@ class StarGANConfig(RunConfig):
 
     def gan(self) -> GAN:
         """The game of generator and discriminator with these settings; as `editing_gan`."""
-
-        def adam(learning_rate: float, images_per_update: int) -> optax.GradientTransformation:
-            falling = schedules.falling(
-                learning_rate, after=1000 * self.decay_after_kimg, over=1000 * self.decay_kimg
-            )
-            return schedules.adam(
-                falling,
-                self.beta1,
-                self.beta2,
-                images_per_update=images_per_update,
-                epsilon=self.adam_epsilon,
-            )
-
         return editing_gan(
             self.generator(),
             self.discriminator(),
-            adam(self.generator_learning_rate, self.batch_size * self.discriminator_steps),
-            adam(self.discriminator_learning_rate, self.batch_size),
+            self.falling_adam(
+                self.generator_learning_rate, self.batch_size * self.discriminator_steps
+            ),
+            self.falling_adam(self.discriminator_learning_rate, self.batch_size),
             coding=self.coding,
             discriminator_steps=self.discriminator_steps,
             ema_decay=self.ema_decay,

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from jaxgan import game
+from jaxgan.systems.age_cgan.config import AgeCGANConfig
 from jaxgan.systems.age_cgan.losses import with_likeness
 from jaxgan.systems.latent.losses import latent_gan
 
@@ -89,6 +90,4 @@ def test_without_weight_the_game_is_as_before():
 
 @pytest.mark.parametrize(("recipe", "weight"), [("default", True), ("textbook", False)])
 def test_the_papers_recipe_has_no_likeness(recipe, weight):
-    from jaxgan.systems.age_cgan.config import AgeCGANConfig
-
     assert bool(AgeCGANConfig(recipe=recipe).likeness) == weight
