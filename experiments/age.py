@@ -37,8 +37,8 @@ class AgeConfig:
     face nearest to it."""
     objective: str | None = setting(None, one_of(*OBJECTIVES))
     """What the search brings nearer to the picture: its pixels ('pixelwise'), the features of a
-    recogniser ('identity-preserving'), or 'both'. None: both, and pixelwise where the package has
-    no recogniser."""
+    recogniser ('identity-preserving'), 'both', or pixels and the features of the face 'in every
+    group'. None: in every group, and pixelwise where the package has no recogniser."""
     steps: int = setting(200, count(0))
     """Steps of the search for the face's latent; 0: the encoder's guess as it is."""
     out: str = setting("ages.png", local_path)
@@ -87,7 +87,7 @@ def main() -> None:
         if objective != "pixelwise":
             try:
                 check_known(settings.dataset, settings.image_shape)
-                objective, embed = objective or "both", load_recogniser()
+                objective, embed = objective or "in every group", load_recogniser()
             except ValueError as error:
                 if objective is not None:
                     raise ValueError(f"--objective {objective} cannot be had: {error}") from None

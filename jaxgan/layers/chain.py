@@ -89,16 +89,16 @@ def apply(layers: Sequence[Layer], x: jax.Array) -> jax.Array:
     """
     for kind, activation, kernel, bias in layers:
         if kind == "dense":
-            x = x.reshape(len(x), -1) @ kernel
+            x = x.reshape(x.shape[0], -1) @ kernel
         else:
-            side = math.isqrt(x.size // (len(x) * kernel.shape[2]))
-            x = x.reshape(len(x), side, side, -1)
+            side = math.isqrt(x.size // (x.shape[0] * kernel.shape[2]))
+            x = x.reshape(x.shape[0], side, side, -1)
             if kind == "upsample":
                 x = transposed_convolution(x, kernel, jnp.float32)
             else:
                 x = convolution(x, kernel, 2, jnp.float32)
         x = _ACTIVATIONS[activation](x + bias)
-    return x.reshape(len(x), -1)
+    return x.reshape(x.shape[0], -1)
 
 
 def as_matrix(kind: Kind, kernel: np.ndarray) -> np.ndarray:

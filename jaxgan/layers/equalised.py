@@ -150,7 +150,7 @@ def modulated_convolution(
     Returns:
         float32 [batch, height, width, channels], or of twice or half the height and width.
     """
-    chex.assert_shape(styles, (len(x), x.shape[-1]))
+    chex.assert_shape(styles, (x.shape[0], x.shape[-1]))
     y = resampling_convolution(x * styles[:, None, None], kernel, resampling, dtype)
     if not is_demodulated:
         return y

@@ -56,5 +56,5 @@ def with_deviation(
         first = jax.lax.axis_index(axis_name) * batch
         means = jax.lax.dynamic_slice_in_dim(means, first, batch, axis=1)
     means = means.reshape(-1, 1, 1, num_channels)
-    planes = jnp.broadcast_to(means, (len(x), height, width, num_channels))
+    planes = jnp.broadcast_to(means, (x.shape[0], height, width, num_channels))
     return jnp.concatenate([x, planes], axis=-1)

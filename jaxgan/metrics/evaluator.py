@@ -64,7 +64,7 @@ class Evaluator(nn.Module):
             x = _blocks(x).max(axis=3) if number else x
             for width in stage:
                 x = activate(nn.Conv(width, (3, 3), use_bias=False)(x))
-        features = activate(nn.Dense(NUM_FEATURES, use_bias=False)(x.reshape(len(x), -1)))
+        features = activate(nn.Dense(NUM_FEATURES, use_bias=False)(x.reshape(x.shape[0], -1)))
         return features, tuple(nn.Dense(count)(features) for count in self.num_classes)
 
 

@@ -156,11 +156,11 @@ def test_the_table_of_ageing(call_script, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 7
+    assert len(rows) == 2 + 8
     held = json.loads((tmp_path / "run" / "ageing.json").read_text())
     assert list(held["rows"]) == [
         *("itself", "another real face", "G of a random z", "z0 = E(x)"),
-        *("pixelwise", "identity-preserving", "both"),
+        *("pixelwise", "identity-preserving", "both", "in every group"),
     ]
     itself = held["rows"]["itself"]
     assert itself["reconstruction"]["same"] == 1.0 and itself["reconstruction"]["l1"] == 0

@@ -60,7 +60,7 @@ class Recogniser(nn.Module):
             x = downsample(width, use_bias=False)(x)
             x = nn.BatchNorm(use_running_average=not train, momentum=0.99)(x)
             x = nn.leaky_relu(x, 0.2)
-        features = dense(NUM_FEATURES, jnp.float32)(x.reshape(len(x), -1))
+        features = dense(NUM_FEATURES, jnp.float32)(x.reshape(x.shape[0], -1))
         hidden = nn.leaky_relu(features, 0.2)
         return features, tuple(dense(n, jnp.float32)(hidden) for n in IDENTITY.values())
 

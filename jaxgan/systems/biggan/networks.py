@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import latents as distributions
+from jaxgan.layers.classes import one_hot
 from jaxgan.layers.normalisation import EPSILON, BatchNorm
 from jaxgan.layers.spectral import (
     Embedding,
@@ -348,10 +349,10 @@ class Generator(nn.Module):
             "is_unbiased": self.is_unbiased,
         }
         if classes is None:
-            classes = one_hot(labels, self.num_classes, len(latents))
+            classes = class_weights(labels, self.num_classes, latents.shape[0])
             if self.shared_size:
                 classes = Embedding(self.shared_size, self.init_kernels, name="shared")(classes)
-        chex.assert_shape(classes, (len(latents), self.shared_size or None))
+        chex.assert_shape(classes, (latents.shape[0], self.shared_size or None))
         first, conditions = self._conditions(latents, classes, len(steps))
         count = num_doublings(self.image_shape)
         height, width = (side >> count for side in self.image_shape[:2])
@@ -452,11 +453,11 @@ class Discriminator(nn.Module):
         table = SpectralEmbedding(
             x.shape[1], self.init_kernels, self.spectral_epsilon, name="embed"
         )
-        vectors = table(one_hot(labels, self.num_classes, len(x)), train)
+        vectors = table(class_weights(labels, self.num_classes, x.shape[0]), train)
         return logits + jnp.sum(vectors * x, axis=1)
 
 
-def one_hot(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) -> jax.Array:
+def class_weights(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) -> jax.Array:
     """The weights of the classes of all labels, 0 or 1.
 
     Args:
@@ -472,13 +473,7 @@ def one_hot(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) 
     """
     if not num_classes:
         return jnp.ones((batch, 1), jnp.float32)
-    chex.assert_shape(labels, (batch, len(num_classes)))
-    assert labels is not None  # None has no such shape.
-    hot = [
-        jax.nn.one_hot(labels[:, i], count, dtype=jnp.float32)
-        for i, count in enumerate(num_classes)
-    ]
-    return jnp.concatenate(hot, axis=1)
+    return one_hot(labels, num_classes, batch)
 
 
 def vectors_of_classes(variables: Any, labels: jax.Array, generator: Generator) -> jax.Array:
@@ -490,9 +485,9 @@ def vectors_of_classes(variables: Any, labels: jax.Array, generator: Generator) 
         generator: the module.
 
     Returns:
-        float32 [n, shared_size]; without a shared table the weights of the classes, `one_hot`.
+        float32 [n, shared_size]; without a shared table what `class_weights` gives.
     """
-    hot = one_hot(labels, generator.num_classes, len(labels))
+    hot = class_weights(labels, generator.num_classes, len(labels))
     if not generator.shared_size:
         return hot
     table = Embedding(generator.shared_size)

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.layers.classes import one_hot
 from jaxgan.layers.convolutions import INITIALIZER, downsample, upsample
 from jaxgan.layers.normalisation import EPSILON, BatchNorm
 from jaxgan.layers.products import dense
@@ -75,7 +76,7 @@ class Generator(nn.Module):
         """
         chex.assert_shape(latents, (None, self.latent_size))
         x = latents
-        classes = one_hot(labels, self.num_classes, len(x)) if self.num_classes else None
+        classes = one_hot(labels, self.num_classes, x.shape[0]) if self.num_classes else None
         if classes is not None and self.conditioning == "latents":
             x, classes = jnp.concatenate([x, classes], axis=1), None
         halvings = num_halvings(self.image_shape)
@@ -193,19 +194,6 @@ def num_halvings(image_shape: tuple[int, int, int]) -> int:
             f"such as 28, 32 or 64, not {height}x{width}"
         )
     return count
-
-
-def one_hot(labels: jax.Array | None, num_classes: tuple[int, ...], batch: int) -> jax.Array:
-    """int [batch, len(num_classes)] -> float32 [batch, sum(num_classes)]; refuses None."""
-    chex.assert_shape(labels, (batch, len(num_classes)))
-    assert labels is not None  # None has no such shape.
-    return jnp.concatenate(
-        [
-            jax.nn.one_hot(labels[:, i], count, dtype=jnp.float32)
-            for i, count in enumerate(num_classes)
-        ],
-        axis=1,
-    )
 
 
 def _normalised(x: jax.Array, train: bool, axis_name: str | None, is_unbiased: bool) -> jax.Array:

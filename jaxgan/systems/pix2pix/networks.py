@@ -85,7 +85,7 @@ class UNet(nn.Module):
         """
         chex.assert_shape(inputs, (None, *self.image_shape[:2], self.input_channels))
         if keys is not None:
-            chex.assert_shape(keys, (len(inputs),))
+            chex.assert_shape(keys, (inputs.shape[0],))
         normalised = _Normalisation(self.norm, self.norm_scale_std, train, axis_name)
         halvings = num_halvings(self.image_shape, self.halvings)
         channels = [self.width * min(1 << i, _MOST_CHANNELS) for i in range(halvings)]
@@ -161,7 +161,7 @@ class PatchDiscriminator(nn.Module):
             AssertionError: images or inputs have another shape (from chex).
         """
         chex.assert_shape(images, (None, *self.image_shape))
-        chex.assert_shape(inputs, (len(images), *self.image_shape[:2], self.input_channels))
+        chex.assert_shape(inputs, (images.shape[0], *self.image_shape[:2], self.input_channels))
         normalised = _Normalisation(self.norm, self.norm_scale_std, train, axis_name)
         x = downsample(self.width, self.dtype)(jnp.concatenate([inputs, images], axis=-1))
         for i in range(1, self.halvings + 1):

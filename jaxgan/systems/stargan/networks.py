@@ -82,7 +82,7 @@ class Generator(nn.Module):
             AssertionError: images or labels have another shape (from chex).
         """
         chex.assert_shape(images, (None, *self.image_shape))
-        chex.assert_shape(labels, (len(images), self.label_size))
+        chex.assert_shape(labels, (images.shape[0], self.label_size))
         by_norms = self.conditioning == "norms"
 
         def normalised(x: jax.Array) -> jax.Array:
@@ -194,7 +194,7 @@ class Discriminator(nn.Module):
             fan_in = 16 * x.shape[-1]
         options: dict[str, Any] = {"use_bias": False, "kernel_init": initializer}
         logits = keep_size(1, 3, self.dtype, **options)(x)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         classes = dense(self.class_size, self.dtype, **options)(x)
         if not self.num_branches:
             return logits[..., 0], classes

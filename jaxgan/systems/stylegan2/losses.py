@@ -12,7 +12,13 @@ import optax
 from jaxgan import losses, schedules
 from jaxgan.game import GAN, Outcome, TrainState, Turn
 from jaxgan.systems.stylegan2.augmentation import PIPELINES, augment, check_operations
-from jaxgan.systems.stylegan2.networks import BUFFERS, NOISES, Discriminator, Generator, one_hot
+from jaxgan.systems.stylegan2.networks import (
+    BUFFERS,
+    NOISES,
+    Discriminator,
+    Generator,
+    label_vectors,
+)
 
 PyTree = Any
 ADVERSARIAL = losses.adversarial_loss("non_saturating")
@@ -88,7 +94,7 @@ class StyleGame:
         return {
             "generator": self.generator.init(generator_key, latents, codes),
             "discriminator": self.discriminator.init(
-                discriminator_key, images, one_hot(codes, classes)
+                discriminator_key, images, label_vectors(codes, classes)
             ),
         }
 
@@ -307,7 +313,7 @@ class StyleGame:
     def _labels(self, held: PyTree) -> jax.Array | None:
         """The numbers of the labels of a batch, or of the images that noise makes."""
         codes = held.get("codes", held.get("labels"))
-        return one_hot(codes, self.generator.num_classes)
+        return label_vectors(codes, self.generator.num_classes)
 
     def _counted(self, state: TrainState, logits: jax.Array) -> dict[str, jax.Array]:
         """The numbers after a look at real images."""

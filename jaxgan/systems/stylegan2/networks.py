@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.layers.classes import one_hot
 from jaxgan.layers.equalised import (
     EqualisedConvolution,
     EqualisedDense,
@@ -199,7 +200,7 @@ class _SynthesisBlock(nn.Module):
             const = self.param(
                 "const", nn.initializers.normal(1), (*self.shape, self.width), jnp.float32
             )
-            x = jnp.broadcast_to(const, (len(styles), *const.shape))
+            x = jnp.broadcast_to(const, (styles.shape[0], *const.shape))
         else:
             before = x
             x = layer("conv0", 2 * self.index - 1, "up")(x, styles[:, 0], noise, keys)
@@ -344,7 +345,7 @@ class Generator(nn.Module):
         Raises:
             AssertionError: latents or labels have another shape (from chex).
         """
-        styles = self.style(latents, one_hot(labels, self.num_classes))
+        styles = self.style(latents, label_vectors(labels, self.num_classes))
         styles = self.spread(styles, self.truncation, self.cutoff)
         return jnp.clip(self.render(styles, "const"), -1, 1)
 
@@ -355,7 +356,7 @@ class Generator(nn.Module):
 
         Args:
             latents: float32 [batch, latent_size].
-            labels: float32 [batch, sum(num_classes)], such as `one_hot` of classes; None if there
+            labels: float32 [batch, sum(num_classes)], such as `label_vectors`; None if there
                 are none.
             train: whether to move the mean style by this batch.
 
@@ -473,7 +474,7 @@ class _Epilogue(nn.Module):
         if self.num_deviations:
             x = with_deviation(x, self.group_size, self.num_deviations, axis_name, parts)
         x = EqualisedConvolution(width, 3, clamp=self.clamp, name="conv")(x)
-        x = activated(EqualisedDense(width, name="fc")(x.reshape(len(x), -1)))
+        x = activated(EqualisedDense(width, name="fc")(x.reshape(x.shape[0], -1)))
         x = EqualisedDense(self.label_width or 1, name="out")(x)
         if mapped is None:
             return x[:, 0]
@@ -527,7 +528,7 @@ class Discriminator(nn.Module):
 
         Args:
             images: float32 [batch, height, width, channels], nominally in [-1, 1].
-            labels: float32 [batch, sum(num_classes)], such as `one_hot` of classes; None if there
+            labels: float32 [batch, sum(num_classes)], such as `label_vectors`; None if there
                 are none.
             axis_name: the pmap axis that the batch is spread over; None for one device.
             parts: how many batches follow each other in `images`. The minibatch deviation of each
@@ -612,7 +613,7 @@ def pyramid(
     return (height >> halvings, width >> halvings), widths
 
 
-def one_hot(codes: jax.Array | None, num_classes: tuple[int, ...]) -> jax.Array | None:
+def label_vectors(codes: jax.Array | None, num_classes: tuple[int, ...]) -> jax.Array | None:
     """The one-hot vectors of each example's labels, one after another.
 
     Args:
@@ -622,9 +623,4 @@ def one_hot(codes: jax.Array | None, num_classes: tuple[int, ...]) -> jax.Array 
     Returns:
         float32 [batch, sum(num_classes)]; None if there are no labels.
     """
-    if not num_classes:
-        return None
-    chex.assert_shape(codes, (None, len(num_classes)))
-    assert codes is not None
-    vectors = [jax.nn.one_hot(codes[:, i], count) for i, count in enumerate(num_classes)]
-    return jnp.concatenate(vectors, axis=1)
+    return one_hot(codes, num_classes) if num_classes else None

@@ -19,7 +19,7 @@ from jaxgan.checks import as_typed_key
 from jaxgan.latents import normal
 from jaxgan.options import with_own_options
 from jaxgan.systems.latent import drawing
-from jaxgan.systems.stylegan2.networks import BUFFERS, Generator, one_hot
+from jaxgan.systems.stylegan2.networks import BUFFERS, Generator, label_vectors
 
 PyTree = Any
 # The share of the layers whose styles change places by default: 7 of 18, as in the official tool.
@@ -279,7 +279,7 @@ def mapped(
     params: PyTree, latents: jax.Array, labels: jax.Array | None, generator: Generator
 ) -> jax.Array:
     """The styles of latents, [n, style_size]; labels int32 [n, k], or None."""
-    coded = one_hot(labels, generator.num_classes)
+    coded = label_vectors(labels, generator.num_classes)
     return cast(jax.Array, generator.apply(params, latents, coded, method="style"))
 
 

@@ -54,6 +54,37 @@ def test_an_embedding_will_do_in_the_place_of_pixels():
     assert (errors(found) < 0.05 * errors(start)).all()
 
 
+def test_identity_can_be_asked_for_in_every_group():
+    start = LATENTS + 0.3
+
+    def error(found):
+        """The mean square of features over all groups, which the search should lower."""
+        made = ages(PARAMS, found, generator=GENERATOR).reshape(-1, *SHAPE)
+        known = np.repeat(embed(IMAGES), 3, axis=0)
+        return np.asarray(np.mean((embed(made) - known) ** 2, axis=1).reshape(3, 3).mean(axis=1))
+
+    options = {"embed": embed, "start": start, "steps": 30, "prior_weight": 0.0}
+    own, every = (
+        error(search(in_every_group=chosen, pixel_weight=0.0, **options))
+        for chosen in (False, True)
+    )
+    assert (every < own).all() and (every < 0.95 * error(start)).all()
+    # Pixels are compared in the image's own group in either case.
+    options |= {"identity_weight": 0.0}
+    np.testing.assert_allclose(search(in_every_group=True, **options), search(**options), atol=1e-3)
+    # Without features there is nothing to compare in other groups.
+    options |= {"embed": None}
+    np.testing.assert_array_equal(search(in_every_group=True, **options), search(**options))
+
+
+def test_every_group_wants_a_single_label():
+    two = Generator(4, 8, SHAPE, (3, 2))
+    labels = np.zeros((3, 2), np.int32)
+    params = two.init(KEY, jnp.zeros((1, 4)), jnp.zeros((1, 2), jnp.int32))
+    with pytest.raises(ValueError, match="in_every_group wants a generator that is told one label"):
+        invert(params, IMAGES, labels, KEY, in_every_group=True, generator=two)
+
+
 def test_no_steps_give_the_start_within_the_bound():
     start = np.linspace(-9, 9, 12, dtype=np.float32).reshape(3, 4)
     np.testing.assert_array_equal(search(start=start, steps=0), np.clip(start, -3, 3))

@@ -11,10 +11,10 @@ from jaxgan.systems.biggan.networks import (
     Discriminator,
     Generator,
     check_attention,
+    class_weights,
     discriminator_steps,
     generator_steps,
     num_doublings,
-    one_hot,
     vectors_of_classes,
 )
 
@@ -159,8 +159,8 @@ def test_images_are_of_labels_or_of_vectors_between_them(tiny):
 
 
 def test_without_labels_there_is_one_class():
-    np.testing.assert_array_equal(one_hot(None, (), 3), np.ones((3, 1)))
-    np.testing.assert_array_equal(one_hot(jnp.array([[1, 2]]), (2, 3), 1), [[0, 1, 0, 0, 1]])
+    np.testing.assert_array_equal(class_weights(None, (), 3), np.ones((3, 1)))
+    np.testing.assert_array_equal(class_weights(jnp.array([[1, 2]]), (2, 3), 1), [[0, 1, 0, 0, 1]])
     shapes = jax.eval_shape(
         Generator(4, 1, (8, 8, 1), (), 5, attention=()).init,
         jax.random.key(0),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.systems.dcgan.networks import Discriminator, Generator, num_halvings, one_hot
+from jaxgan.systems.dcgan.networks import Discriminator, Generator, num_halvings
 
 BATCH = 5
 SHAPE = (16, 16, 3)
@@ -193,19 +193,6 @@ def test_every_label_changes_the_image_and_the_logit(column):
     ):
         a, b = (module.apply(variables, inputs, labels) for labels in (LABELS, other))
         assert np.abs(a - b).reshape(BATCH, -1).max(axis=1).min() > 1e-3
-
-
-def test_one_hot():
-    expected = [
-        [1, 0, 0, 0, 1],
-        [0, 0, 1, 1, 0],
-        [0, 1, 0, 0, 1],
-        [0, 0, 1, 0, 1],
-        [1, 0, 0, 1, 0],
-    ]
-    given = one_hot(jnp.asarray(LABELS), NUM_CLASSES, BATCH)
-    assert given.dtype == jnp.float32
-    np.testing.assert_array_equal(given, expected)
 
 
 def of_layers(*kernels, norms=(), biases=()):

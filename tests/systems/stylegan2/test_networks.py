@@ -9,7 +9,7 @@ from jaxgan.systems.stylegan2.networks import (
     GENERATOR_KINDS,
     Discriminator,
     Generator,
-    one_hot,
+    label_vectors,
     pyramid,
 )
 
@@ -122,8 +122,5 @@ def test_channels_of_a_pyramid():
         pyramid((64, 64, 3), 63, 64)
 
 
-def test_one_hot_vectors_of_several_labels():
-    np.testing.assert_array_equal(
-        one_hot(jnp.array([[1, 0], [0, 2]]), (2, 3)), [[0, 1, 1, 0, 0], [1, 0, 0, 0, 1]]
-    )
-    assert one_hot(None, ()) is None
+def test_no_labels_have_no_vectors():
+    assert label_vectors(None, ()) is None
