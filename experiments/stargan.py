@@ -1,6 +1,6 @@
 """Trains StarGAN (Choi et al. 2017), which edits attributes of images, on all devices.
 
-python experiments/stargan.py --attributes hair_colour beard mouth skin
+python experiments/stargan.py --attributes hair_colour beard mouth skin eyebrows
 """
 
 from jaxgan.run.command import train

@@ -70,7 +70,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "conditioning": "norms",
             "output": "masked",
             "block_size": 2,
-            "skips": False,
+            "skips": True,
             "flip": 0.0,
         },
         "textbook": {
@@ -110,7 +110,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 # The default of `attributes`, by the name of the data set.
 _ATTRIBUTES = {
-    "toon_faces": ("hair_colour", "beard", "mouth", "skin"),
+    "toon_faces": ("hair_colour", "beard", "mouth", "skin", "eyebrows"),
     "celeb_a": ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"),
 }
 
@@ -138,8 +138,8 @@ class StarGANConfig(FallingRates, RunConfig):
     """Name of the data set: 'toon_faces', which is built in, or a name of TensorFlow Datasets, such
     as celeb_a."""
     attributes: tuple[str, ...] = setting(())
-    """The attributes to edit, by their names in the data set. By default hair_colour, beard, mouth
-    and skin of toon_faces, and the paper's five of celeb_a."""
+    """The attributes to edit, by their names in the data set. By default hair_colour, beard, mouth,
+    skin and eyebrows of toon_faces, and the paper's five of celeb_a."""
     classes: tuple[tuple[str, tuple[str, ...]], ...] = setting((), is_flag=False, may_change=True)
     """(attribute, names of its classes) for each label, taken from the data set."""
     # simple-parsing makes a tuple of this default, so it cannot be None.

@@ -19,7 +19,7 @@ from jaxgan.systems.stargan.networks import Generator
 
 PyTree = Any
 # The attributes that the pretrained editor of toon faces changes, and its labels and network.
-ATTRIBUTES = ("hair_colour", "beard", "mouth", "skin")
+ATTRIBUTES = ("hair_colour", "beard", "mouth", "skin", "eyebrows")
 FACES_CODING = Coding(tuple((name, classes_of("toon_faces")[name]) for name in ATTRIBUTES))
 FACES = Generator(
     width=32,
@@ -31,6 +31,7 @@ FACES = Generator(
     conditioning="norms",
     output="masked",
     block_size=2,
+    has_skips=True,
 )
 # The largest strength. Beyond 1 the generator is asked for more than it has been trained on.
 MOST_STRENGTH = 2.0

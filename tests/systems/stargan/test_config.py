@@ -54,7 +54,8 @@ def test_textbook_is_the_papers():
 
 def test_the_attributes_of_toon_faces():
     config = StarGANConfig().for_dataset(data.load("toon_faces", split="test"))
-    assert config.attributes == editing.ATTRIBUTES == ("hair_colour", "beard", "mouth", "skin")
+    names = ("hair_colour", "beard", "mouth", "skin", "eyebrows")
+    assert config.attributes == editing.ATTRIBUTES == names
     assert config.generator() == editing.FACES and config.coding == editing.FACES_CODING
 
 
@@ -137,7 +138,7 @@ def test_images_of_noise_are_refused_in_a_line():
 def test_the_default_data_set_has_the_default_attributes():
     faces = data.load("toon_faces", split="test", image_shape=(32, 32, 3))
     config = StarGANConfig(image_shape=(32, 32, 3)).for_dataset(faces)
-    assert [len(names) for _, names in config.classes] == [6, 6, 5, 5]
+    assert [len(names) for _, names in config.classes] == [6, 6, 5, 5, 5]
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_what_cannot_be_asked_for_is_refused_in_one_line(changed, message):
 
 def test_params_of_another_network():
     with pytest.raises(ValueError, match="but the generator wants"):
-        jaxgan.edit(params(), np.zeros((1, *editing.FACES.image_shape)), np.zeros((1, 4), int))
+        jaxgan.edit(params(), np.zeros((1, *editing.FACES.image_shape)), np.zeros((1, 5), int))
 
 
 def test_the_default_is_the_editor_of_toon_faces():
