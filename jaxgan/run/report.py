@@ -53,7 +53,8 @@ img { max-width: 100%; height: auto; display: block; }
 figure { margin: 0; } figcaption { margin-top: 4px; color: #56616f; font-size: 14px; }
 .grids { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { text-align: left; padding: 3px 22px 3px 0; vertical-align: top; overflow-wrap: anywhere; }
+td, th { text-align: left; padding: 3px 22px 3px 0; vertical-align: top; }
+td:not(.number) { overflow-wrap: anywhere; } .wide { overflow-x: auto; }
 tr + tr > * { border-top: 1px solid #e6eaef; } thead th { border-bottom: 2px solid #16202e; }
 td.number, th.number { text-align: right; }
 pre { background: #eef1f5; padding: 10px 14px; border-radius: 8px; white-space: pre-wrap; }
@@ -282,7 +283,9 @@ def _table(
         return f"<tr><th>{first}</th>{shown}</tr>"
 
     top = f"<thead>{line(head, 'th')}</thead>" if head else ""
-    return f"<table>{top}<tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>"
+    body = "".join(line(row, "td") for row in rows)
+    # A wide table scrolls: its numbers and names are not broken.
+    return f'<div class="wide"><table>{top}<tbody>{body}</tbody></table></div>'
 
 
 def _shown(value: Any) -> str:
