@@ -100,6 +100,9 @@ class RunConfig:
     # The settings that a config.json of an earlier version lacks, and their values in its runs,
     # where a recipe now gives others.
     added: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    # Whether XLA is to write several arrays in one pass on CPUs. The option is experimental: with
+    # convolutions on two devices XLA of JAX 0.10.2 ends the process while it compiles.
+    multi_output_fusion: ClassVar[bool] = False
     # The report's caption of the curves.
     about_curves: ClassVar[str] = "What was measured, over the epochs."
     # Names that the system has in the `config.json` of old runs.

@@ -102,7 +102,8 @@ class Experiment:
     @_needing_all_processes()
     def __init__(self, config: RunConfig):
         self._config = config
-        use_multi_output_fusion()
+        if config.multi_output_fusion:
+            use_multi_output_fusion()
         if config.coordinator is not None:
             processes.join(
                 config.coordinator,

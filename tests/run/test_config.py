@@ -10,6 +10,7 @@ import pytest
 
 from jaxgan.run import settings
 from jaxgan.run.config import FILE_NAME, RunConfig
+from jaxgan.systems import registry
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
@@ -365,3 +366,9 @@ def test_differences_show_both_values():
         "--loss minimax, not hinge",
         "--generator-widths 8 16, not 4",
     ]
+
+
+def test_convolutional_systems_do_without_the_experimental_fusion():
+    """XLA ends the process while it compiles StarGAN with it on two devices of a CPU."""
+    with_it = {name for name in registry.names() if registry.find(name).multi_output_fusion}
+    assert with_it == {"mlp_gan"}

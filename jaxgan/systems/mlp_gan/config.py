@@ -85,6 +85,7 @@ class MLPGANConfig(LatentGANConfig):
     """Units in each hidden layer of the discriminator, from the image on."""
 
     recipes = RECIPES
+    multi_output_fusion = True
     former_names = ("mnist_gan",)
 
     def generator(self) -> networks.Generator:
