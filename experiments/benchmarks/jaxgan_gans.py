@@ -92,8 +92,7 @@ class Plan(NamedTuple):
 
 def plan_of(config: RunConfig, images: int, *, sgd: bool = False) -> Plan:
     """The training of a configuration on the first images; `sgd` puts SGD in Adam's place."""
-    if config.multi_output_fusion:
-        experiment.use_multi_output_fusion()
+    experiment.use_multi_output_fusion(config)
     system = config.system(config.load_dataset())
     stage = system.stages[0]
     arrays = {name: array[:images] for name, array in stage.data.items()}
