@@ -109,7 +109,7 @@ class EncoderLoss:
         counts = jnp.asarray(self.generator.num_classes, jnp.int32)
         return {
             "latent": NOISES[self.noise](latent_key, (self.generator.latent_size,)),
-            "labels": jax.random.randint(label_key, counts.shape, 0, counts),
+            "labels": jax.random.randint(label_key, counts.shape, 0, counts, jnp.int32),
         }
 
     def __call__(

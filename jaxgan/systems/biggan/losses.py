@@ -79,13 +79,14 @@ class BigGame:
             `augmentation.draw_shift` returns it.
         """
         latent_key, label_key, shift_key = jax.random.split(key, 3)
-        drawn = {"latent": jax.random.normal(latent_key, (self.generator.latent_size,))}
+        size = (self.generator.latent_size,)
+        drawn = {"latent": jax.random.normal(latent_key, size, jnp.float32)}
         if self.num_classes and self.fake_labels == "data":
-            row = jax.random.randint(label_key, (), 0, len(data["labels"]))
+            row = jax.random.randint(label_key, (), 0, len(data["labels"]), jnp.int32)
             drawn["labels"] = data["labels"][row]
         elif self.num_classes:
             counts = jnp.asarray(self.num_classes, jnp.int32)
-            drawn["labels"] = jax.random.randint(label_key, counts.shape, 0, counts)
+            drawn["labels"] = jax.random.randint(label_key, counts.shape, 0, counts, jnp.int32)
         if self.translation:
             drawn["shifts"] = jax.vmap(lambda key: draw_shift(key, self.translation, SHIFTED))(
                 jax.random.split(shift_key)

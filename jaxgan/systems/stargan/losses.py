@@ -72,17 +72,17 @@ class EditingGame:
             attributes that are to change at all.
         """
         target_key, mix_key, flip_key, single_key = jax.random.split(key, 4)
-        row = jax.random.randint(target_key, (), 0, len(data["labels"]))
+        row = jax.random.randint(target_key, (), 0, len(data["labels"]), jnp.int32)
         drawn = {"target": data["labels"][row]}
         if self.gradient_penalty:
-            drawn["mix"] = jax.random.uniform(mix_key)
+            drawn["mix"] = jax.random.uniform(mix_key, (), jnp.float32)
         if self.single_edits:
             group_key, use_key = jax.random.split(single_key)
             groups = self.coding.groups
             members = jnp.array(
                 [[i in group for i in range(len(self.coding.names))] for group in groups]
             )
-            one = members[jax.random.randint(group_key, (), 0, len(groups))]
+            one = members[jax.random.randint(group_key, (), 0, len(groups), jnp.int32)]
             is_single = jax.random.bernoulli(use_key, jnp.float32(self.single_edits))
             drawn["is_asked"] = jnp.where(is_single, one, True)
         if self.flip:

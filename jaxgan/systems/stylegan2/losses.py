@@ -118,12 +118,12 @@ class StyleGame:
         drawn["latent"] = jax.random.normal(latent, size, jnp.float32)
         if self.mixing:
             drawn["second"] = jax.random.normal(second, size, jnp.float32)
-            layer = jax.random.randint(cutoff, (), 1, count)
+            layer = jax.random.randint(cutoff, (), 1, count, jnp.int32)
             mixes = jax.random.bernoulli(is_mixed, jnp.float32(self.mixing))
             drawn["cutoff"] = jnp.where(mixes, layer, count)
         if self.generator.num_classes:
             labels = data["labels"]
-            drawn["codes"] = labels[jax.random.randint(row, (), 0, len(labels))]
+            drawn["codes"] = labels[jax.random.randint(row, (), 0, len(labels), jnp.int32)]
         return drawn
 
     def generator_loss(
