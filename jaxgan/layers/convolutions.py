@@ -112,7 +112,7 @@ def size_keeping_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype
     features, margin = kernel.shape[-1], size // 2
     x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     columns = [x[:, :, j : j + width] for j in range(size)]
-    if size * channels <= 2 * (channels + features):
+    if size * channels <= channels + features:
         # Each output pixel gathers all the pixels that it depends on.
         patches = [column[:, i : i + height] for i in range(size) for column in columns]
         gathered = jnp.concatenate(patches, axis=-1).reshape(-1, size * size * channels)
