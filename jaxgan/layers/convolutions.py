@@ -14,6 +14,8 @@ from jaxgan.layers.resampling import space_to_depth
 # Radford et al. 2015 (arXiv 1511.06434), section 4.
 INITIALIZER = nn.initializers.normal(0.02)
 _KERNEL = 4
+# From this height on, the rows of padding hardly count.
+_LARGE = 32
 
 
 def conv4x4_stride1(width: int, dtype: Any = jnp.float32, **options: Any) -> nn.Conv:
@@ -112,14 +114,16 @@ def size_keeping_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype
     features, margin = kernel.shape[-1], size // 2
     x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     columns = [x[:, :, j : j + width] for j in range(size)]
-    if size * channels <= channels + features:
+    is_small = height < _LARGE and size * channels <= 2 * (channels + features)
+    if is_small or size * channels <= channels + features:
         # Each output pixel gathers all the pixels that it depends on.
         patches = [column[:, i : i + height] for i in range(size) for column in columns]
         gathered = jnp.concatenate(patches, axis=-1).reshape(-1, size * size * channels)
         y = product(dtype)(gathered, kernel.reshape(-1, features))
         return y.reshape(batch, height, width, features)
     # Each pixel gathers a row of pixels, and the products of the rows are added up afterwards: this
-    # copies size * (channels + features) numbers for each pixel, not size * size * channels.
+    # copies size * (channels + features) numbers for each pixel, not size * size * channels. But the
+    # rows of padding have products too, which costs small maps more than it saves.
     rows = jnp.concatenate(columns, axis=-1).reshape(-1, size * channels)
     kernel = kernel.transpose(1, 2, 0, 3).reshape(size * channels, size * features)
     y = product(dtype)(rows, kernel).reshape(batch, -1, width, size, features)
