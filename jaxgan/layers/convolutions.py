@@ -122,8 +122,8 @@ def size_keeping_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype
         y = product(dtype)(gathered, kernel.reshape(-1, features))
         return y.reshape(batch, height, width, features)
     # Each pixel gathers a row of pixels, and the products of the rows are added up afterwards: this
-    # copies size * (channels + features) numbers for each pixel, not size * size * channels. But the
-    # rows of padding have products too, which costs small maps more than it saves.
+    # copies size * (channels + features) numbers for each pixel, not size * size * channels.
+    # But the rows of padding have products too, which costs small maps more than it saves.
     rows = jnp.concatenate(columns, axis=-1).reshape(-1, size * channels)
     kernel = kernel.transpose(1, 2, 0, 3).reshape(size * channels, size * features)
     y = product(dtype)(rows, kernel).reshape(batch, -1, width, size, features)

@@ -146,7 +146,9 @@ def test_parameters(layer, options, how, size):
 
 
 # Kernels of odd sizes: with few channels in, and with many, which CPUs compute in two ways.
-ODD = pytest.mark.parametrize(("size", "channels"), [(1, 5), (3, 1), (3, 5), (5, 2), (7, 5)])
+ODD = pytest.mark.parametrize(
+    ("size", "channels"), [(1, 5), (3, 1), (3, 5), (3, 9), (5, 2), (7, 5)]
+)
 
 
 def odd_params(size, channels, features=3):
