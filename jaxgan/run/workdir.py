@@ -37,6 +37,7 @@ _MADE_OF_A_RUN = (
     *(report.PAIRS_FILE, "pairs.png"),
     *(report.EDITS_FILE, "edits.png"),
     *(report.AGEING_FILE, "ageing.png"),
+    *(report.TRADEOFF_FILE, "tradeoff.png"),
     "playground.html",
 )
 # The files that training writes into the folder, besides those in folders.

@@ -232,12 +232,13 @@ class BigGANConfig(FallingRates, LabelledConfig):
     """The dtype of matrix products. Parameters and the optimiser's state are always float32."""
     truncation: float = setting(0.0, weight, may_change=True)
     """Draw images from latents of the normal distribution truncated at this number: better images,
-    and fewer kinds; 0: they are not truncated. Training takes no notice of it."""
+    and fewer kinds; 0: they are not truncated. Training and scores take no notice of it."""
     standing: int = setting(16, count(0), may_change=True)
     """With --truncation: gather the statistics of batch normalisation from so many batches of 64
     images before images are drawn; 0: use those of training."""
 
     presets = frozenset({"recipe"})
+    no_truncation = 0.0
 
     def __post_init__(self):
         if self.recipe not in RECIPES:

@@ -39,6 +39,8 @@ class LatentConfig(RunConfig):
     # The title of losses.png, and its plots.
     title: ClassVar[str] = "The game: both losses, and what the discriminator believes"
     panels: ClassVar[tuple[Panel, ...]] = (LOSSES, JUDGEMENT)
+    # The truncation that leaves all images as they are; None if the system has no truncation.
+    no_truncation: ClassVar[float | None] = None
 
     def generator(self) -> nn.Module:
         """The generator's module: latents [batch, latent_size] -> images [batch, *image_shape].
@@ -175,6 +177,18 @@ class LatentConfig(RunConfig):
         )
 
     def judged_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        # Scores are of images of all kinds.
+        whole = self if self.no_truncation is None else self.truncated(self.no_truncation)
+        return whole._judged(params, key, num_samples, dataset)
+
+    def truncated_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset, truncation: float
+    ) -> jax.Array:
+        return self.truncated(truncation)._judged(params, key, num_samples, dataset)[0]
+
+    def _judged(
         self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         labels = self.label_array(dataset, key, num_samples)

@@ -249,6 +249,7 @@ class StyleGAN2Config(LabelledConfig):
     """How many layers' styles are truncated, from the smallest layer on; 0 for all."""
 
     presets = frozenset({"recipe"})
+    no_truncation = 1.0
     title = "The game of styles"
     panels = (
         LOSSES,
@@ -380,13 +381,6 @@ class StyleGAN2Config(LabelledConfig):
         if wrong := weight(truncation):
             raise ValueError(f"the truncation must be {wrong}")
         return dataclasses.replace(self, truncation=truncation, truncation_cutoff=cutoff or 0)
-
-    def judged_samples(
-        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        if self.truncation != 1:
-            return self.truncated(1.0).judged_samples(params, key, num_samples, dataset)
-        return super().judged_samples(params, key, num_samples, dataset)
 
     def check_params(self, params: PyTree) -> None:
         of_styles.check_params(params, self.generator())
