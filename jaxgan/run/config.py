@@ -83,6 +83,9 @@ class RunConfig:
     resume: bool = setting(True, of_command=True)
     """Continue from the newest checkpoint in the work dir, if there is one. --no-resume: start a
     new run, which replaces the run in the work dir."""
+    stop_collapsed: bool = setting(False, may_change=True)
+    """End the run when it has collapsed, which is always said in one line with the step. With
+    several seeds it ends when all have collapsed."""
     debug_nans: bool = setting(False, may_change=True)
     """If training stops because a number is NaN or infinite, repeat the last steps one operation at
     a time to find the operation that made the number."""

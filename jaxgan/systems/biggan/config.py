@@ -24,6 +24,8 @@ from jaxgan.systems.biggan import drawing, networks
 from jaxgan.systems.biggan.losses import FAKE_LABELS, big_gan
 from jaxgan.systems.latent.images import GREY_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
+from jaxgan.training import collapse
+from jaxgan.training.collapse import Sign
 
 PyTree = Any
 RecipeName = Literal["default", "cifar", "textbook"]
@@ -296,6 +298,10 @@ class BigGANConfig(FallingRates, LabelledConfig):
             jnp.dtype(self.precision),
             self.truncation or None,
         )
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        return collapse.signs(self.loss)
 
     def discriminator(self) -> networks.Discriminator:
         """The discriminator's module: images (and labels) -> logits."""

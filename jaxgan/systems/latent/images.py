@@ -17,6 +17,8 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.run.config import RunConfig
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.latent import drawing
+from jaxgan.training import collapse
+from jaxgan.training.collapse import Sign
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
@@ -83,6 +85,11 @@ class LatentConfig(RunConfig):
         """What is said at the end of an epoch if something is wrong, as in `Stage`."""
         return None
 
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """The signs of a collapse, as in `Stage`."""
+        return collapse.signs("non_saturating")
+
     def system(self, dataset: Dataset) -> System:
         config = self.for_dataset(dataset)
 
@@ -98,6 +105,7 @@ class LatentConfig(RunConfig):
             picture=lambda state, key: config.picture(state.averages["generator"], key, dataset),
             progress=GAME_PROGRESS,
             warning=config.warning,
+            signs=config.signs,
             images_per_piece=config.images_per_piece,
         )
         return System(config, [stage], self.title, list(self.panels))

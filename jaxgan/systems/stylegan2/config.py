@@ -31,8 +31,6 @@ PyTree = Any
 # Above this probability of an augmentation generated images begin to show it (arXiv 2006.06676,
 # section 2.2).
 LEAKING = 0.8
-# The share of images judged right from which on the generator is warned of.
-TOO_ACCURATE = 0.98
 
 # What all recipes of the official code share, but for those that say otherwise.
 _OFFICIAL: Mapping[str, Any] = {
@@ -354,26 +352,20 @@ class StyleGAN2Config(LabelledConfig):
         return max(1, 200 * 64 * 64 // math.prod(self.image_shape[:2]))
 
     def warning(self, metrics: Mapping[str, float]) -> str | None:
-        """What is wrong at the end of an epoch, if something is: a leak, or a lost generator."""
-        said = []
+        """What is wrong at the end of an epoch, if something is: a leak of the augmentations."""
         probable = metrics.get(PROBABILITY, 0.0)
         if self.most_probable and probable > 0.999 * self.most_probable:
-            said.append(
+            return (
                 f"the augmentations are as probable as --most-probable {self.most_probable:g} "
                 "lets them be, and the discriminator is still too sure of the real images: more "
                 "images, --mirror or a larger --gamma may help"
             )
-        elif probable > LEAKING:
-            said.append(
+        if probable > LEAKING:
+            return (
                 f"each augmentation has the probability {probable:.2f}: above about {LEAKING:g} "
                 "generated images begin to show them; --most-probable bounds it"
             )
-        if metrics.get("d_accuracy", 0.0) > TOO_ACCURATE:
-            said.append(
-                f"the discriminator tells {metrics['d_accuracy']:.1%} of the images right: the "
-                "generator learns little from it, and may collapse; try a larger --gamma"
-            )
-        return "; ".join(said) or None
+        return None
 
     def truncated(self, truncation: float, cutoff: int | None = None) -> Self:
         if cutoff is not None and not 1 <= cutoff <= (count := self.generator().num_styles):
