@@ -342,3 +342,46 @@ def test_a_step_is_the_same_on_one_and_two_devices(networks, parts):
             whole,
             of_devices,
         )
+
+
+class Normed(nn.Module):
+    """A network of two spectrally normalised layers, whose kernels are diagonal."""
+
+    sizes: tuple
+
+    @nn.compact
+    def __call__(self, x, labels, train=False, axis_name=None):
+        for i, size in enumerate(self.sizes):
+            x = SpectralDense(4, has_bias=False, name=f"layer_{i}")(x.reshape(len(x), 4), train)
+        return x
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_largest_norm_of_each_network_is_measured(parts):
+    class Making(Normed):
+        latent_size: int = 4
+        image_shape: tuple = (2, 2, 1)
+
+        @nn.compact
+        def __call__(self, *inputs, **options):
+            return super().__call__(*inputs, **options).reshape(-1, 2, 2, 1)
+
+    class Judging(Normed):
+        @nn.compact
+        def __call__(self, *inputs, **options):
+            return super().__call__(*inputs, **options).sum(axis=1)
+
+    gan = big_gan(Making((1, 2)), Judging((3, 4)), optax.sgd(0.0), optax.sgd(0.0), parts=parts)
+    state = jax.jit(functools.partial(game.init, gan))(jax.random.key(0))
+    for name, sizes in (("generator", (2, 5)), ("discriminator", (7, 3))):
+        kernels = {
+            f"layer_{i}": {"kernel": jnp.diag(jnp.float32([1, size, 0.5, 0.1]))}
+            for i, size in enumerate(sizes)
+        }
+        state = state.with_player(name, params=kernels)
+    update = jax.jit(functools.partial(game.update_discriminator, gan))
+    noise = {"latent": NOISE["latent"]}
+    for _ in range(20):
+        state, metrics = update(state, {"images": DATA["images"]}, noise)
+    np.testing.assert_allclose(metrics["g_spectral_norm"], 5, rtol=1e-4)
+    np.testing.assert_allclose(metrics["d_spectral_norm"], 7, rtol=1e-4)
