@@ -20,8 +20,9 @@ from jaxgan.run import settings
 from jaxgan.run.config import Precision
 from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import MOST_COUNT, count, one_of, rate, setting, share, weight
+from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
 from jaxgan.systems.biggan import drawing, networks
-from jaxgan.systems.biggan.losses import FAKE_LABELS, big_gan
+from jaxgan.systems.biggan.losses import FAKE_LABELS, NORMS, big_gan
 from jaxgan.systems.latent.images import GREY_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
 from jaxgan.training import collapse
@@ -241,6 +242,18 @@ class BigGANConfig(FallingRates, LabelledConfig):
 
     presets = frozenset({"recipe"})
     no_truncation = 0.0
+    panels = (
+        LOSSES,
+        JUDGEMENT,
+        Panel(
+            "largest singular value",
+            {NORMS["generator"]: "generator", NORMS["discriminator"]: "discriminator"},
+        ),
+    )
+    about_curves = (
+        "Both losses; what the discriminator believes; and the largest singular value of each "
+        "network's layers, which grows slowly, and leaps when a run collapses."
+    )
 
     def __post_init__(self):
         if self.recipe not in RECIPES:
