@@ -181,7 +181,8 @@ class Experiment:
             RunFailed: a work dir could not be written to (its last complete checkpoint is
                 unchanged); a metric or a number of the state was NaN or infinite (the compiled
                 call that made it is not saved); or another process of the run was lost.
-            SystemExit: a signal stopped the run, here or in another process.
+            SystemExit: a signal stopped the run, here or in another process; or it has collapsed,
+                and --stop-collapsed is given.
         """
         with (
             self._unlocking,
@@ -517,19 +518,18 @@ class Experiment:
         self._close()
         step = self._step
         if step < self._last_step:
+            code, command = 128 + (received or signal.SIGTERM), "The same command"
             name = received.name if received else "a signal to another process"
             if self._is_given_up and received is None:
-                raise RunFailed(
-                    f"stopped after {self._epochs(step)} of {self._all_epochs} epochs, as it has "
-                    "collapsed; all is saved, and with --no-stop-collapsed it goes on"
-                )
+                code, command = 1, "With --no-stop-collapsed it"
+                name = "--stop-collapsed"
             # Every process says why it ends, not only the first.
             print(
                 f"\nStopped by {name} after {self._epochs(step)} of {self._all_epochs} epochs; "
-                "all is saved.\nThe same command goes on from here.",
+                f"all is saved.\n{command} goes on from here.",
                 flush=True,
             )
-            raise SystemExit(128 + (received or signal.SIGTERM))
+            raise SystemExit(code)
         first, workdir = self._runs[0].workdir, self._runs[0].config.workdir
         images = self._images(step) - self._images(begun_at)
         self._say(

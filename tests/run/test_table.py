@@ -148,7 +148,7 @@ def test_the_metrics_after_a_step(opened, tmp_path):
     assert opened.after(3) == {} and len(opened.after(-1)["loss"]) == 3
     opened.close()
     # A run that goes on knows its rows, but for a metric that an editor has damaged.
-    opened.path.write_text(opened.path.read_text().replace("0.5", "half"))
+    opened.path.write_text(opened.path.read_text().replace("0.5\n", "half\n"))
     again = Table(opened.path, lambda line: None)
     again.keep_rows_until(2)
     assert again.after(0).keys() == {"step", "epoch", "loss"}

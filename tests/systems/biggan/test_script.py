@@ -79,7 +79,7 @@ def test_a_run_that_is_made_to_collapse_says_so_and_keeps_what_was_before(run_sc
     assert done.returncode == 1, done.stderr
     said = [line for line in done.stderr.splitlines() if "may have collapsed" in line]
     assert len(said) == 1 and re.match(r"step [0-9]+, epoch [0-9.]+: this run may have", said[0])
-    assert "as it has collapsed; all is saved" in done.stderr
+    assert "Stopped by --stop-collapsed after" in done.stdout
     kept = re.search(r"best.npz has the networks of epoch ([0-9]+), from before it", said[0])
     run = jaxgan.load_run(tmp_path / "run" / "best.npz")
     assert np.isfinite(run.sample(jax.random.key(0), 2)).all()
