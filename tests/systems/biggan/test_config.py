@@ -86,7 +86,8 @@ def test_scores_are_of_images_that_are_not_truncated(monkeypatch):
 
 def test_signs_of_a_collapse_are_watched_and_a_critics_accuracy_is_none():
     signs = BigGANConfig().for_dataset(FACES).system(FACES).stages[0].signs
-    assert signs == collapse.signs("hinge")
+    won = {"d_accuracy": np.full(9, 0.9995)}
+    assert [sign(won) is None for sign in signs] == [False, True, True]
     config = BigGANConfig(loss="wasserstein").for_dataset(FACES)
     assert config.system(FACES).stages[0].signs == (collapse.has_leapt,)
 
