@@ -33,8 +33,8 @@ PyTree = Any
 # Above this probability of an augmentation generated images begin to show it (arXiv 2006.06676,
 # section 2.2).
 LEAKING = 0.8
-# The share of images judged right from which on the discriminator has won. With R1 and augmentations
-# it is seldom so sure.
+# The share of images judged right from which on the discriminator has won: with R1 and with
+# augmentations it is seldom so sure.
 WON = 0.98
 
 # What all recipes of the official code share, but for those that say otherwise.
