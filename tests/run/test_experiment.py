@@ -278,7 +278,7 @@ def test_a_collapse_with_nothing_before_it_is_said_too(watched, tmp_path, capfd)
 
 
 def test_a_collapse_leaves_the_networks_of_the_best_fid(watched, tmp_path, capfd):
-    watched(tmp_path, [6], [2.0, 3.0, 2.5, 2.5], epochs=2)
+    watched(tmp_path, [6], [2.0, 3.0, 2.5, 2.5], epochs=2, keep_checkpoints=9)
     line = f"{tmp_path / 'best.npz'} has the networks of the best FID, of epoch 1\n"
     assert line in capfd.readouterr().err
     _, expected = Checkpoints(tmp_path / "checkpoints").load("generator", until=STEPS_PER_EPOCH)
