@@ -286,14 +286,73 @@ def test_unknown_names(options, message):
 
 
 class Normed(nn.Module):
-    """Two spectrally normalised layers: a generator's images, or a discriminator's logits."""
+    """A spectrally normalised layer and batch normalisation, each of them BigGAN's."""
+
+    latent_size: int = 4
+    num_classes: tuple = (3,)
+    image_shape: tuple = (8, 8, 1)
+
+    @nn.compact
+    def __call__(self, latents, labels, train=False, axis_name=None):
+        x = SpectralDense(64)(latents, train).reshape(-1, 8, 8, 1)
+        norm = {"use_running_average": not train, "axis_name": axis_name, "is_unbiased": True}
+        told = jax.nn.one_hot(labels[:, 0], 3)
+        return ConditionalNorm(True, norm, {"init_kernel": "normal"})(x, told, train)
+
+
+REAL_SIZES = {"width": 1, "image_shape": (8, 8, 1), "num_classes": (3,), "attention": ()}
+SMALL_NETWORKS = Normed(), Judging()
+REAL_NETWORKS = Generator(4, shared_size=2, **REAL_SIZES), Discriminator(**REAL_SIZES)
+
+
+@pytest.mark.parametrize(
+    ("networks", "parts"),
+    [
+        (SMALL_NETWORKS, 1),
+        (SMALL_NETWORKS, 2),
+        pytest.param(REAL_NETWORKS, 2, marks=pytest.mark.slow),
+    ],
+    ids=["small", "in_parts", "real"],
+)
+def test_a_step_is_the_same_on_one_and_two_devices(networks, parts):
+    """One global batch norm, and parts of the batch that do not depend on the devices."""
+    gan = big_gan(*networks, optax.sgd(0.1), optax.sgd(0.1), parts=parts)
+    state = jax.jit(lambda key: game.init(gan, key))(jax.random.key(0))
+    labels = jnp.asarray(RANDOM.integers(3, size=(8, 1)), jnp.int32)
+    images = jnp.asarray(RANDOM.normal(size=(8, 8, 8, 1)), jnp.float32)
+    batch = {"images": images, "labels": labels}
+    noise = {
+        "latent": jnp.asarray(RANDOM.normal(size=(8, 4)), jnp.float32),
+        "labels": jnp.asarray(RANDOM.integers(3, size=(8, 1)), jnp.int32),
+    }
+
+    def step(state, batch, noise, axis_name=None):
+        for turn in gan.turns:
+            state, _ = game.take_turn(gan, turn, state, batch, noise, axis_name)
+        return state.players
+
+    whole = jax.jit(step)(state, batch, noise)
+    halves = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), (batch, noise))
+    of_devices = jax.jit(
+        jax.vmap(lambda *inputs: step(state, *inputs, axis_name="devices"), axis_name="devices")
+    )(*halves)
+    for device in range(2):
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y[device], atol=2e-5),  # noqa: B023
+            whole,
+            of_devices,
+        )
+
+
+class TwoLayers(nn.Module):
+    """Spectrally normalised layers alone: a generator's images, or a discriminator's logits."""
 
     gives_logits: bool
     latent_size: int = 4
     image_shape: tuple = (2, 2, 1)
 
     @nn.compact
-    def __call__(self, x, labels, train=False, axis_name=None):
+    def __call__(self, x, labels=None, train=False, axis_name=None):
         x = x.reshape(len(x), 4)
         for i in range(2):
             x = SpectralDense(4, has_bias=False, name=f"layer_{i}")(x, train)
@@ -302,7 +361,7 @@ class Normed(nn.Module):
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_the_largest_norm_of_each_network_is_measured(parts):
-    players = Normed(False), Normed(True)
+    players = TwoLayers(False), TwoLayers(True)
     gan = big_gan(*players, optax.sgd(0.0), optax.sgd(0.0), parts=parts)
     state = jax.jit(functools.partial(game.init, gan))(jax.random.key(0))
     for name, norms in (("generator", (2, 5)), ("discriminator", (7, 3))):
@@ -312,7 +371,8 @@ def test_the_largest_norm_of_each_network_is_measured(parts):
         }
         state = state.with_player(name, params=kernels)
     update = jax.jit(functools.partial(game.update_discriminator, gan))
+    batch, noise = {"images": DATA["images"]}, {"latent": jnp.asarray(LATENTS)}
     for _ in range(20):
-        state, metrics = update(state, {"images": DATA["images"]}, {"latent": jnp.asarray(LATENTS)})
+        state, metrics = update(state, batch, noise)
     np.testing.assert_allclose(metrics["g_spectral_norm"], 5, rtol=1e-4)
     np.testing.assert_allclose(metrics["d_spectral_norm"], 7, rtol=1e-4)
