@@ -43,8 +43,9 @@ class SampleConfig:
     classes of some attributes (hair_colour=blond beard=none). The classes of other attributes are
     random. Without --labels, each class of the first attribute has a row of the grid."""
     truncation: float | None = None
-    """For a run with styles (StyleGAN2): how far styles are from their mean. 0.7 gives better and
-    more similar images, 1 the true ones, 0 the mean image. None: the run's setting."""
+    """For better and more similar images. Of a run with styles (StyleGAN2): how far styles are from
+    their mean, 0.7, or 1 for the true ones, 0 for the mean image. Of BigGAN: the bound of the
+    truncated normal distribution of latents, 0.5, or 0 for none. None: the run's setting."""
     cutoff: int | None = None
     """With --truncation: how many layers' styles are truncated, from the smallest on; None: all."""
     steps: int = setting(24, count(1))

@@ -13,6 +13,7 @@ from typing import Any
 
 import chex
 import flax.linen as nn
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 
@@ -151,6 +152,23 @@ class Embedding(nn.Module):
         shape = (weights.shape[1], self.width)
         table = self.param("embedding", initializer(self.init_table), shape, jnp.float32)
         return jnp.matmul(weights, table, precision=_PRECISION)
+
+
+def largest_norm(collections: Any) -> jax.Array | None:
+    """The largest sigma of a network's layers, in its last call in training.
+
+    Brock et al. 2018 (arXiv 1809.11096, section 4.1) watch these numbers: they grow slowly in a
+    training that goes well, and leap when it collapses.
+
+    Args:
+        collections: the network's variables but for its params, or all of them.
+
+    Returns:
+        float32 scalar; None if no layer is spectrally normalised.
+    """
+    leaves = flax.traverse_util.flatten_dict(collections.get(SPECTRAL, {}))
+    norms = [leaf for path, leaf in leaves.items() if path[-1] == "sigma"]
+    return jnp.max(jnp.stack(norms)) if norms else None
 
 
 def doubled(x: jax.Array) -> jax.Array:

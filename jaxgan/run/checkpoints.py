@@ -132,11 +132,12 @@ class Checkpoints:
             raise OSError(errno.EEXIST, latest, os.fspath(self.directory))
         self._unverified[step] = list(trees)
 
-    def load(self, *players: str) -> tuple[int, dict[str, PyTree]]:
+    def load(self, *players: str, until: int | None = None) -> tuple[int, dict[str, PyTree]]:
         """The variables of players from the newest checkpoint in which all of them can be read.
 
         Args:
             players: the players' names. A player with a moving average gives the average.
+            until: the last step that the checkpoint may be of; None for any.
 
         Returns:
             (the step of the checkpoint; by player what its `apply` takes, {"params": ..., other
@@ -146,7 +147,7 @@ class Checkpoints:
             FileNotFoundError: there is no checkpoint.
             ValueError: no checkpoint can be read, or the run has no such player.
         """
-        steps = self.steps()
+        steps = [step for step in self.steps() if until is None or step <= until]
         if not steps:
             raise FileNotFoundError(f"there is no checkpoint in {self.directory}")
         # If JAX does not start, Orbax fails too. That is no damage, so JAX's error is raised here.

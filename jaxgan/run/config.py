@@ -83,6 +83,9 @@ class RunConfig:
     resume: bool = setting(True, of_command=True)
     """Continue from the newest checkpoint in the work dir, if there is one. --no-resume: start a
     new run, which replaces the run in the work dir."""
+    stop_collapsed: bool = setting(False, may_change=True)
+    """End the run when it has collapsed, which is always said in one line with the step. With
+    several seeds it ends when all have collapsed."""
     debug_nans: bool = setting(False, may_change=True)
     """If training stops because a number is NaN or infinite, repeat the last steps one operation at
     a time to find the operation that made the number."""
@@ -275,15 +278,35 @@ class RunConfig:
         """These settings, with truncated images: fewer kinds of them, and fewer bad ones.
 
         Args:
-            truncation: how far a style is from the mean style, 0 or more: 1 leaves it as it is, and
-                0 gives the mean image.
+            truncation: how much, 0 or more, as the system's own setting of this name says: of
+                styles, how far each is from the mean style (1 leaves it as it is, and 0 gives the
+                mean image); of latents, the bound of the truncated normal distribution.
             cutoff: how many layers' styles are truncated, from the smallest layer on, 1 or more;
                 None for all.
 
         Raises:
-            ValueError: the system has no styles, or a number is out of its range.
+            ValueError: the system has no truncation, or a number is out of its range.
         """
-        raise ValueError(f"a run of {self.system_name()} has no truncation, which is of styles")
+        raise ValueError(
+            f"a run of {self.system_name()} has no truncation, of styles or of latents"
+        )
+
+    def truncated_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset, truncation: float
+    ) -> jax.Array:
+        """The images that `judged_samples` draws, truncated.
+
+        Args:
+            params, key, num_samples, dataset: as in `judged_samples`.
+            truncation: as in `truncated`.
+
+        Returns:
+            float32 [num_samples, H, W, C] in [0, 1].
+
+        Raises:
+            ValueError: as `truncated`.
+        """
+        return self.truncated(truncation).judged_samples(params, key, num_samples, dataset)[0]
 
     def sample_of_seeds(
         self, params: PyTree, seeds: Sequence[int], *, labels: ArrayLike | None = None

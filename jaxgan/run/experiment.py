@@ -37,7 +37,15 @@ from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.images import to_uint8
 from jaxgan.run.streams import STDERR
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn, say_on_stderr
-from jaxgan.training import on_host, seeds, select_devices, stages, train_seeds, unreplicate
+from jaxgan.training import (
+    collapse,
+    on_host,
+    seeds,
+    select_devices,
+    stages,
+    train_seeds,
+    unreplicate,
+)
 from jaxgan.training.devices import local_batch_size
 from jaxgan.training.examples import Schedule
 from jaxgan.training.stages import Stage
@@ -82,6 +90,8 @@ class _Run:
     config: RunConfig
     workdir: Workdir
     state: TrainState
+    # The last step that showed a sign of a collapse.
+    sign_at: int | None = None
 
 
 class Experiment:
@@ -171,7 +181,8 @@ class Experiment:
             RunFailed: a work dir could not be written to (its last complete checkpoint is
                 unchanged); a metric or a number of the state was NaN or infinite (the compiled
                 call that made it is not saved); or another process of the run was lost.
-            SystemExit: a signal stopped the run, here or in another process.
+            SystemExit: a signal stopped the run, here or in another process; or it has collapsed,
+                and --stop-collapsed is given.
         """
         with (
             self._unlocking,
@@ -235,7 +246,7 @@ class Experiment:
         )
         for groups, metrics in self._while_finite(calls):
             step = int(unreplicate(groups[0].step))
-            is_stopping = processes.is_any(signals.received is not None)
+            is_stopping = processes.is_any(signals.received is not None or self._is_given_up)
             is_at_rest = is_stopping or schedule.is_at_end_of_epoch(step)
             if is_at_rest:
                 states = seeds.unstack_groups(unreplicate(groups))
@@ -247,6 +258,11 @@ class Experiment:
             if is_stopping:
                 return True
         return False
+
+    @property
+    def _is_given_up(self) -> bool:
+        has_collapsed = all(run.sign_at is not None for run in self._runs)
+        return self._config.stop_collapsed and has_collapsed
 
     @property
     def _stage(self) -> Stage:
@@ -373,6 +389,7 @@ class Experiment:
                     row[self._score] = self._fid(run)
                     self._watch(run, row[self._score])
             run.workdir.log(at, self._schedule.epochs(at), row)
+            self._look_for_signs(run, at)
 
     @property
     def _score(self) -> str:
@@ -385,11 +402,41 @@ class Experiment:
         if best is None or fid < best[0]:
             run.workdir.keep_as_best(run.state, run.config)
         elif fid > COLLAPSED * best[0]:
+            step = int(run.state.step)
+            run.sign_at = step
             say_on_stderr(
-                f"epoch {self._epochs(int(run.state.step))}: the FID is {fid:.4g}, more than "
+                f"step {step}, epoch {self._epochs(step)}: the FID is {fid:.4g}, more than "
                 f"{COLLAPSED} times that of epoch {best[1]:.4g}, {best[0]:.4g}: the generator may "
                 f"have collapsed; {run.workdir.best_npz} has the networks of epoch {best[1]:.4g}"
             )
+
+    def _look_for_signs(self, run: _Run, step: int) -> None:
+        """Says once, when the metrics first show a collapse, which networks are from before it."""
+        window = collapse.window(self._schedule.steps_per_epoch)
+        before = step - window
+        if not self._stage.signs or before < self._schedule.first_step:
+            return
+        rows = run.workdir.metrics_after(before)
+        lines = [line for sign in self._stage.signs if (line := sign(rows)) is not None]
+        if not lines:
+            return
+        is_new = run.sign_at is None or step - run.sign_at > window
+        run.sign_at = step
+        if not is_new:
+            return
+        path = run.workdir.best_npz
+        if (best := run.workdir.best(self._score)) is not None:
+            kept = f"{path} has the networks of the best FID, of epoch {best[1]:.4g}"
+        else:
+            players = run.state.players
+            held = run.workdir.keep_checkpoint_as_best(before, players, run.config)
+            kept = f"{run.config.workdir} has no checkpoint from before it"
+            if held is not None:
+                kept = f"{path} has the networks of epoch {self._epochs(held)}, from before it"
+        say_on_stderr(
+            f"step {step}, epoch {self._epochs(step)}: this run may have collapsed: "
+            f"{'; '.join(lines)}; {kept}"
+        )
 
     def _is_evaluated(self, step: int) -> bool:
         if self._stage.draw is None or not self._schedule.is_at_end_of_epoch(step):
@@ -471,14 +518,18 @@ class Experiment:
         self._close()
         step = self._step
         if step < self._last_step:
+            code, command = 128 + (received or signal.SIGTERM), "The same command"
             name = received.name if received else "a signal to another process"
+            if self._is_given_up and received is None:
+                code, command = 1, "With --no-stop-collapsed it"
+                name = "--stop-collapsed"
             # Every process says why it ends, not only the first.
             print(
                 f"\nStopped by {name} after {self._epochs(step)} of {self._all_epochs} epochs; "
-                "all is saved.\nThe same command goes on from here.",
+                f"all is saved.\n{command} goes on from here.",
                 flush=True,
             )
-            raise SystemExit(128 + (received or signal.SIGTERM))
+            raise SystemExit(code)
         first, workdir = self._runs[0].workdir, self._runs[0].config.workdir
         images = self._images(step) - self._images(begun_at)
         self._say(

@@ -109,6 +109,49 @@ def plot_evaluation(
         figure.savefig(beside, dpi=120)
 
 
+def plot_tradeoff(
+    path: Path,
+    rows: Mapping[str, Mapping[str, float]],
+    real: Mapping[str, float] | None = None,
+) -> None:
+    """Plots the scores of a generator at several truncations: quality against variety.
+
+    Brock et al. 2018 (arXiv 1809.11096), figure 16, has such curves of other scores.
+
+    Args:
+        path: the PNG file. An old file of this name is replaced.
+        rows: the scores "fid", "precision" and "recall" by the name of a truncation, from the
+            strongest to none.
+        real: the same scores of held-out real images; None for none.
+
+    Raises:
+        OSError: the file cannot be written. An old file at `path` is unchanged.
+    """
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    columns = {
+        name: [row[name] for row in rows.values()] for name in ("fid", "precision", "recall")
+    }
+    left.plot(columns["recall"], columns["precision"], marker="o", label="samples", **_STYLES[0])
+    for name, recall, precision in zip(rows, columns["recall"], columns["precision"], strict=True):
+        left.annotate(name, (recall, precision), xytext=(5, 5), textcoords="offset points")
+    left.set(title="Quality against variety", xlabel="variety: recall", ylabel="quality: precision")
+    right.plot(range(len(rows)), columns["fid"], marker="o", label="samples", **_STYLES[0])
+    right.set_xticks(range(len(rows)), list(rows))
+    right.set(title="Both at once", xlabel="truncation", ylabel="FID, lower is better")
+    right.set_ylim(bottom=0)
+    if real is not None:
+        real_images = {"label": "held-out real images", "color": _STYLES[1]["color"]}
+        left.plot(real["recall"], real["precision"], marker="*", linestyle="", **real_images)
+        right.axhline(real["fid"], linestyle="--", **real_images)
+    for axes in (left, right):
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    with written_whole(path) as beside:
+        figure.savefig(beside, dpi=120)
+
+
 def _show_confidence(axes: Axes, samples: np.ndarray, confidence: np.ndarray) -> None:
     rows, columns = CONFIDENCE_GRID
     order = np.argsort(-confidence, stable=True)

@@ -19,6 +19,7 @@ EVALUATION_FILE = "evaluation.json"
 PAIRS_FILE = "pairs.json"
 AGEING_FILE = "ageing.json"
 EDITS_FILE = "edits.json"
+TRADEOFF_FILE = "tradeoff.json"
 # The largest picture that is put into the page.
 _MOST_PICTURE_BYTES = 1 << 28
 # Grids of samples on the page.
@@ -43,6 +44,8 @@ EDIT_SCORES = {
     "inside": "of it inside",
     "outside": "outside",
 }
+# The columns of the table of tradeoff.py, by the names of scores.
+TRADEOFF_SCORES = {"fid": "FID", "precision": "precision", "recall": "recall"}
 _STYLE = """
 body { margin: 0 auto; max-width: 920px; padding: 24px 16px 60px; background: #fff; color: #16202e;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif; }
@@ -95,6 +98,7 @@ def write(workdir: Path, config: RunConfig) -> Path:
             _scores(workdir) + _pairs(workdir) + _edits(workdir) + _ageing(workdir)
             or _to_be_judged(workdir, config)
         ),
+        *_tradeoff(workdir),
         *_repeat(workdir, config),
         *_settings(config),
         *_machine(workdir),
@@ -217,6 +221,23 @@ def _ageing(workdir: Path) -> list[str]:
     )
     table = _table(rows, head, numbers=True)
     return [f"<p>{about}</p>", table, _figure(picture, "Faces, then each in every group.")]
+
+
+def _tradeoff(workdir: Path) -> list[str]:
+    held, picture = workdir / TRADEOFF_FILE, workdir / "tradeoff.png"
+    if not held.is_file() or not picture.is_file():
+        return []
+    try:
+        values = read_json(held, dict)
+        rows = [
+            (row["name"], *(f"{row['scores'][name]:.4g}" for name in TRADEOFF_SCORES))
+            for row in values["rows"]
+        ]
+        about = f"{values['num_samples']:,} samples of each truncation."
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
+    table = _table(rows, ("truncation", *TRADEOFF_SCORES.values()), numbers=True)
+    return [f"<p>{about}</p>", table, _figure(picture, "Quality against variety.")]
 
 
 def _to_be_judged(workdir: Path, config: RunConfig) -> list[str]:

@@ -77,6 +77,23 @@ class Table:
                 found.append((float(row[at]), float(row[epoch])))
         return found
 
+    def after(self, step: int) -> dict[str, np.ndarray]:
+        """The metrics in the rows of this run after a step, whatever an editor does to the file.
+
+        Returns:
+            float64 [rows] by name, the oldest first; NaN where a row lacks the metric.
+        """
+        first = len(self._rows)
+        while first and _step(self._rows[first - 1]) > step:
+            first -= 1
+        columns = zip(*self._rows[first:], strict=True)
+        found = {}
+        for name, cells in zip(self._columns, columns, strict=False):
+            # A cell may have been edited before the run went on.
+            with contextlib.suppress(ValueError):
+                found[name] = np.array([float(cell or "nan") for cell in cells])
+        return found
+
     def add(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
         """Adds a row.
 

@@ -7,8 +7,9 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from jaxgan.run.lock import Lock
 from jaxgan.run.system import System
 from jaxgan.training import select_devices
 
+PyTree = Any
 # The most frames of training.gif.
 MOST_FRAMES = 100
 # The most grids of samples that a run keeps, besides those of epoch 0 and of the last epoch.
@@ -37,6 +39,7 @@ _MADE_OF_A_RUN = (
     *(report.PAIRS_FILE, "pairs.png"),
     *(report.EDITS_FILE, "edits.png"),
     *(report.AGEING_FILE, "ageing.png"),
+    *(report.TRADEOFF_FILE, "tradeoff.png"),
     "playground.html",
 )
 # The files that training writes into the folder, besides those in folders.
@@ -59,7 +62,7 @@ class Workdir:
 
     It holds config.json, versions.json, metrics.csv, tensorboard/, samples/ (a grid of images for
     each epoch that `is_drawn`), checkpoints/, losses.png, training.gif and report.html; and with
-    --eval-every best.npz and best.json. Nothing is written before `open`.
+    --eval-every, or after a collapse, best.npz and best.json. Nothing is written before `open`.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Workdir:
 
     @property
     def best_npz(self) -> Path:
-        """The networks of the best epoch that was scored."""
+        """The networks of the best epoch scored; without scores, those from before a collapse."""
         return self.path / "best.npz"
 
     def lock(self) -> None:
@@ -249,6 +252,10 @@ class Workdir:
         """
         return min(self._table.measured(score), default=None)
 
+    def metrics_after(self, step: int) -> dict[str, np.ndarray]:
+        """The metrics of the run in the rows after a step; as `Table.after`."""
+        return self._table.after(step)
+
     def keep_as_best(self, state: TrainState, config: RunConfig) -> None:
         """Writes the networks of a state to best.npz, which `jaxgan.load_run` takes as a run.
 
@@ -261,10 +268,37 @@ class Workdir:
         Raises:
             OSError: the files cannot be written.
         """
+        players = {name: state.averages.get(name, state.variables(name)) for name in state.players}
+        self._write_best(players, config)
+
+    def keep_checkpoint_as_best(
+        self, until: int, players: Iterable[str], config: RunConfig
+    ) -> int | None:
+        """Writes the networks of the newest checkpoint up to a step to best.npz.
+
+        Args:
+            until: the last step that the checkpoint may be of.
+            players: the names of the networks.
+            config: as in `keep_as_best`.
+
+        Returns:
+            The step of the checkpoint; None if there is none that can be read.
+
+        Raises:
+            OSError: the files cannot be written.
+        """
+        self.checkpoints.wait()
+        try:
+            step, found = self.checkpoints.load(*players, until=until)
+        except (FileNotFoundError, ValueError):
+            return None
+        self._write_best(found, config)
+        return step
+
+    def _write_best(self, players: Mapping[str, PyTree], config: RunConfig) -> None:
         # The settings come first: a file of weights always has them.
         with written_whole(self.best_npz.with_suffix(".json")) as beside:
             beside.write_text(json.dumps(config.to_json(), indent=2) + "\n", encoding="utf-8")
-        players = {name: state.averages.get(name, state.variables(name)) for name in state.players}
         weights.write(self.best_npz, players)
 
     def has_grid(self, epoch: int) -> bool:

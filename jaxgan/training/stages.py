@@ -10,6 +10,7 @@ import numpy as np
 from jaxgan import game
 from jaxgan.game import GAN, TrainState
 from jaxgan.training import examples
+from jaxgan.training.collapse import Sign
 from jaxgan.training.examples import Schedule
 
 # A grid of images: (float [n, H, W, C] in [0, 1], images in a row; None for a nearly square grid).
@@ -60,6 +61,7 @@ class Stage:
         warning: (metrics by name, each the mean over the last piece of an epoch) -> a line that is
             said at the end of the epoch, if something is wrong that no error shows; None if nothing
             is. None in its place for no warnings.
+        signs: of a collapse, as in `collapse`: what is said once, with the step, when it shows.
         images_per_piece: about how many images a row of metrics is the mean over at most. On a CPU
             a compiled call takes as many, and a signal waits for its end: choose what two cores
             train in seconds. None for a twelfth of an epoch.
@@ -74,6 +76,7 @@ class Stage:
     picture: Callable[[TrainState, jax.Array], Picture] | None = None
     progress: str | None = None
     warning: Callable[[Mapping[str, float]], str | None] | None = None
+    signs: Sequence[Sign] = ()
     images_per_piece: int | None = None
 
     @property

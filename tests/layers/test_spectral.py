@@ -16,6 +16,7 @@ from jaxgan.layers.spectral import (
     doubled,
     initializer,
     largest,
+    largest_norm,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -180,3 +181,9 @@ def test_biases_and_vectors_at_the_start():
     assert 0.98 * bound < bias.max() <= bound and -bound <= bias.min() < -0.98 * bound
     u = variables[SPECTRAL]["u"]
     assert abs(u.mean()) < 0.2 and 0.85 < u.std() < 1.15 and variables[SPECTRAL]["sigma"] == 1
+
+
+def test_the_largest_norm_of_a_network():
+    its = {"a": {"u": np.float32([9, 9]), "sigma": np.float32(2)}, "b": {"sigma": np.float32(3)}}
+    assert largest_norm({SPECTRAL: its, "batch_stats": {"sigma": np.float32(5)}}) == 3
+    assert largest_norm({"batch_stats": {}}) is None

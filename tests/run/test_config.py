@@ -31,6 +31,7 @@ OTHER = MLPGANConfig(
     checkpoint_every=4,
     keep_checkpoints=5,
     resume=False,
+    stop_collapsed=True,
     debug_nans=True,
     coordinator="host:1234",
     num_processes=2,

@@ -216,6 +216,86 @@ def test_the_best_epoch_is_remembered_by_a_run_that_goes_on(scored, tmp_path, ca
     assert not (tmp_path / "best.npz").exists() and not (tmp_path / "best.json").exists()
 
 
+@pytest.fixture
+def watched(monkeypatch):
+    """(workdir, steps, fids, **settings) -> trains a run that shows a collapse at these steps.
+
+    The sign of a collapse is looked for in the rows of three steps, an epoch.
+    """
+    plain = MeanConfig.system
+
+    def run(workdir, steps, fids=(), **settings):
+        seen, left = [], list(fids)
+        if fids:
+            settings |= {"eval_every": 1, "image_shape": (28, 28, 1)}
+
+        def sign(rows):
+            seen.append(rows["step"])
+            return "it has collapsed" if rows["step"][-1] in steps else None
+
+        def system(config, dataset):
+            stages = plain(config, dataset).stages
+            options = {"signs": (sign,), "draw": lambda *_: None}
+            return System(config, [dataclasses.replace(each, **options) for each in stages])
+
+        with monkeypatch.context() as patches:
+            patches.setattr(Experiment, "_fid", lambda *_: left.pop(0))
+            patches.setattr(MeanConfig, "system", system)
+            patches.setattr("jaxgan.training.collapse._SHORTEST", 1)
+            train(workdir, **settings)
+        return seen
+
+    return run
+
+
+def test_a_collapse_is_said_once_and_the_networks_from_before_it_are_kept(watched, tmp_path, capfd):
+    workdir = tmp_path / "run"
+    # The rows from step 8 to 10 are one collapse; that of step 18 is another.
+    seen = watched(workdir, [8, 9, 10, 18], epochs=4, keep_checkpoints=8)
+    err = capfd.readouterr().err
+    assert [list(steps) for steps in seen[:2]] == [[1, 2, 3], [2, 3, 4]]
+    # Each stage is judged by its own rows.
+    assert [list(steps) for steps in seen[9:12]] == [[10, 11, 12], [13, 14, 15], [14, 15, 16]]
+    lines = [line for line in err.splitlines() if "collapsed" in line]
+    assert len(lines) == 2
+    assert lines[0] == (
+        "step 8, epoch 2.667: this run may have collapsed: it has collapsed; "
+        f"{workdir / 'best.npz'} has the networks of epoch 1, from before it"
+    )
+    assert "step 18, epoch 6: " in lines[1] and "the networks of epoch 5" in lines[1]
+    held = weights.read(workdir / "best.npz")
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    step, expected = checkpoints.load("generator", "discriminator", until=15)
+    assert step == 15
+    jax.tree.map(np.testing.assert_array_equal, held, expected)
+    assert type(jaxgan.load_run(workdir / "best.npz").config) is MeanConfig
+
+
+def test_a_collapse_with_nothing_before_it_is_said_too(watched, tmp_path, capfd):
+    watched(tmp_path, [5], epochs=2)
+    assert f"; {tmp_path} has no checkpoint from before it\n" in capfd.readouterr().err
+    assert not (tmp_path / "best.npz").exists()
+
+
+def test_a_collapse_leaves_the_networks_of_the_best_fid(watched, tmp_path, capfd):
+    watched(tmp_path, [6], [2.0, 3.0, 2.5, 2.5], epochs=2, keep_checkpoints=9)
+    line = f"{tmp_path / 'best.npz'} has the networks of the best FID, of epoch 1\n"
+    assert line in capfd.readouterr().err
+    _, expected = Checkpoints(tmp_path / "checkpoints").load("generator", until=STEPS_PER_EPOCH)
+    held = weights.read(tmp_path / "best.npz")["generator"]
+    jax.tree.map(np.testing.assert_array_equal, held, expected["generator"])
+
+
+def test_a_collapse_ends_a_run_that_wants_it(watched, straight, tmp_path, capfd):
+    with pytest.raises(SystemExit, match="^1$"):
+        watched(tmp_path, [4], stop_collapsed=True)
+    out = capfd.readouterr().out
+    assert "Stopped by --stop-collapsed after 1.667 of 4 epochs; all is saved.\n" in out
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [3, 5]
+    train(tmp_path)
+    assert_ends_as(tmp_path, straight)
+
+
 def test_its_run_is_read_again_and_makes_no_images(straight):
     run = jaxgan.load_run(straight)
     assert type(run.config) is MeanConfig

@@ -368,6 +368,7 @@ SCRIPTS = {
     "recipes.py": ["--root"],
     "report.py": ["--workdir"],
     "style_mix.py": ["--workdir", "--out"],
+    "tradeoff.py": ["--workdir", "--out"],
     "train_evaluator.py": ["--out"],
     "translate.py": ["--workdir", "--in", "--out"],
 }

@@ -112,6 +112,18 @@ def test_scores_are_there_once_it_has_been_judged(run):
     assert "experiments/evaluate.py" not in page.text
 
 
+def test_a_trade_off_is_there_once_it_has_been_measured(run):
+    scores = {"fid": 2.5, "precision": 0.75, "recall": 0.25}
+    held = {"num_samples": 1500, "rows": [{"name": "0.5", "scores": scores}]}
+    (run / "tradeoff.json").write_text(json.dumps(held))
+    assert "1,500 samples" not in read(run).text  # Its picture is not there yet.
+    (run / "tradeoff.png").write_bytes((run / "losses.png").read_bytes())
+    text = read(run).text
+    assert "1,500 samples of each truncation." in text and "0.5 2.5 0.75 0.25" in text
+    (run / "tradeoff.json").write_text('{"rows": 3}')
+    assert "tradeoff.json is no table" in read(run).text
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"scores": 3}', "{" * 100_000])
 def test_an_evaluation_that_is_none_is_said_to_be_none(run, content):
     (run / "evaluation.json").write_text(content)

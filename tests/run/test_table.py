@@ -136,3 +136,19 @@ def test_a_pipe_in_its_place_does_not_hang(opened):
     for read in (lambda: opened.keep_rows_until(5), lambda: table.read(opened.path)):
         with pytest.raises(ValueError, match="metrics.csv is no regular file"):
             read()
+
+
+def test_the_metrics_after_a_step(opened, tmp_path):
+    assert opened.after(0) == {}
+    log(opened, 1, 2, 3)
+    found = opened.after(1)
+    np.testing.assert_array_equal(found["step"], [2, 3])
+    np.testing.assert_allclose(found["loss"], [1 / 3, 1 / 4])
+    np.testing.assert_array_equal(found["seldom"], [0.5, np.nan])
+    assert opened.after(3) == {} and len(opened.after(-1)["loss"]) == 3
+    opened.close()
+    # A run that goes on knows its rows, but for a metric that an editor has damaged.
+    opened.path.write_text(opened.path.read_text().replace("0.5\n", "half\n"))
+    again = Table(opened.path, lambda line: None)
+    again.keep_rows_until(2)
+    assert again.after(0).keys() == {"step", "epoch", "loss"}

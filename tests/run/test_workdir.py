@@ -208,6 +208,7 @@ def test_starting_anew_clears_what_a_run_left_and_nothing_else(tmp_path):
     made_of_it = (
         *("evaluation.json", "evaluation.png", "inception.json", "pairs.json", "pairs.png"),
         *("edits.json", "edits.png", "ageing.json", "ageing.png"),
+        *("tradeoff.json", "tradeoff.png"),
     )
     made_of_it = (*made_of_it, "playground.html")
     for name in made_of_it:

@@ -20,10 +20,13 @@ from jaxgan.run import settings
 from jaxgan.run.config import Precision
 from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import MOST_COUNT, count, one_of, rate, setting, share, weight
+from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
 from jaxgan.systems.biggan import drawing, networks
-from jaxgan.systems.biggan.losses import FAKE_LABELS, big_gan
+from jaxgan.systems.biggan.losses import FAKE_LABELS, NORMS, big_gan
 from jaxgan.systems.latent.images import GREY_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
+from jaxgan.training import collapse
+from jaxgan.training.collapse import Sign
 
 PyTree = Any
 RecipeName = Literal["default", "cifar", "textbook"]
@@ -232,12 +235,25 @@ class BigGANConfig(FallingRates, LabelledConfig):
     """The dtype of matrix products. Parameters and the optimiser's state are always float32."""
     truncation: float = setting(0.0, weight, may_change=True)
     """Draw images from latents of the normal distribution truncated at this number: better images,
-    and fewer kinds; 0: they are not truncated. Training takes no notice of it."""
+    and fewer kinds; 0: they are not truncated. Training and scores take no notice of it."""
     standing: int = setting(16, count(0), may_change=True)
     """With --truncation: gather the statistics of batch normalisation from so many batches of 64
     images before images are drawn; 0: use those of training."""
 
     presets = frozenset({"recipe"})
+    no_truncation = 0.0
+    panels = (
+        LOSSES,
+        JUDGEMENT,
+        Panel(
+            "largest singular value",
+            {NORMS["generator"]: "generator", NORMS["discriminator"]: "discriminator"},
+        ),
+    )
+    about_curves = (
+        "Both losses; what the discriminator believes; and the largest singular value of each "
+        "network's layers, which grows slowly, and leaps when a run collapses."
+    )
 
     def __post_init__(self):
         if self.recipe not in RECIPES:
@@ -295,6 +311,10 @@ class BigGANConfig(FallingRates, LabelledConfig):
             jnp.dtype(self.precision),
             self.truncation or None,
         )
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        return collapse.signs(self.loss)
 
     def discriminator(self) -> networks.Discriminator:
         """The discriminator's module: images (and labels) -> logits."""

@@ -13,6 +13,7 @@ import optax
 from jaxgan import losses
 from jaxgan.augmentation import draw_shift, shift
 from jaxgan.game import GAN, Loss, Outcome, TrainState, Turn
+from jaxgan.layers.spectral import largest_norm
 from jaxgan.layers.training_call import call
 from jaxgan.systems.latent.losses import init_pair
 
@@ -25,6 +26,8 @@ REAL, FAKE = 0, 1
 # Params whose gradient orthogonal regularisation leaves as it is: the table of the classes'
 # vectors that all blocks of the generator share.
 UNREGULARISED = "shared"
+# The metric of each network's largest singular value.
+NORMS = {"generator": "g_spectral_norm", "discriminator": "d_spectral_norm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +131,9 @@ class BigGame:
             value += self.r1 * penalty
         metrics["discriminator_loss"] = value
         moved = {"generator": of_generator, "discriminator": collections}
+        for name, its in moved.items():
+            if (norm := largest_norm(its)) is not None:
+                metrics[NORMS[name]] = norm
         return value, Outcome(metrics, moved)
 
     def generator_loss(
@@ -342,8 +348,9 @@ def big_gan(
 
     Returns:
         The system. Its metrics are generator_loss; discriminator_loss; d_real, d_fake and
-        d_accuracy, as in `losses.judgement`. All but generator_loss are measured before the
-        discriminator's update.
+        d_accuracy, as in `losses.judgement`; g_spectral_norm and d_spectral_norm, as in
+        `spectral.largest_norm`. All but generator_loss are measured before the discriminator's
+        update.
 
     Raises:
         ValueError: a name is unknown.

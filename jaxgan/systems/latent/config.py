@@ -20,6 +20,8 @@ from jaxgan.run.config import Precision
 from jaxgan.run.settings import count, rate, setting, share, weight
 from jaxgan.systems.latent.images import LatentConfig
 from jaxgan.systems.latent.losses import latent_gan
+from jaxgan.training import collapse
+from jaxgan.training.collapse import Sign
 
 PyTree = Any
 # Height, width and channels of the images that the playground can show.
@@ -112,6 +114,10 @@ class LatentGANConfig(LatentConfig):
         super().__post_init__()
         # Raises a ValueError for an unknown loss or noise, or settings that the loss does not take.
         self.gan()
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        return collapse.signs(self.loss)
 
     def discriminator(self) -> nn.Module:
         """The discriminator's module: images [batch, *image_shape] in [-1, 1] -> logits [batch].

@@ -17,6 +17,8 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.run.config import RunConfig
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.latent import drawing
+from jaxgan.training import collapse
+from jaxgan.training.collapse import Sign
 from jaxgan.training.stages import Picture, Stage
 
 PyTree = Any
@@ -39,6 +41,8 @@ class LatentConfig(RunConfig):
     # The title of losses.png, and its plots.
     title: ClassVar[str] = "The game: both losses, and what the discriminator believes"
     panels: ClassVar[tuple[Panel, ...]] = (LOSSES, JUDGEMENT)
+    # The truncation that leaves all images as they are; None if the system has no truncation.
+    no_truncation: ClassVar[float | None] = None
 
     def generator(self) -> nn.Module:
         """The generator's module: latents [batch, latent_size] -> images [batch, *image_shape].
@@ -81,6 +85,11 @@ class LatentConfig(RunConfig):
         """What is said at the end of an epoch if something is wrong, as in `Stage`."""
         return None
 
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """The signs of a collapse, as in `Stage`."""
+        return collapse.signs("non_saturating")
+
     def system(self, dataset: Dataset) -> System:
         config = self.for_dataset(dataset)
 
@@ -96,6 +105,7 @@ class LatentConfig(RunConfig):
             picture=lambda state, key: config.picture(state.averages["generator"], key, dataset),
             progress=GAME_PROGRESS,
             warning=config.warning,
+            signs=config.signs,
             images_per_piece=config.images_per_piece,
         )
         return System(config, [stage], self.title, list(self.panels))
@@ -175,6 +185,18 @@ class LatentConfig(RunConfig):
         )
 
     def judged_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        # Scores are of images of all kinds.
+        whole = self if self.no_truncation is None else self.truncated(self.no_truncation)
+        return whole._judged(params, key, num_samples, dataset)
+
+    def truncated_samples(
+        self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset, truncation: float
+    ) -> jax.Array:
+        return self.truncated(truncation)._judged(params, key, num_samples, dataset)[0]
+
+    def _judged(
         self, params: PyTree, key: jax.Array, num_samples: int, dataset: Dataset
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         labels = self.label_array(dataset, key, num_samples)

@@ -8,6 +8,7 @@ import pytest
 
 from jaxgan.data import Attribute, Dataset
 from jaxgan.systems.biggan.config import RECIPES, BigGANConfig
+from jaxgan.training import collapse
 
 RANDOM = np.random.default_rng(0)
 HAT, HAIR = np.arange(20) % 2, np.arange(20) % 3
@@ -72,6 +73,23 @@ def test_a_data_set_without_attributes():
     with pytest.raises(ValueError, match="plain has no attributes: give --no-conditional"):
         BigGANConfig().for_dataset(plain)
     assert BigGANConfig(conditional=False).for_dataset(plain).num_classes == ()
+
+
+def test_scores_are_of_images_that_are_not_truncated(monkeypatch):
+    """The images are the truncation that they are drawn with."""
+    monkeypatch.setattr(BigGANConfig, "sample", lambda config, *_, labels: config.truncation)
+    config = BigGANConfig(truncation=0.5).for_dataset(FACES)
+    images, asked = config.judged_samples({}, jax.random.key(0), 3, FACES)
+    assert images == 0 and asked.keys() == {"hat", "hair"}
+    assert config.truncated_samples({}, jax.random.key(0), 3, FACES, 0.3) == 0.3
+
+
+def test_signs_of_a_collapse_are_watched_and_a_critics_accuracy_is_none():
+    signs = BigGANConfig().for_dataset(FACES).system(FACES).stages[0].signs
+    won = {"d_accuracy": np.full(9, 0.9995)}
+    assert [sign(won) is None for sign in signs] == [False, True, True]
+    config = BigGANConfig(loss="wasserstein").for_dataset(FACES)
+    assert config.system(FACES).stages[0].signs == (collapse.has_leapt,)
 
 
 def test_truncation_is_of_samples_and_not_of_training():

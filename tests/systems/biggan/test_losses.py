@@ -342,3 +342,37 @@ def test_a_step_is_the_same_on_one_and_two_devices(networks, parts):
             whole,
             of_devices,
         )
+
+
+class TwoLayers(nn.Module):
+    """Spectrally normalised layers alone: a generator's images, or a discriminator's logits."""
+
+    gives_logits: bool
+    latent_size: int = 4
+    image_shape: tuple = (2, 2, 1)
+
+    @nn.compact
+    def __call__(self, x, labels=None, train=False, axis_name=None):
+        x = x.reshape(len(x), 4)
+        for i in range(2):
+            x = SpectralDense(4, has_bias=False, name=f"layer_{i}")(x, train)
+        return x.sum(axis=1) if self.gives_logits else x.reshape(-1, 2, 2, 1)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_largest_norm_of_each_network_is_measured(parts):
+    players = TwoLayers(False), TwoLayers(True)
+    gan = big_gan(*players, optax.sgd(0.0), optax.sgd(0.0), parts=parts)
+    state = jax.jit(functools.partial(game.init, gan))(jax.random.key(0))
+    for name, norms in (("generator", (2, 5)), ("discriminator", (7, 3))):
+        kernels = {
+            f"layer_{i}": {"kernel": jnp.diag(jnp.float32([1, norm, 0.5, 0.1]))}
+            for i, norm in enumerate(norms)
+        }
+        state = state.with_player(name, params=kernels)
+    update = jax.jit(functools.partial(game.update_discriminator, gan))
+    batch, noise = {"images": DATA["images"]}, {"latent": jnp.asarray(LATENTS)}
+    for _ in range(20):
+        state, metrics = update(state, batch, noise)
+    np.testing.assert_allclose(metrics["g_spectral_norm"], 5, rtol=1e-4)
+    np.testing.assert_allclose(metrics["d_spectral_norm"], 7, rtol=1e-4)

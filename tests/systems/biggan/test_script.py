@@ -1,8 +1,11 @@
 """experiments/biggan.py as a user runs it, on two devices; and files of the authors' code."""
 
 import csv
+import json
+import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from small_run import assert_same_run
@@ -28,6 +31,7 @@ def test_what_a_run_leaves(run_once):
     with open(workdir / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     measured = {"generator_loss", "discriminator_loss", "d_real", "d_fake", "d_accuracy"}
+    measured |= {"g_spectral_norm", "d_spectral_norm"}
     assert rows[0].keys() == measured | {"step", "epoch"}
     run = jaxgan.load_run(workdir)
     assert run.params.keys() == {"params", "batch_stats", "spectral"}
@@ -46,6 +50,41 @@ def test_a_run_that_is_killed_goes_on_and_ends_bit_for_bit_as_its_seed_among_sev
     together = run_once("biggan_seeds", "biggan.py", *SMALL, "--seeds", 2)[0]
     workdir = killed_and_gone_on_with("biggan.py", *SMALL, "--seed", 1)
     assert_same_run(workdir, together / "seed_1")
+
+
+# 120 steps an epoch.
+OF_ONE_CLASS = (
+    *("--image-shape", 8, 8, 3, "--width", 1, "--discriminator-width", 1, "--latent-size", 4),
+    *("--shared-size", 2, "--batch-size", 150, "--no-conditional", "--devices", 1),
+)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_made_to_collapse_says_so_and_keeps_what_was_before(run_script, tmp_path):
+    done = run_script("biggan.py", *OF_ONE_CLASS, "--epochs", 2, "--workdir", "run")
+    assert done.returncode == 0 and "collapsed" not in done.stderr, done.stderr
+    before = jaxgan.load_params(tmp_path / "run")
+    # It goes on with rates that are 50 times too high, as if it had been begun with them.
+    held = tmp_path / "run" / "config.json"
+    settings = json.loads(held.read_text())
+    rates = {}
+    for name in ("generator_learning_rate", "discriminator_learning_rate"):
+        settings[name] = rates[name] = 50 * settings[name]
+    held.write_text(json.dumps(settings))
+    flags = [x for name, rate in rates.items() for x in (f"--{name.replace('_', '-')}", rate)]
+    done = run_script(
+        *("biggan.py", *OF_ONE_CLASS, *flags, "--epochs", 9, "--keep-checkpoints", 9),
+        *("--stop-collapsed", "--workdir", "run"),
+    )
+    assert done.returncode == 1, done.stderr
+    said = [line for line in done.stderr.splitlines() if "may have collapsed" in line]
+    assert len(said) == 1 and re.match(r"step [0-9]+, epoch [0-9.]+: this run may have", said[0])
+    assert "Stopped by --stop-collapsed after" in done.stdout
+    kept = re.search(r"best.npz has the networks of epoch ([0-9]+), from before it", said[0])
+    run = jaxgan.load_run(tmp_path / "run" / "best.npz")
+    assert np.isfinite(run.sample(jax.random.key(0), 2)).all()
+    if kept[1] == "2":
+        jax.tree.map(np.testing.assert_array_equal, run.params, before)
 
 
 @pytest.mark.slow
