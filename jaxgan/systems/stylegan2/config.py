@@ -111,7 +111,7 @@ RECIPES: Mapping[str, Callable[[Any], Mapping[str, Any]]] = MappingProxyType(
     {
         "default": _fixed(
             {
-                **_official(64, 16, 4, 1024, 0.0025, 0.05, 5.0, 0.05),
+                **_official(64, 16, 4, 1024, 0.0025, 0.5, 5.0, 0.05),
                 "epochs": 10,
                 "channel_max": 64,
                 "latent_size": 64,
