@@ -11,6 +11,7 @@ import pytest
 
 from jaxgan import game
 from jaxgan.game import Player, TrainState
+from jaxgan.options import enable_x64
 from jaxgan.systems.latent.losses import LatentGame, latent_gan
 from jaxgan.systems.mlp_gan import networks as mlp
 
@@ -535,7 +536,7 @@ def normalised_game(**settings):
 )
 def test_with_collections_real_and_generated_images_are_judged_apart(settings):
     gan, state, batch, noise = normalised_game(**settings)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         after, _ = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
             *in_x64((state, batch, noise))
         )
