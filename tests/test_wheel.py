@@ -1,5 +1,6 @@
 """The wheel holds all that the package needs."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parent.parent
 # Digits of the pair that ships, the data sets that ship, and the types of the public names.
@@ -65,3 +67,21 @@ def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     run(python, "-m", "pip", "install", wheel)
     folder = run(python, "-I", "-c", CODE).strip()
     assert Path(folder).is_relative_to(tmp_path / "venv")
+
+
+@pytest.mark.slow
+def test_nothing_of_an_older_environment_is_replaced(wheel, tmp_path):
+    """As a runtime of Colab is: its JAX suits its TPU, and its NumPy what is built upon it."""
+    older = {"jax": "0.7.2", "numpy": "2.0.2", "pillow": "11.3.0", "matplotlib": "3.10.0"}
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = (python, "-m", "pip", "install")
+    run(*pip, *(f"{name}=={version}" for name, version in older.items()))
+    there = json.loads(run(python, "-m", "pip", "list", "--format", "json"))
+    report = tmp_path / "report.json"
+    run(*pip, "--dry-run", "--report", report, wheel)
+    installed = [each["metadata"]["name"] for each in json.loads(report.read_text())["install"]]
+    assert "jaxgan" in installed and "flax" in installed
+    assert not {canonicalize_name(each["name"]) for each in there} & set(
+        map(canonicalize_name, installed)
+    )
