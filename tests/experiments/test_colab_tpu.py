@@ -254,11 +254,11 @@ def install(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("device", "found", "wanted"),
     [
-        ("/dev/accel0", NEW_ENOUGH, ["-r", "requirements-tpu.txt"]),
+        ("/dev/accel0", NEW_ENOUGH, ["-r", "requirements-tpu.txt", "jax==0.7.2"]),
         ("/dev/vfio/0", TOO_OLD, ["-r", "requirements-tpu.txt"]),
-        ("/dev/nvidia0", NEW_ENOUGH, ["-e", "."]),
+        ("/dev/nvidia0", NEW_ENOUGH, ["-e", ".", "jax==0.7.2"]),
         ("/dev/nvidia0", TOO_OLD, ["-e", ".", "jax[cuda12]"]),
-        ("/dev/vfio/vfio", NEW_ENOUGH, ["-e", "."]),
+        ("/dev/vfio/vfio", NEW_ENOUGH, ["-e", ".", "jax==0.7.2"]),
         (None, TOO_OLD, ["-e", "."]),
     ],
 )
