@@ -12,11 +12,11 @@ import numpy as np
 try:
     from jax import enable_x64
 except ImportError:  # JAX before 0.8.
-    from jax.experimental import enable_x64
+    from jax.experimental import enable_x64  # type: ignore[attr-defined, no-redef]
 try:
     from jax import set_mesh
 except ImportError:  # JAX before 0.7.2.
-    from jax.sharding import use_mesh as set_mesh
+    from jax.sharding import use_mesh as set_mesh  # type: ignore[attr-defined, no-redef]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -37,7 +37,8 @@ def with_own_options(function: Callable[Parameters, Result]) -> Callable[Paramet
     the caller's own code, and are switched off inside the function.
 
     Args:
-        function: the function. It may be called inside the caller's jit, vmap and grad.
+        function: the function. It may be called inside the caller's jit, vmap and grad. JAX 0.6
+            cannot compile Adam so under `jax_enable_x64`: newer releases can.
 
     Returns:
         A function of the same arguments and results.

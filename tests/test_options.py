@@ -186,6 +186,8 @@ def update_both(gan, state, batch, noise):
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("name", ["mlp_gan", "dcgan", slow("pix2pix")])
 def test_a_step_of_the_callers_own_has_the_same_bits(name, option):
+    if jax.__version_info__ < (0, 7):
+        pytest.skip("JAX 0.6 compiles no Adam in 32 bits inside a jit of 64 bits")
     config, dataset = completed(name)
     (stage,) = config.system(dataset).stages
     key = jax.random.key(1)
