@@ -535,6 +535,8 @@ def normalised_game(**settings):
     ids=str,
 )
 def test_with_collections_real_and_generated_images_are_judged_apart(settings):
+    if jax.__version_info__ < (0, 7):
+        pytest.skip("JAX 0.6 compiles nothing of 32 bits inside a jit of 64 bits")
     gan, state, batch, noise = normalised_game(**settings)
     with enable_x64(True):
         after, _ = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
