@@ -14,7 +14,6 @@ import numpy as np
 from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated, load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
-from jaxgan.metrics.pairs import similarity
 from jaxgan.metrics.scoring import embed
 from jaxgan.run import checkpoints, flags, images, keys, report
 from jaxgan.run.config import RunConfig
@@ -72,6 +71,9 @@ def load_runs(workdirs: Sequence[str]) -> list[RunConfig]:
 def main() -> None:
     with flags.user_errors():
         config = flags.parse(PairsConfig, sys.argv[1:], description=__doc__)
+        # It wants scikit-image, whose absence is to be one line.
+        from jaxgan.metrics.pairs import similarity
+
         runs = load_runs(config.workdirs)
         players = [checkpoints.load_params(workdir) for workdir in config.workdirs]
         check_evaluated(runs[0].dataset, runs[0].image_shape)

@@ -9,6 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+try:
+    from jax import enable_x64
+except ImportError:  # JAX before 0.8.
+    from jax.experimental import enable_x64  # type: ignore[attr-defined, no-redef]
+try:
+    from jax import set_mesh
+except ImportError:  # JAX before 0.7.2.
+    from jax.sharding import use_mesh as set_mesh  # type: ignore[attr-defined, no-redef]
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 # The type that an array of 64 bits is converted to.
@@ -28,7 +37,8 @@ def with_own_options(function: Callable[Parameters, Result]) -> Callable[Paramet
     the caller's own code, and are switched off inside the function.
 
     Args:
-        function: the function. It may be called inside the caller's jit, vmap and grad.
+        function: the function. It may be called inside the caller's jit, vmap and grad. JAX 0.6
+            cannot compile Adam so under `jax_enable_x64`: newer releases can.
 
     Returns:
         A function of the same arguments and results.
@@ -38,7 +48,7 @@ def with_own_options(function: Callable[Parameters, Result]) -> Callable[Paramet
     def called(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         args, kwargs = jax.tree.map(_in_32_bits, (args, kwargs))
         with (
-            jax.enable_x64(False),
+            enable_x64(False),
             jax.numpy_rank_promotion("allow"),
             jax.numpy_dtype_promotion("standard"),
             jax.transfer_guard("allow"),
@@ -54,7 +64,7 @@ def without_mesh() -> Iterator[None]:
 
     This cannot be used inside a jit.
     """
-    with jax.set_mesh(jax.sharding.Mesh(np.empty((), object), ())):
+    with set_mesh(jax.sharding.Mesh(np.empty((), object), ())):
         yield
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgan import losses
+from jaxgan.options import enable_x64
 
 RNG = np.random.default_rng(0)
 MODERATE = RNG.normal(scale=2.0, size=6), RNG.normal(scale=2.0, size=6)
@@ -13,7 +14,7 @@ SMOOTHINGS = [0.0, 0.1, 0.4]
 
 @pytest.fixture(autouse=True)
 def _float64():
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield
 
 

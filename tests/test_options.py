@@ -15,7 +15,7 @@ import jaxgan
 from jaxgan import game, training
 from jaxgan.data import Dataset
 from jaxgan.data.dataset import Attribute
-from jaxgan.options import with_own_options, without_mesh
+from jaxgan.options import enable_x64, set_mesh, with_own_options, without_mesh
 from jaxgan.systems.age_cgan.config import AgeCGANConfig
 from jaxgan.systems.biggan.config import BigGANConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
@@ -79,7 +79,7 @@ AGE_CGAN = AgeCGANConfig(
 def strict():
     """All options that change numbers or make JAX refuse what it takes by default."""
     with (
-        jax.enable_x64(True),
+        enable_x64(True),
         jax.numpy_rank_promotion("raise"),
         jax.numpy_dtype_promotion("strict"),
         jax.transfer_guard("disallow"),
@@ -89,7 +89,7 @@ def strict():
 
 OPTIONS = {
     "strict": strict,
-    "mesh": lambda: jax.set_mesh(jax.make_mesh((8,), ("x",))),
+    "mesh": lambda: set_mesh(jax.make_mesh((8,), ("x",))),
 }
 
 
@@ -186,6 +186,8 @@ def update_both(gan, state, batch, noise):
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("name", ["mlp_gan", "dcgan", slow("pix2pix")])
 def test_a_step_of_the_callers_own_has_the_same_bits(name, option):
+    if jax.__version_info__ < (0, 7):
+        pytest.skip("JAX 0.6 compiles no Adam in 32 bits inside a jit of 64 bits")
     config, dataset = completed(name)
     (stage,) = config.system(dataset).stages
     key = jax.random.key(1)
@@ -219,14 +221,14 @@ def test_the_noise_of_a_turn_is_of_32_bits_in_the_callers_own_code(name):
     assert turns
     for stage, turn in turns:
         plain = turn.noise(jax.random.key(2), stage.data)
-        with jax.enable_x64(True):
+        with enable_x64(True):
             noise = turn.noise(jax.random.key(2), stage.data)
         assert_same_bits(jax.tree.map(on_host, noise), jax.tree.map(on_host, plain))
 
 
 def test_arguments_of_64_bits_become_those_of_32():
     params = jaxgan.pretrained()
-    with jax.enable_x64(True):
+    with enable_x64(True):
         latents = jnp.linspace(0.0, 1.0, 200).reshape(2, 100)
         assert latents.dtype == jnp.float64
         images = jaxgan.generate(params, latents)
@@ -242,7 +244,7 @@ def test_the_callers_options_are_as_they_were_also_after_an_error():
         raise ValueError("no")
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
+        stack.enter_context(enable_x64(True))
         stack.enter_context(jax.numpy_rank_promotion("raise"))
         with pytest.raises(ValueError, match="no"):
             fail(jnp.arange(3))
@@ -253,7 +255,7 @@ def test_the_callers_options_are_as_they_were_also_after_an_error():
 
 def test_a_mesh_is_hidden_and_comes_back():
     mesh = jax.make_mesh((8,), ("x",))
-    with jax.set_mesh(mesh):
+    with set_mesh(mesh):
         with without_mesh():
             assert jax.sharding.get_abstract_mesh().empty
         assert jax.sharding.get_abstract_mesh() == mesh.abstract_mesh

@@ -1,5 +1,6 @@
 """The wheel holds all that the package needs."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parent.parent
 # Digits of the pair that ships, the data sets that ship, and the types of the public names.
@@ -65,3 +67,26 @@ def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     run(python, "-m", "pip", "install", wheel)
     folder = run(python, "-I", "-c", CODE).strip()
     assert Path(folder).is_relative_to(tmp_path / "venv")
+
+
+@pytest.mark.slow
+def test_nothing_of_an_older_environment_is_replaced(wheel, tmp_path):
+    """As a runtime of Colab is: its JAX suits its TPU, and its NumPy what is built upon it."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    pip = (tmp_path / "venv" / "bin" / "python", "-m", "pip")
+    older = ("jax==0.7.2", "numpy==2.0.2", "pillow==11.3.0", "matplotlib==3.10.0")
+    run(*pip, "install", *older)
+
+    def new(*wanted):
+        there = {each["name"] for each in json.loads(run(*pip, "list", "--format", "json"))}
+        report = tmp_path / "report.json"
+        run(*pip, "install", "--dry-run", "--report", report, *wanted)
+        named = {each["metadata"]["name"] for each in json.loads(report.read_text())["install"]}
+        there, named = (set(map(canonicalize_name, names)) for names in (there, named))
+        assert {"jaxgan", "chex"} <= named and not named & there
+        return named
+
+    # Where there is no Flax, its newest release would bring a newer JAX, unless that is named.
+    assert "flax" in new(wheel, "jax==0.7.2")
+    run(*pip, "install", "jax==0.7.2", "flax==0.10.7")
+    assert "flax" not in new(wheel)

@@ -99,8 +99,9 @@ def decode(
         done = [f"{picture.format}, {picture.width}x{picture.height}, {picture.mode}"]
         if getattr(picture, "n_frames", 1) > 1:
             done.append("its first frame")
-        # Loading a picture, which reading its EXIF may do, clears its tiles.
-        layout = picture.tile[0].args if picture.format == "PNG" and picture.tile else None
+        # Loading a picture, which reading its EXIF may do, clears its tiles. The last of a tile is
+        # its layout: the names of a tile's parts came with Pillow 11.
+        layout = picture.tile[0][3] if picture.format == "PNG" and picture.tile else None
         tags = dict(getattr(picture, "tag_v2", {})) if picture.format == "TIFF" else None
         is_turned = turn and picture.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
         is_deep = picture.format in ("PPM", "PNG")

@@ -1,7 +1,13 @@
-"""How similar images are to the true ones."""
+"""How similar images are to the true ones. Imports scikit-image, an extra of the package."""
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+try:
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+except ImportError as error:
+    raise ImportError(
+        f"structural similarity needs scikit-image ({error}): pip install scikit-image"
+    ) from error
 
 # The PSNR of equal images is infinite, and a mean with it would be too.
 _MOST_PSNR = 100.0

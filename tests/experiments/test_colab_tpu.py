@@ -6,12 +6,12 @@ import html
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import IPython
 import nbclient
 import nbformat
 import numpy as np
@@ -188,42 +188,103 @@ def test_shows_what_it_draws(ran, results, cell_id, name, rows, columns):
     np.testing.assert_array_equal(pixels[-28:, -28:], last)
 
 
+TOO_OLD = {"jax": "0.5.3", "NumPy": "1.26.4", "lazy_loader": "0.3"}
+NEW_ENOUGH = {"jax": "0.7.2", "NumPy": "2.0.2", "lazy_loader": "0.4"}
+
+
+@pytest.fixture
+def install(monkeypatch, tmp_path):
+    """Runs the cell that installs, in a runtime that has these devices and packages.
+
+    Gives the commands that it ran, with their options. Of the packages `replaced` has the versions
+    that pip leaves.
+    """
+    source = next(cell.source for cell in read_notebook().cells if cell.id == "install")
+
+    def run_cell(found=NEW_ENOUGH, device=None, replaced=(), loaded=()):
+        done, versions = [], dict(found)
+
+        def run(command, **options):
+            done.append((command, options))
+            if command[0] == "git":
+                Path(command[-1]).mkdir()
+                shutil.copy(ROOT / "pyproject.toml", command[-1])
+            else:
+                versions.update(replaced)
+
+        def glob(self, pattern):
+            here = Path(device or "/none")
+            return iter([here] if here.parent == self and here.match(pattern) else [])
+
+        exists = Path.exists
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr("importlib.util.find_spec", lambda name: None)
+            patch.setattr("builtins.input", lambda prompt: "an address")
+            patch.setattr(subprocess, "run", run)
+            patch.setattr(
+                "importlib.metadata.distributions",
+                lambda: [SimpleNamespace(name=name, version=versions[name]) for name in versions],
+            )
+            patch.setattr(
+                "importlib.metadata.packages_distributions",
+                lambda: {"numpy": ["NumPy"], "jax": ["jax"], "lazy_loader": ["lazy_loader"]},
+            )
+            patch.setattr(sys, "modules", {name: sys.modules[name] for name in sys.modules})
+            for name in ("jax", "numpy", "lazy_loader"):
+                sys.modules.pop(name, None)
+            sys.modules.update(dict.fromkeys(loaded))
+            patch.setattr(sys, "path", [*sys.path])
+            patch.setattr(Path, "glob", glob)
+            is_there = (device or "/none").__eq__
+            patch.setattr(
+                Path,
+                "exists",
+                lambda self: (
+                    is_there(str(self)) if self.parts[:2] == ("/", "dev") else exists(self)
+                ),
+            )
+            exec(source, {})
+            assert sys.path[-1] == str(tmp_path / "jaxgan-clone")
+        return done
+
+    return run_cell
+
+
 @pytest.mark.parametrize(
-    ("device", "wanted"),
+    ("device", "found", "wanted"),
     [
-        ("/dev/accel0", ["-r", "requirements-tpu.txt"]),
-        ("/dev/vfio/0", ["-r", "requirements-tpu.txt"]),
-        ("/dev/nvidia0", ["-e", ".", "jax[cuda12]"]),
-        ("/dev/vfio/vfio", ["-e", "."]),
-        (None, ["-e", "."]),
+        ("/dev/accel0", NEW_ENOUGH, ["-r", "requirements-tpu.txt", "jax==0.7.2"]),
+        ("/dev/vfio/0", TOO_OLD, ["-r", "requirements-tpu.txt"]),
+        ("/dev/nvidia0", NEW_ENOUGH, ["-e", ".", "jax==0.7.2"]),
+        ("/dev/nvidia0", TOO_OLD, ["-e", ".", "jax[cuda12]"]),
+        ("/dev/vfio/vfio", NEW_ENOUGH, ["-e", ".", "jax==0.7.2"]),
+        (None, TOO_OLD, ["-e", "."]),
     ],
 )
-def test_clones_installs_and_restarts_where_jaxgan_is_not(monkeypatch, device, wanted):
-    done = []
-    devices = {Path(device)} if device else set()
-    kernel = SimpleNamespace(do_shutdown=lambda restart: done.append(("restart", restart)))
-    source = next(cell.source for cell in read_notebook().cells if cell.id == "install")
-    with monkeypatch.context() as patch:
-        patch.setattr("importlib.util.find_spec", lambda name: None)
-        patch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
-        patch.setattr(subprocess, "run", lambda command, **options: done.append((command, options)))
-        patch.setattr(
-            Path,
-            "glob",
-            lambda self, pattern: (
-                path for path in devices if path.parent == self and path.match(pattern)
-            ),
-        )
-        patch.setattr(Path, "exists", lambda self: self in devices)
-        names = {}
-        exec(source, names)
-    clone, install, restart = done
+def test_clones_what_is_asked_for_and_installs(install, capsys, device, found, wanted):
+    clone, pip = install(found, device)
     target = Path("jaxgan-clone")
-    url = names["REPOSITORY_URL"]
-    assert clone == (["git", "clone", "--depth=1", url, str(target)], {"check": True})
+    assert clone == (["git", "clone", "--depth=1", "an address", str(target)], {"check": True})
     command = [sys.executable, "-m", "pip", "install", "-q", *wanted]
-    assert install == (command, {"cwd": target, "check": True})
-    assert restart == ("restart", True)
+    assert pip == (command, {"cwd": target, "check": True})
+    assert capsys.readouterr().out == "Installed. No restart is needed.\n"
+
+
+def test_says_what_was_replaced(install, capsys):
+    new = {"NumPy": "2.0.2", "lazy_loader": "0.4"}
+    install(TOO_OLD, replaced=new, loaded=["jax"])
+    assert capsys.readouterr().out.splitlines() == [
+        "Replaced lazy-loader 0.3, which is too old, by 0.4.",
+        "Replaced numpy 1.26.4, which is too old, by 2.0.2.",
+        "Installed. No restart is needed.",
+    ]
+
+
+def test_stops_where_what_was_replaced_is_loaded(install):
+    new = {"NumPy": "2.0.2", "jax": "0.6.2"}
+    with pytest.raises(SystemExit, match=r"^Loaded before .*: numpy\. Runtime > Restart session"):
+        install(TOO_OLD, replaced=new, loaded=["numpy"])
 
 
 def test_notebook_is_valid_and_has_no_stored_outputs():

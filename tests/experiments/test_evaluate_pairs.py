@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import jax
 import numpy as np
@@ -79,6 +80,16 @@ def test_runs_that_cannot_be_compared(call_script, tmp_path):
     done = call_script("evaluate_pairs.py", "--workdirs", tmp_path / "none")
     assert done.returncode == 2 and "there is no run in" in done.stderr
     assert not list(workdir.glob("pairs*"))
+
+
+def test_scikit_image_not_installed_is_told(call_script, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    monkeypatch.delitem(sys.modules, "jaxgan.metrics.pairs")
+    done = call_script("evaluate_pairs.py")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "structural similarity needs scikit-image" in done.stderr
+    assert done.stderr.endswith(": pip install scikit-image\n")
+    assert call_script("evaluate_pairs.py", "--help").returncode == 0
 
 
 @pytest.mark.parametrize("flags", [("--workdirs",), ("--seed", "-1")])

@@ -6,13 +6,14 @@ import pytest
 
 from jaxgan.layers import chain
 from jaxgan.layers.convolutions import downsample, upsample
+from jaxgan.options import enable_x64
 
 RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (4, 4, 3, 6)])
 def test_batch_normalisation_is_folded_as_flax_applies_it(shape):
-    with jax.enable_x64(True):
+    with enable_x64(True):
         kernel = RNG.standard_normal(shape)
         params = {"scale": RNG.uniform(0.5, 2, 6), "bias": RNG.standard_normal(6)}
         statistics = {"mean": RNG.standard_normal(6), "var": RNG.uniform(0.1, 3, 6)}

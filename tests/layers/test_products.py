@@ -1,4 +1,5 @@
 import jax
+import jax.core
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
@@ -67,12 +68,16 @@ def test_forward_mode():
     np.testing.assert_allclose(along, np.repeat(X.sum(1)[:, None] + 1, 4, axis=1), rtol=1e-5)
 
 
+# Older JAX has it elsewhere.
+_HOME = jax.extend.core if hasattr(jax.extend.core, "jaxprs_in_params") else jax.core
+
+
 def products(jaxpr):
     """All dot_general equations of a jaxpr and of those inside it."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             yield equation
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+        for inner in _HOME.jaxprs_in_params(equation.params):
             yield from products(inner)
 
 

@@ -19,6 +19,7 @@ import jaxgan
 from jaxgan import weights
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, Outcome, Turn
+from jaxgan.options import enable_x64
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import RunConfig
 from jaxgan.run.experiment import Experiment
@@ -390,9 +391,9 @@ def test_a_system_without_the_signal_trains(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("before", [True, False])
 def test_64_bits_change_no_bit_of_a_run(before, straight, signalled_in_its_first_epoch, tmp_path):
-    with jax.enable_x64(before), pytest.raises(SystemExit):
+    with enable_x64(before), pytest.raises(SystemExit):
         signalled_in_its_first_epoch(tmp_path, signal.SIGTERM)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         train(tmp_path)
     assert_ends_as(tmp_path, straight)
 

@@ -11,6 +11,7 @@ import pytest
 
 from jaxgan import game
 from jaxgan.game import Player, TrainState
+from jaxgan.options import enable_x64
 from jaxgan.systems.latent.losses import LatentGame, latent_gan
 from jaxgan.systems.mlp_gan import networks as mlp
 
@@ -534,8 +535,10 @@ def normalised_game(**settings):
     ids=str,
 )
 def test_with_collections_real_and_generated_images_are_judged_apart(settings):
+    if jax.__version_info__ < (0, 7):
+        pytest.skip("JAX 0.6 compiles nothing of 32 bits inside a jit of 64 bits")
     gan, state, batch, noise = normalised_game(**settings)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         after, _ = jax.jit(lambda *args: game.update_discriminator(gan, *args))(
             *in_x64((state, batch, noise))
         )
