@@ -120,12 +120,9 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
     """
     run = load_run(config.workdir)
     settings = run.config
-    try:
-        evaluator.check_evaluated(settings.dataset, settings.image_shape)
-    except ValueError as error:
-        raise ValueError(f"{config.workdir} cannot be judged: {error}") from None
+    check_judged(config.workdir, settings)
     if config.num_samples is not None:
-        _check_memory(run, config.num_samples)
+        check_memory(run, config.num_samples)
     params, step = run.params, run.step
     # The stack closes the bar before an error is printed, so the error has a line of its own.
     progress = stack.enter_context(
@@ -182,7 +179,7 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
             f"More samples than held-out images: for scores to compare with those, "
             f"--num-samples {len(held_out.images)}"
         )
-    _write_json(out / "evaluation.json", values)
+    write_json(out / "evaluation.json", values)
     shown = next(iter(evaluator.ATTRIBUTES[settings.dataset]))
     kinds = {
         "Likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
@@ -262,7 +259,7 @@ def by_inception(config: EvaluateConfig, stack: contextlib.ExitStack) -> str:
     }
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "inception.json", values)
+    write_json(out / "inception.json", values)
     return f"inception.json in {out}"
 
 
@@ -270,7 +267,7 @@ def _of_run(config: EvaluateConfig) -> tuple[Source, Source]:
     """A run's samples, of 8 bits as in files of pictures, and its training images."""
     run = load_run(config.workdir)
     num_samples = config.num_samples or NUM_SAMPLES
-    _check_memory(run, num_samples)
+    check_memory(run, num_samples)
     dataset = run.config.load_dataset()
     drawn, _ = run.config.judged_samples(run.params, run.key(config.seed), num_samples, dataset)
     samples = to_uint8(np.asarray(drawn))
@@ -280,13 +277,27 @@ def _of_run(config: EvaluateConfig) -> tuple[Source, Source]:
     )
 
 
-def _check_memory(run: Run, num_samples: int) -> None:
+def check_judged(workdir: str, settings: Any) -> None:
+    """Makes sure that the package has an evaluator of a run's images.
+
+    Raises:
+        ValueError: it has none.
+    """
+    try:
+        evaluator.check_evaluated(settings.dataset, settings.image_shape)
+    except ValueError as error:
+        raise ValueError(f"{workdir} cannot be judged: {error}") from None
+
+
+def check_memory(run: Run, num_samples: int) -> None:
+    """Makes sure that so many images of a run fit into memory, as `memory.check` does."""
     memory.check(
         run.config.sample_bytes(num_samples), f"--num-samples {num_samples}", "judge fewer samples"
     )
 
 
-def _write_json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a file of scores, whole or not at all."""
     with written_whole(path) as beside:
         beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
 

@@ -5,7 +5,6 @@ python experiments/tradeoff.py --workdir runs/biggan --truncations 0.2 0.5 1
 
 import contextlib
 import dataclasses
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -14,10 +13,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from evaluate import check_judged, check_memory, write_json
 from tqdm import tqdm
 
-from jaxgan import memory
-from jaxgan.files import written_whole
 from jaxgan.metrics import evaluator, inception_v3, scoring
 from jaxgan.metrics.scoring import Embedding, embed
 from jaxgan.run import flags, inception_files, plots, report
@@ -72,17 +70,10 @@ def main() -> None:
             settings.truncated(each)  # Mistakes are found before anything is drawn.
         if config.out is None and not Path(config.workdir).is_dir():
             raise ValueError(f"{config.workdir} is no folder to write to: give --out")
-        memory.check(
-            settings.sample_bytes(config.num_samples),
-            f"--num-samples {config.num_samples}",
-            "judge fewer samples",
-        )
+        check_memory(run, config.num_samples)
         embedded: Callable[[np.ndarray], Embedding]
         if config.inception is None:
-            try:
-                evaluator.check_evaluated(settings.dataset, settings.image_shape)
-            except ValueError as error:
-                raise ValueError(f"{config.workdir} cannot be judged: {error}") from None
+            check_judged(config.workdir, settings)
             own = evaluator.load_evaluator(settings.dataset)
             embedded, score = lambda images: embed(images, own), scoring.score
         else:
@@ -141,8 +132,7 @@ def main() -> None:
             "rows": [{"name": name, "scores": row} for name, row in rows.items()],
             "held_out": real,
         }
-        with written_whole(out / report.TRADEOFF_FILE) as beside:
-            beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+        write_json(out / report.TRADEOFF_FILE, values)
         plots.plot_tradeoff(out / "tradeoff.png", rows, real)
         if config.out is None:
             report.write(out, settings)

@@ -140,6 +140,7 @@ def call_script(monkeypatch, capfd, tmp_path):
         path = REPOSITORY / "experiments" / script
         argv = [str(path), *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", argv)
+        monkeypatch.syspath_prepend(path.parent)  # As Python does: scripts import each other.
         monkeypatch.chdir(tmp_path)
         capfd.readouterr()
         code = 0

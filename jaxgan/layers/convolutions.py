@@ -114,8 +114,9 @@ def size_keeping_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype
     features, margin = kernel.shape[-1], size // 2
     x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     columns = [x[:, :, j : j + width] for j in range(size)]
-    is_small = height < _LARGE and size * channels <= 2 * (channels + features)
-    if is_small or size * channels <= channels + features:
+    # Small maps gather more, since rows would cost them the products of the rows of padding too.
+    most = (channels + features) * (2 if height < _LARGE else 1)
+    if size * channels <= most:
         # Each output pixel gathers all the pixels that it depends on.
         patches = [column[:, i : i + height] for i in range(size) for column in columns]
         gathered = jnp.concatenate(patches, axis=-1).reshape(-1, size * size * channels)
@@ -123,7 +124,6 @@ def size_keeping_convolution(x: jax.Array, kernel: jax.Array | np.ndarray, dtype
         return y.reshape(batch, height, width, features)
     # Each pixel gathers a row of pixels, and the products of the rows are added up afterwards: this
     # copies size * (channels + features) numbers for each pixel, not size * size * channels.
-    # But the rows of padding have products too, which costs small maps more than it saves.
     rows = jnp.concatenate(columns, axis=-1).reshape(-1, size * channels)
     kernel = kernel.transpose(1, 2, 0, 3).reshape(size * channels, size * features)
     y = product(dtype)(rows, kernel).reshape(batch, -1, width, size, features)

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import html
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ EDIT_SCORES = {
 }
 # The columns of the table of tradeoff.py, by the names of scores.
 TRADEOFF_SCORES = {"fid": "FID", "precision": "precision", "recall": "recall"}
+# What a table is of, its rows, its head, and what the picture beside it shows.
+Judged = tuple[str, list[tuple[str, ...]], tuple[str, ...], str]
 _STYLE = """
 body { margin: 0 auto; max-width: 920px; padding: 24px 16px 60px; background: #fff; color: #16202e;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif; }
@@ -95,10 +97,13 @@ def write(workdir: Path, config: RunConfig) -> Path:
         *_samples(workdir),
         "<h2>Scores</h2>",
         *(
-            _scores(workdir) + _pairs(workdir) + _edits(workdir) + _ageing(workdir)
+            _scores(workdir)
+            + _judged(workdir, PAIRS_FILE, "pairs.png", _pairs)
+            + _judged(workdir, EDITS_FILE, "edits.png", _edits)
+            + _judged(workdir, AGEING_FILE, "ageing.png", _ageing)
             or _to_be_judged(workdir, config)
         ),
-        *_tradeoff(workdir),
+        *_judged(workdir, TRADEOFF_FILE, "tradeoff.png", _tradeoff),
         *_repeat(workdir, config),
         *_settings(config),
         *_machine(workdir),
@@ -167,77 +172,66 @@ def _scores(workdir: Path) -> list[str]:
     return parts
 
 
-def _pairs(workdir: Path) -> list[str]:
-    held, picture = workdir / PAIRS_FILE, workdir / "pairs.png"
-    if not held.is_file() or not picture.is_file():
+def _judged(workdir: Path, file: str, picture: str, read: Callable[[Any], Judged]) -> list[str]:
+    """A table and the picture beside it, if a script has left both in the work dir.
+
+    Args:
+        workdir: the folder of the run.
+        file, picture: the names of the script's .json and .png.
+        read: (what the file holds) -> (what the table is of, or ""; its rows; its head; what the
+            picture shows). It may raise what a file of another form makes it raise.
+    """
+    held, seen = workdir / file, workdir / picture
+    if not held.is_file() or not seen.is_file():
         return []
     try:
-        runs = read_json(held, dict)["runs"].values()
-        rows = [
-            (run["objective"], *(f"{run[name]:.4g}" for name in ("l1", "psnr", "ssim", "fid")))
-            for run in runs
-        ]
+        about, rows, head, caption = read(read_json(held, dict))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
-    head = ("objective", "L1", "PSNR in dB", "SSIM", "FID")
+    said = [f"<p>{about}</p>"] if about else []
+    return [*said, _table(rows, head, numbers=True), _figure(seen, caption)]
+
+
+def _pairs(values: Any) -> Judged:
+    rows = [
+        (run["objective"], *(f"{run[name]:.4g}" for name in ("l1", "psnr", "ssim", "fid")))
+        for run in values["runs"].values()
+    ]
     names = ", ".join(["input", *(row[0] for row in rows), "truth"])
-    return [_table(rows, head, numbers=True), _figure(picture, f"Rows: {names}.")]
+    return "", rows, ("objective", "L1", "PSNR in dB", "SSIM", "FID"), f"Rows: {names}."
 
 
-def _edits(workdir: Path) -> list[str]:
-    held, picture = workdir / EDITS_FILE, workdir / "edits.png"
-    if not held.is_file() or not picture.is_file():
-        return []
-    try:
-        values = read_json(held, dict)
-        rows = [
-            (name, *("" if row.get(key) is None else f"{row[key]:.4g}" for key in EDIT_SCORES))
-            for name, row in values["attributes"].items()
-        ]
-        about = f"{values['faces']:,} held-out images."
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
-    table = _table(rows, ("attribute", *EDIT_SCORES.values()), numbers=True)
-    return [f"<p>{about}</p>", table, _figure(picture, "Edits, and the true ones at the right.")]
+def _edits(values: Any) -> Judged:
+    rows = [
+        (name, *("" if row.get(key) is None else f"{row[key]:.4g}" for key in EDIT_SCORES))
+        for name, row in values["attributes"].items()
+    ]
+    about = f"{values['faces']:,} held-out images."
+    head = ("attribute", *EDIT_SCORES.values())
+    return about, rows, head, "Edits, and the true ones at the right."
 
 
-def _ageing(workdir: Path) -> list[str]:
-    held, picture = workdir / AGEING_FILE, workdir / "ageing.png"
-    if not held.is_file() or not picture.is_file():
-        return []
-    try:
-        values = read_json(held, dict)
-        rows = []
-        for name, row in values["rows"].items():
-            parts = [(row["reconstruction"], key) for key in ("kept", "same", "l1")]
-            parts += [(row.get("aged", {}), key) for key in ("kept", "same", "shown")]
-            rows.append((name, *(f"{its[key]:.4g}" if key in its else "" for its, key in parts)))
-        about = f"{values['faces']:,} held-out faces, {values['steps']:,} steps of the search."
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
+def _ageing(values: Any) -> Judged:
+    rows = []
+    for name, row in values["rows"].items():
+        parts = [(row["reconstruction"], key) for key in ("kept", "same", "l1")]
+        parts += [(row.get("aged", {}), key) for key in ("kept", "same", "shown")]
+        rows.append((name, *(f"{its[key]:.4g}" if key in its else "" for its, key in parts)))
+    about = f"{values['faces']:,} held-out faces, {values['steps']:,} steps of the search."
     head = (
         *("", "attributes kept", "same face", "L1"),
         *("aged: attributes kept", "same face", "shows the group"),
     )
-    table = _table(rows, head, numbers=True)
-    return [f"<p>{about}</p>", table, _figure(picture, "Faces, then each in every group.")]
+    return about, rows, head, "Faces, then each in every group."
 
 
-def _tradeoff(workdir: Path) -> list[str]:
-    held, picture = workdir / TRADEOFF_FILE, workdir / "tradeoff.png"
-    if not held.is_file() or not picture.is_file():
-        return []
-    try:
-        values = read_json(held, dict)
-        rows = [
-            (row["name"], *(f"{row['scores'][name]:.4g}" for name in TRADEOFF_SCORES))
-            for row in values["rows"]
-        ]
-        about = f"{values['num_samples']:,} samples of each truncation."
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return [f"<p>{html.escape(f'{held.name} is no table: {error!r}')}</p>"]
-    table = _table(rows, ("truncation", *TRADEOFF_SCORES.values()), numbers=True)
-    return [f"<p>{about}</p>", table, _figure(picture, "Quality against variety.")]
+def _tradeoff(values: Any) -> Judged:
+    rows = [
+        (row["name"], *(f"{row['scores'][name]:.4g}" for name in TRADEOFF_SCORES))
+        for row in values["rows"]
+    ]
+    about = f"{values['num_samples']:,} samples of each truncation."
+    return about, rows, ("truncation", *TRADEOFF_SCORES.values()), "Quality against variety."
 
 
 def _to_be_judged(workdir: Path, config: RunConfig) -> list[str]:

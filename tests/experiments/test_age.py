@@ -1,7 +1,6 @@
 """experiments/age.py and evaluate_ageing.py on runs that are only a checkpoint and a config."""
 
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,13 +14,6 @@ from jaxgan.systems.age_cgan.config import AgeCGANConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
 
 SHAPE = (8, 8, 3)
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture(autouse=True)
-def scripts_find_each_other(monkeypatch):
-    """As in a process of their own, whose first path is the script's folder."""
-    monkeypatch.syspath_prepend(EXPERIMENTS)
 
 
 def saved(workdir, *, stage=2, **settings):

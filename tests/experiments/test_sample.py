@@ -116,7 +116,7 @@ def test_a_picture_of_the_same(call_script, trained, tmp_path):
         (("--num", 10**6), "draw 372,827 or fewer, or write an .npz"),
         (("--num", 10**12, "--out", "a.npz"), "--num 1000000000000 needs at least 80,000.0 GB"),
         (("--labels", 7), "this run is not conditional: there is nothing to ask for"),
-        (("--truncation", 0.7), "a run of mlp_gan has no truncation, which is of styles"),
+        (("--truncation", 0.7), "a run of mlp_gan has no truncation, of styles or of latents"),
         (("--cutoff", 2), "--cutoff wants --truncation too"),
         (("--num", 1, "--out", "a.gif"), "--num must be 2 or more for a film, not 1"),
         (("--steps", 0, "--out", "a.gif"), "--steps must be 1 or more, not 0"),
