@@ -134,8 +134,13 @@ def plot_tradeoff(
         name: [row[name] for row in rows.values()] for name in ("fid", "precision", "recall")
     }
     left.plot(columns["recall"], columns["precision"], marker="o", label="samples", **_STYLES[0])
-    for name, recall, precision in zip(rows, columns["recall"], columns["precision"], strict=True):
-        left.annotate(name, (recall, precision), xytext=(5, 5), textcoords="offset points")
+    # A truncation that changes nothing has the point of none.
+    names: dict[tuple[float, float], list[str]] = {}
+    for name, row in rows.items():
+        names.setdefault((row["recall"], row["precision"]), []).append(name)
+    for point, its in names.items():
+        left.annotate(", ".join(its), point, xytext=(5, 5), textcoords="offset points")
+    left.margins(y=0.1)
     left.set(title="Quality against variety", xlabel="variety: recall", ylabel="quality: precision")
     right.plot(range(len(rows)), columns["fid"], marker="o", label="samples", **_STYLES[0])
     right.set_xticks(range(len(rows)), list(rows))
