@@ -20,9 +20,9 @@ folder = Path(jaxgan.__file__).parent
 images = jaxgan.sample(jaxgan.pretrained("mnist_gan"), jax.random.key(0))
 assert images.shape == (64, 28, 28, 1) and 0.05 < float(images.mean()) < 0.3
 assert jaxgan.load(split="test").images.shape == (10_000, 28, 28, 1)
-face = jaxgan.load("toon_faces", split="test", image_shape=(32, 32, 3)).images[:1]
+face = jaxgan.load("toon_faces", split="test", image_shape=(64, 64, 3)).images[:1]
 edited = jaxgan.edit(jaxgan.pretrained("stargan_faces"), face, [[4, 0, 0, 0, 0]])
-assert edited.shape == (1, 32, 32, 3) and abs(edited - face / 255).mean() > 0.01
+assert edited.shape == (1, 64, 64, 3) and abs(edited - face / 255).mean() > 0.01
 from jaxgan.data import true_edits
 assert true_edits()["beard"].images.shape == (500, 6, 64, 64, 3)
 from jaxgan.systems import registry

@@ -181,7 +181,9 @@ class StyleGAN2Config(LabelledConfig):
     """Images in a step, over all devices together; a multiple of --group-size, and of twice the
     number of devices."""
     learning_rate: float = setting(None, rate)
-    """Adam's learning rate, for both networks."""
+    """Adam's learning rate, of the generator."""
+    discriminator_learning_rate: float = setting(0.0, weight)
+    """Adam's learning rate, of the discriminator; 0: that of the generator."""
     beta1: float = setting(None, share())
     """Adam's decay of the first moment, in [0, 1)."""
     beta2: float = setting(None, share())
@@ -327,6 +329,7 @@ class StyleGAN2Config(LabelledConfig):
             self.discriminator(),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
+            discriminator_learning_rate=self.discriminator_learning_rate or None,
             beta1=self.beta1,
             beta2=self.beta2,
             adam_epsilon=self.adam_epsilon,

@@ -64,12 +64,12 @@ def test_the_attributes_of_toon_faces():
     [
         ({"dataset": "mnist"}, "--attributes is wanted: the names of the attributes of mnist"),
         ({"attributes": ("skin", "skin")}, "--attributes has one twice: skin skin"),
-        ({"image_shape": (28, 28, 3)}, "--image-shape 28 28: .* both must be multiples of 16"),
+        ({"image_shape": (28, 28, 3)}, "--image-shape 28 28: .* both must be multiples of 32"),
         (
             {"image_shape": (64, 32, 3), "halvings": 6},
             "--image-shape 64 32: .* both must be multiples of 64",
         ),
-        ({"block_size": 3}, "--image-shape 32 32: .* both must be multiples of 48"),
+        ({"block_size": 3}, "--image-shape 64 64: .* both must be multiples of 96"),
         ({"conditioning": "film"}, "--conditioning must be one of planes, norms, not 'film'"),
         ({"output": "mask"}, "--output must be one of image, masked, not 'mask'"),
         ({"loss": "wgan"}, "--loss must be one of non_saturating"),
@@ -136,8 +136,8 @@ def test_images_of_noise_are_refused_in_a_line():
 
 
 def test_the_default_data_set_has_the_default_attributes():
-    faces = data.load("toon_faces", split="test", image_shape=(32, 32, 3))
-    config = StarGANConfig(image_shape=(32, 32, 3)).for_dataset(faces)
+    faces = data.load("toon_faces", split="test")
+    config = StarGANConfig().for_dataset(faces)
     assert [len(names) for _, names in config.classes] == [6, 6, 5, 5, 5]
 
 

@@ -173,7 +173,7 @@ def test_params_of_another_network():
 
 def test_the_default_is_the_editor_of_toon_faces():
     assert jaxgan.edit is editing.edit
-    assert editing.FACES.image_shape == (32, 32, 3)
+    assert editing.FACES.image_shape == (64, 64, 3)
     assert editing.FACES.label_size == editing.FACES_CODING.size
     assert dict(editing.FACES_CODING.classes).items() <= classes_of("toon_faces").items()
 
