@@ -37,8 +37,10 @@ def begin_from(
     # A file of weights splits the names of Flax that have slashes in them.
     held = {"/".join(path): array for path, array in held.items()}
     own = {name: state.variables(name) for name in state.players}
-    taken, wrong, all_wrong = {}, [], set(own)
-    for path, array in flax.traverse_util.flatten_dict(own, keep_empty_nodes=True).items():
+    places: dict[Any, Any] = flax.traverse_util.flatten_dict(own, keep_empty_nodes=True)
+    taken: dict[Any, Any] = {}
+    wrong, all_wrong = [], set(own)
+    for path, array in places.items():
         if array is flax.traverse_util.empty_node:
             taken[path] = array
             continue
