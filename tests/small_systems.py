@@ -16,7 +16,7 @@ SETTINGS = {
     "mlp_gan": {"generator_widths": (16,), "discriminator_widths": (16,), "noise": "uniform"},
     "pix2pix": {"image_shape": (16, 16, 3), "width": 2, "norm": "batch"},
     "stargan": {
-        **{"image_shape": (16, 16, 3), "width": 4, "halvings": 3, "classes": CLASSES},
+        **{"image_shape": (16, 16, 3), "width": 4, "halvings": 3, "blocks": 1, "classes": CLASSES},
         "attributes": tuple(name for name, _ in CLASSES),
     },
     "stylegan2": {

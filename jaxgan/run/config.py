@@ -21,6 +21,7 @@ from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated
 from jaxgan.reading import read_json
 from jaxgan.run import settings
+from jaxgan.run.program import Program
 from jaxgan.run.settings import MOST_COUNT, count, flag, local_path, setting
 from jaxgan.run.system import System
 from jaxgan.weights import SUFFIX
@@ -417,6 +418,18 @@ class RunConfig:
         Raises:
             ValueError: they belong to another network.
         """
+
+    def program(self, params: PyTree) -> Program:
+        """A trained generator of this system as a function of arrays alone.
+
+        Args:
+            params: the generator's variables, {"params": ...}.
+
+        Raises:
+            ValueError: the system says nothing of what its generator takes, or params belong to
+                another network.
+        """
+        raise ValueError(f"a run of {self.system_name()} has no generator that can be exported")
 
     def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """Computes the inputs of `translate` from the images that it should make.
