@@ -4,7 +4,7 @@ python experiments/export.py --workdir runs/mnist_gan --format stablehlo --out d
 
 --format safetensors writes the weights alone, by their names, with the system and its settings as
 metadata. --format stablehlo writes a function with its weights, for any number of images, that
-needs JAX alone:
+needs nothing but JAX and the package flatbuffers:
 
     from jax import export
     generator = export.deserialize(bytearray(open("digits.stablehlo", "rb").read()))
@@ -27,7 +27,7 @@ from jaxgan.run import flags
 from jaxgan.run.program import Program, serialised
 from jaxgan.run.settings import local_path, one_of, setting
 
-FORMATS = ("safetensors", "stablehlo")
+WEIGHTS, FUNCTION = FORMATS = ("safetensors", "stablehlo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +36,20 @@ class ExportConfig:
 
     workdir: str = setting("runs/mnist_gan", local_path)
     """The folder of the run, or an .npz of its networks with its .json beside it."""
-    format: str = setting("stablehlo", one_of(*FORMATS))
+    format: str = setting(FUNCTION, one_of(*FORMATS))
     """'safetensors': the weights, for any library. 'stablehlo': the function and its weights, for
-    JAX."""
+    JAX. Both want the extra `export` of this package."""
     out: str = setting("", local_path)
     """The file to write; by default generator.FORMAT."""
 
     def __post_init__(self):
         if not self.out:
             object.__setattr__(self, "out", f"generator.{self.format}")
+
+    @property
+    def is_weights(self) -> bool:
+        """Whether the weights alone are written."""
+        return self.format == WEIGHTS
 
 
 def safetensors(program: Program, run: jaxgan.Run) -> bytes:
@@ -53,10 +58,8 @@ def safetensors(program: Program, run: jaxgan.Run) -> bytes:
     Raises:
         ImportError: the package safetensors is not installed.
     """
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise ImportError('safetensors is not installed: pip install -e ".[export]"') from error
+    from safetensors.numpy import save
+
     named = flax.traverse_util.flatten_dict(program.variables, sep="/")
     arrays = {name: np.ascontiguousarray(array) for name, array in named.items()}
     # The folder on the machine that trained the run is not published.
@@ -70,10 +73,12 @@ def main() -> None:
         config = flags.parse(ExportConfig, sys.argv[1:], description=__doc__)
         run = jaxgan.load_run(config.workdir)
         program = run.config.program(run.params)
-        if config.format == "safetensors":
-            content = safetensors(program, run)
-        else:
-            content = serialised(program)
+        try:
+            content = safetensors(program, run) if config.is_weights else serialised(program)
+        except ImportError as error:
+            raise ImportError(
+                f'a package of --format {config.format} is missing: pip install -e ".[export]"'
+            ) from error
         out = Path(config.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(out) as beside:

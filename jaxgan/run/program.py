@@ -70,7 +70,10 @@ def serialised(program: Program) -> bytes:
 
     Returns:
         What `jax.export.deserialize` takes. Its `call` takes the inputs, runs on `PLATFORMS`, and
-        needs nothing but JAX.
+        needs nothing but JAX and flatbuffers.
+
+    Raises:
+        ImportError: the package flatbuffers is not installed.
     """
     variables = jax.tree.map(jnp.asarray, program.variables)
     (n,) = export.symbolic_shape("n")

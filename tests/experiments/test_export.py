@@ -8,6 +8,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 import pytest
+from jax import export
 from small_run import save_run, slow
 from small_systems import CLASSES, small_config
 
@@ -142,7 +143,7 @@ def test_a_file_of_weights_is_exported_as_the_run(call_script, tmp_path):
     (tmp_path / "run/config.json").rename(tmp_path / "best.json")
     done = call_script("export.py", "--workdir", "best.npz", "--out", "digits")
     assert done.returncode == 0, done.stderr
-    generator = jax.export.deserialize(bytearray((tmp_path / "digits").read_bytes()))
+    generator = export.deserialize(bytearray((tmp_path / "digits").read_bytes()))
     (latents,), images = inputs_and_images(run)
     np.testing.assert_allclose(generator.call(latents), images, atol=1e-5)
     assert done.stdout.splitlines()[1:] == [
@@ -161,9 +162,14 @@ def test_what_the_numbers_of_labels_mean_is_said(call_script, tmp_path):
     ]
 
 
-def without_the_package(folder, monkeypatch):
+def without_packages(folder, monkeypatch):
     save_trained("mlp_gan", folder / "run")
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    monkeypatch.setattr(export.Exported, "serialize", without_flatbuffers)
+
+
+def without_flatbuffers(exported):
+    raise ImportError("Please install 'flatbuffers'")
 
 
 def without_a_program(folder, monkeypatch):
@@ -186,7 +192,8 @@ def of_another_network(folder, monkeypatch):
     [
         (None, (), "there is no run in run: "),
         (None, ("--format", "onnx"), "--format must be one of safetensors, stablehlo, not 'onnx'"),
-        (without_the_package, ("--format", "safetensors"), 'pip install -e ".[export]"'),
+        (without_packages, ("--format", "safetensors"), 'pip install -e ".[export]"'),
+        (without_packages, ("--format", "stablehlo"), 'pip install -e ".[export]"'),
         (without_a_program, ("--workdir", "run.npz"), "has no generator that can be exported"),
         (of_another_network, (), "but the generator wants (17,)"),
     ],
