@@ -25,8 +25,10 @@ import jaxgan
 from jaxgan.files import written_whole
 from jaxgan.run import flags
 from jaxgan.run.program import Program, serialised
-from jaxgan.run.settings import local_path, one_of, setting
+from jaxgan.run.settings import local_path, of_command, one_of, setting
 
+# Settings that name folders of the machine that trained the run, which are not published.
+OF_A_MACHINE = frozenset({"workdir", "data_dir", "inception", "init_from"})
 WEIGHTS, FUNCTION = FORMATS = ("safetensors", "stablehlo")
 
 
@@ -62,8 +64,8 @@ def safetensors(program: Program, run: jaxgan.Run) -> bytes:
 
     named = flax.traverse_util.flatten_dict(program.variables, sep="/")
     arrays = {name: np.ascontiguousarray(array) for name, array in named.items()}
-    # The folder on the machine that trained the run is not published.
-    own = dataclasses.replace(run.config, workdir=type(run.config).workdir).to_json()
+    private = OF_A_MACHINE | of_command(type(run.config))
+    own = {name: value for name, value in run.config.to_json().items() if name not in private}
     metadata = {"system": run.config.system_name(), "settings": json.dumps(own)}
     return save(arrays, metadata)
 
