@@ -211,7 +211,7 @@ def test_a_small_run_without_pytorch_leaves_its_table(monkeypatch, tmp_path, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", ["mlp", "dcgan", "pix2pix", "stargan"])
+@pytest.mark.parametrize("system", benchmark.ROWS)
 def test_a_quick_run_has_every_row(run_script, tmp_path, system):
     arguments = ("--system", system, "--quick", "--rounds", 1, "--seconds", 0.01, "--out", ".")
     done = run_script("benchmarks/benchmark.py", *arguments)
