@@ -84,6 +84,16 @@ def test_a_turn_of_the_script_is_an_epoch(monkeypatch, tmp_path):
     assert results[:2] == (None, None) and min(results[2:]) > 0
 
 
+def test_a_call_of_styles_has_each_turn_as_often_as_training_has():
+    config = jaxgan_gans.config_of(benchmark.STYLES, 16)
+    plan = jaxgan_gans.plan_of(config, 16 * benchmark.STEPS_OF_STYLES)
+    assert {turn.every for turn in plan.gan.turns} == {1, 4, 16}
+    assert plan.period == plan.schedule().steps_per_call == 16
+    # Of other batches there are whole periods of calls.
+    plan = jaxgan_gans.plan_of(config, 16 * 24)
+    assert (plan.period, plan.schedule().steps_per_call) == (16, 2)
+
+
 # --- The table ---
 
 

@@ -266,6 +266,9 @@ CLASSES = dataclasses.replace(
     width=2,
     discriminator_width=3,
 )
+# What these biases of BigGAN's generator add to all pixels of a channel, the next batch
+# normalisation or the last one takes away again: their gradients are rounding errors.
+DEAD = re.compile(r"blocks\.\d\.conv.*\.bias")
 MORE = 8  # examples, in groups and halves
 
 
@@ -327,7 +330,8 @@ def make_classes(config):
 def drawn(gan, batch, seed):
     """jaxgan's noise of a turn."""
     keys = jax.random.split(jax.random.key(seed), MORE)
-    return jax.vmap(lambda key: gan.turns[0].noise(key, batch))(keys)
+    data = jax.tree.map(jnp.asarray, batch)
+    return jax.vmap(lambda key: gan.turns[0].noise(key, data))(keys)
 
 
 def as_their_noise(noise, theirs):
@@ -445,6 +449,8 @@ def test_the_best_effort_takes_the_same_steps_of_all_turns(case):
         found = getattr(theirs, name).state_dict()
         rate = max(each.lr for each in theirs.adam.values())
         for key, array in named(state.variables(name), table).items():
+            if case == "classes" and name == "generator" and DEAD.fullmatch(key):
+                continue
             difference = np.abs(found[key].numpy() - array)
             # Adam takes full steps on the rounding errors of gradients that are next to nothing.
             assert np.mean(difference > 0.02 * rate) < 0.02, key
