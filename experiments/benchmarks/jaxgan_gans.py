@@ -34,7 +34,15 @@ EPOCHS = 1_000_000  # no row trains so long
 TOLD = {
     StyleGAN2Config: (
         *("latent_size", "style_size", "mapping_layers", "channel_base", "channel_max"),
-        *("group_size", "gamma", "penalty_interval", "length_weight", "length_interval", "mixing"),
+        *(
+            "block_size",
+            "group_size",
+            "gamma",
+            "penalty_interval",
+            "length_weight",
+            "length_interval",
+            "mixing",
+        ),
         *("learning_rate", "discriminator_learning_rate", "beta1", "beta2", "adam_epsilon"),
     ),
     BigGANConfig: (
@@ -77,6 +85,7 @@ def config_of(case: Case, batch_size: int, precision: str = "float32") -> RunCon
         return DCGANConfig(recipe="textbook", conditional=True, **settings)
     if case.system == "stargan":
         settings |= dict(width=case.width, discriminator_width=case.width, halvings=5, flip=0.0)
+        settings |= dict(decay_kimg=0.0)
         return StarGANConfig(recipe="textbook", discriminator_steps=1, **settings)
     if case.system == "stylegan2":
         return StyleGAN2Config(augmentations="none", clamp=0.0, **settings)

@@ -218,6 +218,8 @@ class MLPGAN(Game):
 class DCGAN(Game):
     """The conditional game: batches have images, latents, and labels int64 [batch, k]."""
 
+    adam = dict.fromkeys(Game.adam, Adam(eps=1e-8))
+
     def __init__(self, image_shape: Sequence[int], num_classes: Sequence[int], width: int = 64):
         self._num_classes = num_classes
         self.generator = dcgan_generator(width, image_shape, sum(num_classes))
@@ -271,6 +273,8 @@ class StarGAN(Game):
     An attribute has more than two classes. Targets are the batch's labels in another order. The
     discriminator has a turn for each of the generator's.
     """
+
+    adam = dict.fromkeys(Game.adam, Adam(lr=1e-4, eps=1e-8))
 
     def __init__(
         self, image_shape: Sequence[int], num_classes: Sequence[int], width: int, halvings: int = 5

@@ -7,7 +7,7 @@ the discriminator are residual ("resnet"). There are no augmentations, and nothi
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -124,14 +124,44 @@ class ToImage(nn.Module):
 # --- Networks ---
 
 
-def pyramid(
-    image_shape: Sequence[int], channel_base: int, channel_max: int
-) -> tuple[tuple[int, int], list[int]]:
+class Sizes(NamedTuple):
+    """What sizes both networks have: the arguments of `StyleGAN2`."""
+
+    image_shape: Sequence[int]
+    channel_base: int
+    channel_max: int
+    block_size: int
+
+    @property
+    def channels(self) -> int:
+        """Of the images that are added up: a pixel of the largest maps makes a block of pixels."""
+        return self.image_shape[-1] * self.block_size**2
+
+
+def pyramid(sizes: Sizes) -> tuple[tuple[int, int], list[int]]:
     """(height, width) of the smallest maps, and the channels of each block, the smallest first."""
-    height, width, _ = image_shape
+    height, width = (side // sizes.block_size for side in sizes.image_shape[:2])
     halvings = int(math.log2(min(height, width) / SMALLEST))
-    widths = [min(channel_base // (SMALLEST << i), channel_max) for i in range(halvings + 1)]
+    widths = [
+        min(sizes.channel_base // (SMALLEST << i), sizes.channel_max) for i in range(halvings + 1)
+    ]
     return (height >> halvings, width >> halvings), widths
+
+
+def spread_blocks(x: Tensor, size: int) -> Tensor:
+    """[batch, size * size * c, h, w] -> [batch, c, size * h, size * w]; c runs fastest."""
+    if size == 1:
+        return x
+    blocks = x.unflatten(1, (size, size, -1)).permute(0, 3, 4, 1, 5, 2)
+    return blocks.flatten(4, 5).flatten(2, 3)
+
+
+def gather_blocks(x: Tensor, size: int) -> Tensor:
+    """The inverse of `spread_blocks`."""
+    if size == 1:
+        return x
+    blocks = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))
+    return blocks.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
 
 
 class Mapping(nn.Module):
@@ -189,15 +219,14 @@ class FirstBlock(nn.Module):
 class Synthesis(nn.Module):
     """A style for each layer [batch, num_styles, style_size], and noise -> images NCHW."""
 
-    def __init__(
-        self, image_shape: Sequence[int], channel_base: int, channel_max: int, style_size: int
-    ):
+    def __init__(self, sizes: Sizes, style_size: int):
         super().__init__()
-        shape, widths = pyramid(image_shape, channel_base, channel_max)
-        sizes = image_shape[-1], style_size
-        self.b4 = FirstBlock(shape, widths[0], *sizes)
+        shape, widths = pyramid(sizes)
+        self.b4 = FirstBlock(shape, widths[0], sizes.channels, style_size)
         for i, pair in enumerate(itertools.pairwise(widths), 1):
-            self.add_module(f"b{SMALLEST << i}", SynthesisBlock(*pair, *sizes))
+            block = SynthesisBlock(*pair, sizes.channels, style_size)
+            self.add_module(f"b{SMALLEST << i}", block)
+        self._block_size = sizes.block_size
         self.noise_shapes = [(shape[0] << i, shape[1] << i) for i in range(len(widths))]
 
     def forward(self, styles: Tensor, noise: Sequence[Tensor]) -> Tensor:
@@ -207,7 +236,7 @@ class Synthesis(nn.Module):
         x, image = first(each, noise[0])
         for i, block in enumerate(others):
             x, image = block(x, image, each[2 * i + 1 :], noise[2 * i + 1 :])
-        return image
+        return spread_blocks(image, self._block_size)
 
 
 class Generator(nn.Module):
@@ -268,19 +297,18 @@ class Epilogue(nn.Module):
 class Discriminator(nn.Module):
     """Images NCHW, of `parts` batches that do not see each other -> logits [batch]."""
 
-    def __init__(
-        self, image_shape: Sequence[int], channel_base: int, channel_max: int, group_size: int
-    ):
+    def __init__(self, sizes: Sizes, group_size: int):
         super().__init__()
-        shape, widths = pyramid(image_shape, channel_base, channel_max)
+        shape, widths = pyramid(sizes)
+        self._block_size = sizes.block_size
         for i in reversed(range(1, len(widths))):
-            channels = image_shape[-1] if i == len(widths) - 1 else 0
+            channels = sizes.channels if i == len(widths) - 1 else 0
             block = DiscriminatorBlock(widths[i], widths[i - 1], channels)
             self.add_module(f"b{SMALLEST << i}", block)
         self.b4 = Epilogue(shape, widths[0], group_size)
 
     def forward(self, images: Tensor, parts: int = 1) -> Tensor:
-        x = images
+        x = gather_blocks(images, self._block_size)
         *blocks, epilogue = self.children()
         for block in blocks:
             x = block(x)
@@ -305,6 +333,7 @@ class StyleGAN2(Game):
         mapping_layers: int,
         channel_base: int,
         channel_max: int,
+        block_size: int,
         group_size: int,
         gamma: float,
         penalty_interval: int,
@@ -318,9 +347,10 @@ class StyleGAN2(Game):
         adam_epsilon: float,
     ):
         mapping = Mapping(latent_size, style_size, mapping_layers)
-        synthesis = Synthesis(image_shape, channel_base, channel_max, style_size)
+        sizes = Sizes(image_shape, channel_base, channel_max, block_size)
+        synthesis = Synthesis(sizes, style_size)
         self.generator = Generator(mapping, synthesis)
-        self.discriminator = Discriminator(image_shape, channel_base, channel_max, group_size)
+        self.discriminator = Discriminator(sizes, group_size)
         self.mean_length = torch.zeros(())
         self._latent_size, self._mixing = latent_size, mixing
         self._num_styles = 2 * len(synthesis.noise_shapes)
