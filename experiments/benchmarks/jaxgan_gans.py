@@ -82,6 +82,7 @@ def config_of(case: Case, batch_size: int, precision: str = "float32") -> RunCon
     if case.system == "mlp":
         return MLPGANConfig(recipe="textbook", **settings)
     if case.system == "dcgan":
+        settings |= dict(biases="unnormalised", fakes="new")
         return DCGANConfig(recipe="textbook", conditional=True, **settings)
     if case.system == "stargan":
         settings |= dict(width=case.width, discriminator_width=case.width, halvings=5, flip=0.0)
