@@ -131,7 +131,12 @@ def _choose(source: Source, split: str, feature: str | None) -> _Chosen:
         raise ValueError(f"{name} has no images {feature!r}: it has {', '.join(PARTNERS)}")
     if split not in SPLITS:
         raise ValueError(f"{name} has the splits {', '.join(SPLITS)}, not {split!r}")
-    inside = {path: PurePosixPath(normal(path)).parts for path in source.pictures}
+    faults = dict(source.faults)
+    inside = {
+        path: PurePosixPath(normal(path)).parts for path in source.pictures if path not in faults
+    }
+    if not inside:
+        return _Chosen([], [], faults, {}, {})
     inside = _below_common(inside, (*SPLITS, INPUTS, TARGETS))
     splits = _splits(inside)
     if splits is None:
@@ -149,7 +154,6 @@ def _choose(source: Source, split: str, feature: str | None) -> _Chosen:
         inside = {path: parts[1:] for path, parts in inside.items()}
         inside = _below_common(inside, (INPUTS, TARGETS))
         own = {path: inside[path] for path in splits[split]}
-    faults = {path: why for path, why in source.faults.items() if path in own or path not in inside}
     table = _table(source)
     classes: Mapping[str, tuple[str, ...]] = {}
     codes: dict[str, tuple[int, ...]] = dict.fromkeys(own, ())
