@@ -45,8 +45,6 @@ _MOST_JSON_BYTES = 1 << 29
 _CLOCK_NS = 2_000_000_000
 _WAIT_SECONDS = 0.2
 
-Half = str | None
-
 
 class Wanted(NamedTuple):
     """What the images are brought to.
@@ -59,7 +57,7 @@ class Wanted(NamedTuple):
 
     image_shape: tuple[int, int, int] | None
     crop: Crop
-    half: Half
+    half: str | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jaxgan.data.tfds import check_installed, find_prepared, read_prepared
 
 
 def load(
-    name: str = "mnist",
+    name: str | Path = "mnist",
     *,
     split: str = "train",
     image_shape: tuple[int, int, int] | None = None,
@@ -84,6 +84,7 @@ def load(
     if image_shape is not None:
         image_shape = checked_shape(image_shape)
     box = parse_crop(crop)
+    name = name if isinstance(name, str) else os.path.join(".", name)
     if is_path(name):
         return load_folder(
             name,
