@@ -480,7 +480,11 @@ def _half(picture: Image.Image, which: str) -> Image.Image:
 
 @contextlib.contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads that decode: Pillow and hashlib release the interpreter's lock while they work."""
+    """Threads that decode: Pillow and hashlib release the interpreter's lock while they work.
+
+    Of 2,000 JPEGs of 178x218, two threads take the CPU time of one. Two processes gained nothing
+    over them, and would have to import the user's script again.
+    """
     pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
     try:
         yield pool
