@@ -233,6 +233,9 @@ class StyleGAN2Config(LabelledConfig):
     """A block of RxR has this number divided by R channels, and at most --channel-max."""
     channel_max: int = setting(None, count(1))
     """The most channels that a block has."""
+    block_size: int = setting(1, count(1))
+    """A pixel of the largest maps is a block of so many pixels a side; 1 is the paper's. The sizes
+    of blocks in --channel-base and --half-blocks count from these maps."""
     generator_kind: str = setting("skip", one_of(*GENERATOR_KINDS))
     """How the generator's blocks are joined: 'skip', each adds to the image; 'resnet' or 'orig',
     only the last makes an image."""
@@ -274,7 +277,7 @@ class StyleGAN2Config(LabelledConfig):
             object.__setattr__(self, "image_shape", GREY_SHAPES.get(self.dataset, ()))
         settings.fill(self, RECIPES[self.recipe](self))
         super().__post_init__()
-        networks.pyramid(self.image_shape, self.channel_base, self.channel_max)
+        networks.pyramid(self.image_shape, self.channel_base, self.channel_max, self.block_size)
         if self.batch_size % min(self.group_size, self.batch_size):
             raise ValueError(
                 f"--batch-size {self.batch_size} must be a multiple of --group-size "
@@ -306,6 +309,7 @@ class StyleGAN2Config(LabelledConfig):
             self.truncation_cutoff or None,
             self.mapping_hidden or None,
             self.mapping_embedded or None,
+            block_size=self.block_size,
         )
 
     def discriminator(self) -> networks.Discriminator:
@@ -320,6 +324,7 @@ class StyleGAN2Config(LabelledConfig):
             jnp.dtype(self.precision),
             self.half_blocks,
             self.group_size,
+            block_size=self.block_size,
         )
 
     def gan(self) -> GAN:

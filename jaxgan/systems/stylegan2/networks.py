@@ -21,6 +21,7 @@ from jaxgan.layers.equalised import (
 )
 from jaxgan.layers.filtering import downsampled, upsampled
 from jaxgan.layers.minibatch import with_deviation
+from jaxgan.layers.resampling import depth_to_space, space_to_depth
 
 GENERATOR_KINDS = ("skip", "resnet", "orig")
 DISCRIMINATOR_KINDS = ("resnet", "orig", "skip")
@@ -235,11 +236,14 @@ class Synthesis(nn.Module):
     clamp: float | None
     dtype: Any
     num_half: int
+    block_size: int
 
     @nn.compact
     def __call__(self, styles: jax.Array, noise: str, keys: Any = None) -> jax.Array:
         """Makes images; the arguments are as in `Generator.render`."""
-        shape, widths = pyramid(self.image_shape, self.channel_base, self.channel_max)
+        shape, widths = pyramid(
+            self.image_shape, self.channel_base, self.channel_max, self.block_size
+        )
         x = image = None
         for i, width in enumerate(widths):
             is_half = i > 0 and len(widths) - i <= self.num_half
@@ -248,7 +252,7 @@ class Synthesis(nn.Module):
                 i,
                 i == len(widths) - 1,
                 shape,
-                self.image_shape[-1],
+                self.image_shape[-1] * self.block_size**2,
                 self.kind,
                 self.clamp,
                 self.dtype if is_half else jnp.float32,
@@ -257,7 +261,7 @@ class Synthesis(nn.Module):
             own = styles[:, max(0, 2 * i - 1) : 2 * i + 2]
             x, image = block(x, image, own, noise, keys)
         assert image is not None
-        return image
+        return depth_to_space(image, self.block_size)
 
 
 class Generator(nn.Module):
@@ -284,6 +288,10 @@ class Generator(nn.Module):
         truncation: psi of `spread`, in `__call__`.
         cutoff: as in `spread`, in `__call__`.
         mapping_hidden, mapping_embedded, mapping_multiplier, mean_decay: as in `Mapping`.
+        block_size: 1, as in the paper; or 2, 4 and so on: a pixel of the largest maps makes a block
+            of so many pixels a side (Shi et al. 2016, arXiv 1609.05158, section 3.1), and each of
+            its pixels has channels of its own in the images that the blocks add up. R and
+            `num_half` count from these maps. Larger blocks cost less.
     """
 
     latent_size: int = 512
@@ -303,11 +311,12 @@ class Generator(nn.Module):
     mapping_embedded: int | None = None
     mapping_multiplier: float = MULTIPLIER
     mean_decay: float = MEAN_DECAY
+    block_size: int = 1
 
     @property
     def num_styles(self) -> int:
         """How many styles an image takes: one for each layer, and one for the image."""
-        _, widths = pyramid(self.image_shape, self.channel_base, self.channel_max)
+        _, widths = pyramid(self.image_shape, self.channel_base, self.channel_max, self.block_size)
         return 2 * len(widths)
 
     def setup(self) -> None:
@@ -329,6 +338,7 @@ class Generator(nn.Module):
             self.clamp,
             self.dtype,
             self.num_half,
+            self.block_size,
         )
 
     def __call__(self, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
@@ -498,6 +508,8 @@ class Discriminator(nn.Module):
         label_layers: the layers of the mapping of labels.
         label_width: the size of the mapped labels; None for the channels of the smallest map.
         label_hidden, label_embedded, label_multiplier: as in `Mapping`.
+        block_size: 1, as in the paper; or 2, 4 and so on: each block of so many pixels a side is a
+            pixel of the first maps.
     """
 
     image_shape: tuple[int, int, int] = (64, 64, 3)
@@ -515,6 +527,7 @@ class Discriminator(nn.Module):
     label_hidden: int | None = None
     label_embedded: int | None = None
     label_multiplier: float = MULTIPLIER
+    block_size: int = 1
 
     @nn.compact
     def __call__(
@@ -542,9 +555,9 @@ class Discriminator(nn.Module):
             ValueError: the group size does not divide the batch.
         """
         chex.assert_shape(images, (None, *self.image_shape))
-        _, widths = pyramid(self.image_shape, self.channel_base, self.channel_max)
+        _, widths = pyramid(self.image_shape, self.channel_base, self.channel_max, self.block_size)
         x: jax.Array | None = None
-        image: jax.Array | None = images
+        image: jax.Array | None = space_to_depth(images, self.block_size)
         for i in reversed(range(1, len(widths))):
             is_half = len(widths) - i <= self.num_half
             block = _DiscriminatorBlock(
@@ -585,7 +598,7 @@ class Discriminator(nn.Module):
 
 
 def pyramid(
-    image_shape: tuple[int, int, int], channel_base: int, channel_max: int
+    image_shape: tuple[int, int, int], channel_base: int, channel_max: int, block_size: int = 1
 ) -> tuple[tuple[int, int], list[int]]:
     """The sizes of a network's blocks.
 
@@ -593,16 +606,20 @@ def pyramid(
         (height and width of the smallest maps; the channels of each block, the smallest first).
 
     Raises:
-        ValueError: images of this shape cannot be halved down to a side of 4 to 7 pixels, or a
-            block would have no channels.
+        ValueError: images of this shape cannot be cut into blocks of pixels and halved down to a
+            side of 4 to 7, or a block would have no channels.
     """
-    height, width, _ = image_shape
+    height, width = (side // block_size for side in image_shape[:2])
     shorter = min(height, width)
     halvings = int(math.log2(shorter / _SMALLEST)) if shorter >= 2 * _SMALLEST else 0
-    if not halvings or height % (1 << halvings) or width % (1 << halvings):
+    unit = block_size << halvings
+    if not halvings or image_shape[0] % unit or image_shape[1] % unit:
+        of_blocks = f" --block-size {block_size}" if block_size > 1 else ""
+        times = f"{block_size} times " if block_size > 1 else ""
         raise ValueError(
-            f"--image-shape {height} {width}: height and width must be 4 to 7 times a power of two "
-            "from 2 on, or the longer one a larger multiple of that power"
+            f"--image-shape {image_shape[0]} {image_shape[1]}{of_blocks}: height and width must be "
+            f"{times}4 to 7 times a power of two from 2 on, or the longer one a larger multiple of "
+            "that power"
         )
     widths = [min(channel_base // (_SMALLEST << i), channel_max) for i in range(halvings + 1)]
     if widths[-1] < 1:

@@ -371,6 +371,10 @@ def exported(config: StyleGAN2Config, players: Mapping[str, PyTree]) -> Exported
         raise ValueError(
             f"NVIDIA's code makes square images of 8, 16, 32 and so on pixels, not {height}x{width}"
         )
+    if config.block_size > 1:
+        raise ValueError(
+            f"NVIDIA's code makes no blocks of pixels, as --block-size {config.block_size} does"
+        )
     generator, discriminator = config.generator(), config.discriminator()
     shared = {
         "c_dim": sum(config.num_classes),

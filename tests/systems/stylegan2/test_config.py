@@ -184,6 +184,10 @@ def test_warnings(most, metrics, said):
     [
         ({"recipe": "paper128"}, "unknown recipe 'paper128': one of default, auto"),
         ({"image_shape": (30, 30, 3)}, "must be 4 to 7 times a power of two"),
+        (
+            {"image_shape": (36, 36, 3), "block_size": 2},
+            "--image-shape 36 36 --block-size 2: .* 2 times 4 to 7 times a power of two",
+        ),
         ({"batch_size": 6}, "--batch-size 6 must be a multiple of --group-size 4"),
         ({"augment_probability": 2.0}, "--augment-probability must be from 0 to 1, or -1"),
         ({"augmentations": "flip"}, "--augmentations must be one of none, blit"),

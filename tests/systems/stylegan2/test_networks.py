@@ -124,3 +124,25 @@ def test_channels_of_a_pyramid():
 
 def test_no_labels_have_no_vectors():
     assert label_vectors(None, ()) is None
+
+
+def blocks(images):
+    """Each 2x2 pixels beside each other, row by row: [n, h, w, c] -> [n, h/2, w/2, 4 c]."""
+    return np.concatenate([images[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=-1)
+
+
+def test_blocks_of_pixels_are_the_channels_of_images_half_as_high():
+    shared = {"style_size": 5, "mapping_layers": 2, "channel_base": 16, "channel_max": 2}
+    small = Generator(3, (8, 12, 12), **shared)
+    large = Generator(3, (16, 24, 3), **shared, block_size=2)
+    assert large.num_styles == small.num_styles == 4
+    params = jax.jit(small.init)(jax.random.key(0), LATENTS[:1])
+    images = np.asarray(large.apply(params, LATENTS))
+    np.testing.assert_array_equal(blocks(images), small.apply(params, LATENTS))
+
+    judge = Discriminator((8, 12, 12), channel_base=16, channel_max=2)
+    params = jax.jit(judge.init)(jax.random.key(1), blocks(images))
+    of_blocks = Discriminator((16, 24, 3), channel_base=16, channel_max=2, block_size=2)
+    np.testing.assert_array_equal(
+        of_blocks.apply(params, images), judge.apply(params, blocks(images))
+    )

@@ -157,6 +157,12 @@ def test_shapes_that_the_official_code_has_not():
         reference.exported(config, {})
 
 
+def test_blocks_of_pixels_are_not_exported():
+    config = StyleGAN2Config(image_shape=(16, 16, 3), block_size=2)
+    with pytest.raises(ValueError, match="makes no blocks of pixels, as --block-size 2 does"):
+        reference.exported(config, {})
+
+
 def test_a_discriminator_of_another_form_is_left_out(tmp_path):
     config, players, (states, arguments) = official(**SMALL)
     for change in ({"activation": "relu"}, {"epilogue_kwargs": {"mbstd_group_size": None}}):
