@@ -119,16 +119,12 @@ def read_contents(source: Source, folder: Path) -> Contents:
     """
     root = os.path.realpath(source.name)
     index = folder / f"files-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
-    before: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        before = read_json(index, dict, _MOST_JSON_BYTES)
-    known = before.get("files", {}) if before.get("root") == root else {}
-    known = known if isinstance(known, dict) else {}
+    known = _known(index, root)
 
     def digest(path: str) -> str:
-        held = known.get(path)
-        if isinstance(held, list) and held[:1] == [[*source.pictures[path]]] and held[1]:
-            return str(held[1])
+        stamp, held = known.get(path, ([], ""))
+        if held and stamp == [*source.pictures[path]]:
+            return held
         with contextlib.suppress(OSError, ValueError):
             return hashlib.sha256(source.read(path, MOST_BYTES)).hexdigest()
         return ""
@@ -142,7 +138,7 @@ def read_contents(source: Source, folder: Path) -> Contents:
             seen()
     # Without its stamp a file is read again.
     settled = {
-        path: [[*stamp] if max(stamp[1:2], default=now) < now - _CLOCK_NS else [], found[path]]
+        path: ([*stamp] if max(stamp[1:2], default=now) < now - _CLOCK_NS else [], found[path])
         for path, stamp in source.pictures.items()
     }
     if settled != known:
@@ -151,13 +147,24 @@ def read_contents(source: Source, folder: Path) -> Contents:
     return Contents(found, _change(known, found))
 
 
-def _change(known: Mapping[str, Any], found: Mapping[str, str]) -> str:
+def _known(index: Path, root: str) -> dict[str, tuple[list[int], str]]:
+    """The stamps and digests of the files of a source as they were; {} if they are not known."""
+    try:
+        values = read_json(index, dict, _MOST_JSON_BYTES)
+        if values["root"] != root:
+            return {}
+        return {path: (list(stamp), str(its)) for path, (stamp, its) in values["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _change(known: Mapping[str, tuple[list[int], str]], found: Mapping[str, str]) -> str:
     if not known:
         return ""
     counts = {
         "new": sum(path not in known for path in found),
         "gone": sum(path not in found for path in known),
-        "changed": sum(path in known and known[path][-1] != its for path, its in found.items()),
+        "changed": sum(path in known and known[path][1] != its for path, its in found.items()),
     }
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
@@ -257,7 +264,7 @@ def _read(entry: Path, paths: Sequence[str]) -> Prepared | None:
         images = np.memmap(entry / IMAGES, np.uint8, "r", shape=shape).view(np.ndarray)
         shapes = tuple(tuple(map(int, each)) for each in values["shapes"])
         return Prepared(images, rows, faults, shapes, tuple(map(str, values["changes"])))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return None
 
 

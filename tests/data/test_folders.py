@@ -1,6 +1,7 @@
 """A user's own images: read once into the cache, whole, whatever is wrong with a file."""
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -433,12 +434,15 @@ def test_a_damaged_cache_is_made_anew(load, folder, tmp_path):
         ("images", b"short"),
         ("prepared.json", b"{}"),
         ("prepared.json", b"\xff"),
+        ("prepared.json", b'{"shape": [Infinity]}'),
         ("prepared.json", b'{"shape": [1e99], "faults": [], "shapes": 3, "changes": 1}'),
     ):
         (entry / name).write_bytes(content)
         np.testing.assert_array_equal(load(folder).images, images)
-    (tmp_path / "cache" / next((tmp_path / "cache").glob("files-*"))).write_bytes(b"[]")
-    np.testing.assert_array_equal(load(folder).images, images)
+    (index,) = (tmp_path / "cache").glob("files-*")
+    for files in ([], {"0.png": 3}, {"0.png": []}, {"0.png": [3, 3]}):
+        index.write_text(json.dumps({"root": os.path.realpath(folder), "files": files}))
+        np.testing.assert_array_equal(load(folder).images, images)
 
 
 def test_a_full_disk_leaves_nothing_half_done(load, folder, tmp_path, no_file_above):
