@@ -18,7 +18,10 @@ SCRIPTS = {
     "mnist_gan.py": ("--generator-widths", 8, "--discriminator-widths", 8),
     "dcgan.py": ("--conditional", "--width", 4),
     "stargan.py": ("--attributes", "label", "--width", 4, "--halvings", 4),
-    "age_cgan.py": ("--groups", "young=label:a", "old=label:b"),
+    "age_cgan.py": (
+        *("--groups", "young=label:a", "old=label:b"),
+        *("--epochs", 2, "--gan-epochs", 1),
+    ),
     "stylegan2.py": ("--conditional",),
     "biggan.py": (),
 }
