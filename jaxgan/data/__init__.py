@@ -1,6 +1,7 @@
 """Image data sets as NumPy arrays, loaded by name with `load`.
 
-MNIST and toon faces ship with the package; TensorFlow Datasets has the others.
+MNIST and toon faces ship with the package, a folder or a .zip holds the user's own, and TensorFlow
+Datasets has the others.
 """
 
 from jaxgan.data.dataset import LABEL as LABEL

@@ -1,4 +1,4 @@
-"""A data set in memory: images, and what is known of each image."""
+"""A data set: images, and what is known of each image."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -26,16 +26,19 @@ class Attribute(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images of one shape, with their attributes, in memory.
+    """Images of one shape, with their attributes, in memory or mapped into it.
 
     Attributes:
         name: the name that `load` was given.
-        images: uint8 [n, height, width, channels] in [0, 255], 1 or 3 channels.
+        images: uint8 [n, height, width, channels] in [0, 255], 1 or 3 channels. Those of a folder
+            or a .zip are mapped from the disk, and read-only.
         attributes: the attributes by name; {} if the set has none. The single label of a set is
             the attribute "label".
         notes: sentences that say how the images were changed to fit a shape; () if they were not.
         inputs: uint8 [n, height, width, 1 or 3] in [0, 255], the images that a translation starts
             from, where `images` are the results it should have. None if the set has no such pairs.
+        digest: SHA-256 of the files and attributes of a folder or a .zip of images, in hexadecimal
+            digits; None of other sets, which do not change.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Dataset:
     attributes: Mapping[str, Attribute]
     notes: tuple[str, ...]
     inputs: np.ndarray | None = None
+    digest: str | None = None
 
     @property
     def labels(self) -> np.ndarray:

@@ -1,12 +1,19 @@
 """Brings images to one shape: crops, resizes and changes their channels."""
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from jaxgan import memory
+
+# What is cut out of a picture before it is resized: the largest box of the wanted proportions about
+# its centre, nothing, or that of the box of this left, top, width and height in pixels.
+Crop = Literal["centre", "none"] | tuple[int, int, int, int]
+_BOX = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", re.ASCII)
 
 
 def checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
@@ -36,11 +43,58 @@ def checked_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
     return height, width, channels
 
 
+def parse_crop(text: str) -> Crop:
+    """Reads what is to be cut out of pictures.
+
+    Args:
+        text: "centre", "none" or "X,Y,W,H": the left, top, width and height of a box in pixels.
+
+    Raises:
+        ValueError: it is none of these, or the box is empty.
+    """
+    match text:
+        case "centre" | "none":
+            return text
+    box = _BOX.fullmatch(text)
+    if box is None or not int(box[3]) or not int(box[4]):
+        raise ValueError(
+            f"crop must be centre, none, or X,Y,W,H: the left, top, width and height of a box, "
+            f"not {text!r}"
+        )
+    x, y, width, height = map(int, box.groups())
+    return x, y, width, height
+
+
+def cut(picture: Image.Image, crop: Crop) -> tuple[Image.Image, tuple[str, ...]]:
+    """Cuts a box out of a picture, if the crop is one.
+
+    Args:
+        picture: a picture of any mode.
+        crop: as `parse_crop` gives it.
+
+    Returns:
+        (the picture, the changes made).
+
+    Raises:
+        ValueError: the box is not inside the picture. The message lacks its subject, the picture.
+    """
+    if isinstance(crop, str):
+        return picture, ()
+    x, y, width, height = crop
+    box = f"{x},{y},{width},{height}"
+    if x + width > picture.width or y + height > picture.height:
+        raise ValueError(
+            f"is {picture.width} wide and {picture.height} high, and the crop {box} is not inside"
+        )
+    return picture.crop((x, y, x + width, y + height)), (f"the box {box} cut out",)
+
+
 def gather(
     name: str,
     pictures: Iterable[Image.Image],
     count: int,
     image_shape: tuple[int, int, int] | None,
+    crop: Crop = "centre",
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Brings pictures to one shape with `fit` and collects them in one array.
 
@@ -52,46 +106,86 @@ def gather(
         count: the number of pictures, at least 1.
         image_shape: height, width and channels (1 or 3) wanted; None for the shape of the
             pictures, without their alpha.
+        crop: as in `fit`.
 
     Returns:
         (uint8 [count, *image_shape] in [0, 255], notes as in `Dataset`).
 
     Raises:
-        ValueError: `image_shape` is None and the pictures have several shapes, there are not
-            `count` pictures, or there is not enough memory for them.
+        ValueError: `image_shape` is None and the pictures have several shapes, a picture does not
+            hold the box of `crop`, there are not `count` pictures, or there is not enough memory
+            for them.
     """
     # Dictionaries serve as sets that keep their order.
     shapes: dict[tuple[int, int, int], None] = {}
     changes: dict[str, None] = {}
-    read = 0
+    read, first = 0, (0, 0, 0)
     for picture in pictures:
-        shape = (picture.height, picture.width, len(picture.getbands()))
-        shapes[shape] = None
-        if image_shape is None and len(shapes) > 1:
-            raise ValueError(
-                f"the images of {name} are of various shapes, "
-                f"{' and '.join(map(_dimensions, shapes))} among them: "
-                "give the image_shape to bring them to"
-            )
+        shapes[shape_of(picture)] = None
+        try:
+            picture, done = cut(picture, crop)
+        except ValueError as error:
+            raise ValueError(f"image {read} of {name} {error}") from error
+        changes |= dict.fromkeys(done)
+        shape = shape_of(picture)
+        if image_shape is None and read and shape != first:
+            raise various(name, (first, shape))
         if read == 0:
-            wanted = image_shape or (picture.height, picture.width, min(shape[2], 3))
+            first = shape
+            wanted = image_shape or (*shape[:2], min(shape[2], 3))
             memory.check(
                 count * math.prod(wanted),
                 f"{name} of {count:,} images of {_dimensions(wanted)}",
                 "take a smaller image_shape (--image-shape), or a part of the set",
             )
             images = np.empty((count, *wanted), np.uint8)
-        picture, done = fit(picture, wanted)
+        picture, done = fit(picture, wanted, crop)
         changes |= dict.fromkeys(done)
         images[read] = np.asarray(picture).reshape(wanted)
         read += 1
     if read != count:
         raise ValueError(f"{name} should have {count:,} examples and has {read:,}")
+    return images, notes(name, count, shapes, wanted, changes)
+
+
+def shape_of(picture: Image.Image) -> tuple[int, int, int]:
+    """Height, width and the number of bands of a picture."""
+    return picture.height, picture.width, len(picture.getbands())
+
+
+def various(name: str, shapes: Iterable[tuple[int, int, int]]) -> ValueError:
+    """The error where the images of a set have several shapes and none is asked for."""
+    return ValueError(
+        f"the images of {name} are of various shapes, "
+        f"{' and '.join(map(_dimensions, shapes))} among them: "
+        "give the image_shape to bring them to"
+    )
+
+
+def notes(
+    name: str,
+    count: int,
+    shapes: Collection[tuple[int, ...]],
+    wanted: tuple[int, int, int],
+    changes: Collection[str],
+) -> tuple[str, ...]:
+    """Says how the images of a set were changed.
+
+    Args:
+        name: the set's name.
+        count: how many images it has.
+        shapes: the shapes that they had.
+        wanted: the shape that they have.
+        changes: what was done to them, in words.
+
+    Returns:
+        Notes as in `Dataset`.
+    """
     if not changes:
-        return images, ()
+        return ()
     had = _dimensions(next(iter(shapes))) if len(shapes) == 1 else "of various shapes"
     change = f"brought to {_dimensions(wanted)} ({', '.join(changes)})"
-    return images, (f"{name}: {count:,} images {had} {change}",)
+    return (f"{name}: {count:,} images {had} {change}",)
 
 
 def _dimensions(shape: tuple[int, ...]) -> str:
@@ -99,17 +193,19 @@ def _dimensions(shape: tuple[int, ...]) -> str:
 
 
 def fit(
-    picture: Image.Image, image_shape: tuple[int, int, int]
+    picture: Image.Image, image_shape: tuple[int, int, int], crop: Crop = "centre"
 ) -> tuple[Image.Image, tuple[str, ...]]:
     """Brings a picture to a shape.
 
-    Alpha is dropped. A picture of other proportions is cropped about its centre. Then it is
+    Alpha is dropped. A picture of other proportions is cropped about its centre, unless the crop is
+    "none": then it is distorted. Then it is
     shrunk by averaging areas, or enlarged bicubically. Colour becomes grey by its luminance
     (ITU-R BT.601); grey becomes colour by repeating it.
 
     Args:
         picture: a picture of mode L, RGB or RGBA.
         image_shape: height, width and channels wanted: 1 channel gives mode L, 3 give mode RGB.
+        crop: as `parse_crop` gives it. The box of a crop is cut out before, by `cut`.
 
     Returns:
         (the picture of that shape, the changes made, such as "centre-cropped"; () if none).
@@ -125,7 +221,7 @@ def fit(
         done.append("grey by luminance")
     if picture.size != (width, height):
         box = _centre(picture.size, (width, height))
-        if box != (0, 0, *picture.size):
+        if crop != "none" and box != (0, 0, *picture.size):
             picture = picture.crop(box)
             done.append("centre-cropped")
         if picture.width > width or picture.height > height:

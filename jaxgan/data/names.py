@@ -1,10 +1,27 @@
 """Names of data sets: their form, the names that exist, and a suggestion for a misspelt name."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 
 _NAME = re.compile(r"(?P<dataset>\w+)(/(?P<config>[\w.\-+]+))?(:(?P<version>[\w.*]+))?")
+
+
+def is_path(name: str) -> bool:
+    """Whether the name of a data set means a folder or a .zip of the user's own images.
+
+    A single word is a name, whatever lies in the current folder: "./cifar10" is the folder
+    "cifar10", and "cifar10" the set. A path that holds a "/" is one where it is there, since names
+    such as "emnist/letters" hold one too.
+
+    Args:
+        name: what the user gave, with or without a "~" at its beginning.
+    """
+    if name.startswith((".", "~")) or os.path.isabs(name) or name.lower().endswith(".zip"):
+        return True
+    is_long = "/" in name or (os.sep != "/" and os.sep in name)
+    return is_long and os.path.exists(name)
 
 
 def parse_name(name: str) -> tuple[str, str | None]:
@@ -23,7 +40,7 @@ def parse_name(name: str) -> tuple[str, str | None]:
     if parts is None:
         raise ValueError(
             f"{name!r} is not the name of a data set: they look like 'mnist', 'fashion_mnist' "
-            "or 'emnist/letters:3.1.0'"
+            "or 'emnist/letters:3.1.0'; nor is it a folder or a .zip that is there"
         )
     return parts["dataset"], parts["config"]
 
@@ -44,7 +61,8 @@ def check_known(name: str) -> None:
     # TensorFlow Datasets would ask the network for the list of community data sets.
     known = tfds.list_builders(with_community_datasets=False)
     if dataset not in known:
-        raise ValueError(f"there is no data set {name!r}{suggestion(dataset, known)}")
+        here = os.path.isdir(name) and f": the folder of this name is {os.path.join('.', name)}"
+        raise ValueError(f"there is no data set {name!r}{here or suggestion(dataset, known)}")
     if config is None:
         return
     try:

@@ -19,7 +19,7 @@ FORMATS = (
 # The formats that TensorFlow decodes, which are those in prepared data sets.
 PREPARED = ("PNG", "JPEG", "GIF", "BMP")
 # The largest file that is read, of 89 million pixels of 24 bits that are not compressed.
-_MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 28
 # Tags of TIFF 6.0.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _UNSIGNED, _FLOAT = 0, 1, 3
@@ -50,23 +50,45 @@ def read_picture(path: str | Path) -> tuple[Image.Image, list[str]]:
             no agreed white. The message is one line, which names the file.
     """
     try:
-        content = read_bytes(path, _MOST_BYTES)
+        content = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is not there") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error).removeprefix(f"{path} ")
         raise ValueError(f"{path} cannot be read as an image: {why}") from error
+    return picture_of(content, path)
+
+
+def picture_of(encoded: bytes, name: str | Path) -> tuple[Image.Image, list[str]]:
+    """`read_picture` for the content of a file that has been read.
+
+    Args:
+        encoded: the content.
+        name: the file's name, for messages.
+
+    Raises:
+        ValueError: as `read_picture`.
+    """
     try:
-        return _on_white(*decode(content, turn=True))
+        return _on_white(*decode(encoded, turn=True))
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large: {error}") from error
-    except (Image.UnidentifiedImageError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path} is not an image that Pillow reads: {_what(error)}") from error
+        raise ValueError(f"{name} is too large: {error}") from error
+    except Image.UnidentifiedImageError as error:
+        # Its message names an address in memory.
+        raise ValueError(f"{name} is not an image that Pillow reads") from error
+    except (SyntaxError, EOFError) as error:
+        raise ValueError(f"{name} is not an image that Pillow reads: {_what(error)}") from error
     except UndefinedRangeError as error:
-        raise ValueError(f"{path} {error}") from error
+        raise ValueError(f"{name} {error}") from error
     # Pillow's readers raise many types of errors for damaged files.
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as an image: {_what(error)}") from error
+        raise ValueError(f"{name} cannot be read as an image: {_what(error)}") from error
+
+
+def endings() -> frozenset[str]:
+    """The endings of the names of pictures of `FORMATS`, such as ".png", in small letters."""
+    Image.init()
+    return frozenset(end for end, name in Image.registered_extensions().items() if name in FORMATS)
 
 
 class UndefinedRangeError(ValueError):

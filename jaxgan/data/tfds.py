@@ -15,7 +15,7 @@ from PIL import Image
 from jaxgan.data.classes import YES_OR_NO
 from jaxgan.data.dataset import LABEL, Attribute, Dataset
 from jaxgan.data.embedded import EMBEDDED_SETS
-from jaxgan.data.fitting import gather
+from jaxgan.data.fitting import Crop, gather
 from jaxgan.data.guards import importing_no_features
 from jaxgan.data.pictures import PREPARED, decode
 
@@ -104,6 +104,7 @@ def read_prepared(
     image_shape: tuple[int, int, int] | None,
     feature: str | None,
     fetch: str,
+    crop: Crop = "centre",
 ) -> Dataset:
     """Reads a split of a prepared set.
 
@@ -111,6 +112,7 @@ def read_prepared(
         builder: the set, as `find_prepared` gives it.
         name, split, image_shape, feature: as in `load`.
         fetch: a clause that says how to download the set again, for messages.
+        crop: as in `fitting.fit`.
 
     Raises:
         ValueError: the set has no such split, no such feature or no 8-bit images, the split is
@@ -133,7 +135,7 @@ def read_prepared(
     codes = np.zeros((info.num_examples, len(features)), np.int32)
     paths = [feature.path for feature in features.values()]
     pictures = _pictures(builder, name, split, image_key, paths, codes, remedy)
-    images, notes = gather(name, pictures, info.num_examples, image_shape)
+    images, notes = gather(name, pictures, info.num_examples, image_shape, crop)
     attributes = {
         attribute: Attribute(feature.classes, codes[:, i].copy())
         for i, (attribute, feature) in enumerate(features.items())

@@ -111,9 +111,7 @@ def of_run(workdir: str | Path) -> Pair:
     held.check_playable(workdir)
     # The check refuses the runs of all other systems.
     config = cast(LatentGANConfig, held)
-    test = data.load(
-        config.dataset, split="test", image_shape=config.image_shape, data_dir=config.data_dir
-    )
+    test = config.load_dataset("test")
     names = [name for name, _ in config.classes]
     _, players = checkpoints.Checkpoints(workdir / "checkpoints").load("generator", "discriminator")
     pair = Pair(

@@ -22,7 +22,7 @@ from jaxgan.metrics.evaluator import check_evaluated
 from jaxgan.reading import read_json
 from jaxgan.run import settings
 from jaxgan.run.program import Program
-from jaxgan.run.settings import MOST_COUNT, count, flag, local_path, setting
+from jaxgan.run.settings import MOST_COUNT, count, crop, flag, local_path, setting
 from jaxgan.run.system import System
 from jaxgan.weights import SUFFIX
 
@@ -62,14 +62,21 @@ class RunConfig:
     workdir: str = setting("runs/run", local_path, may_change=True)
     """The folder that the run writes to, and resumes from."""
     dataset: str = setting("mnist")
-    """Name of the data set: 'mnist' or 'toon_faces', which are built in, or a name of TensorFlow
-    Datasets, such as fashion_mnist."""
+    """The data set: 'mnist' or 'toon_faces', which are built in; a folder or a .zip of images, such
+    as ./faces or faces.zip; or a name of TensorFlow Datasets, such as fashion_mnist."""
     data_dir: str | None = setting(None, may_change=True)
-    """The folder where TensorFlow Datasets keeps its data; None: its default folder."""
+    """The folder where TensorFlow Datasets keeps its data, or where the images of a folder are kept
+    when they are prepared; None: the default folder of each."""
     download: bool = setting(False, may_change=True)
     """Download and prepare the data set if it is missing. Built-in data sets need no download."""
     image_shape: tuple[int, int, int] = setting((28, 28, 1))
     """Height, width and channels that images are resized to."""
+    crop: str = setting("centre", crop)
+    """What is kept of images of other proportions before they are resized: 'centre'; 'none': all,
+    distorted; X,Y,W,H: a box, by its left, top, width and height in pixels."""
+    skip_unusable: bool = setting(False, may_change=True)
+    """Leave out what cannot be used of a folder of images, such as damaged files and images without
+    attributes. Otherwise these are an error."""
     eval_every: int = setting(0, count(0))
     """Log the FID of the averaged generator each time this many epochs have passed, which takes
     some seconds; 0: never."""
@@ -105,6 +112,9 @@ class RunConfig:
     """For several processes: the number of this process, from 0."""
     script: str | None = setting(None, is_flag=False, of_command=True)
     """The script that trains the run, as it was called; None in a notebook."""
+    data_digest: str | None = setting(None, is_flag=False, of_command=True)
+    """SHA-256 of the images of a folder, by which a run notices that they have changed; None of
+    other data sets."""
 
     presets: ClassVar[frozenset[str]] = frozenset()
     # The settings that a config.json of an earlier version lacks, and their values in its runs,
@@ -185,6 +195,8 @@ class RunConfig:
             image_shape=self.image_shape,
             data_dir=self.data_dir,
             download=self.download,
+            crop=self.crop,
+            skip_unusable=self.skip_unusable,
         )
 
     def system(self, dataset: Dataset) -> System:
@@ -630,7 +642,10 @@ class RunConfig:
             A text such as '--seed 0, not 1' for each setting.
         """
         may_change = settings.may_change(type(self))
-        return [
+        digests = (self.data_digest, other.data_digest)
+        is_changed = None not in digests and digests[0] != digests[1]
+        images = [f"{self.dataset} as it was, not as it is now"] if is_changed else []
+        return images + [
             f"{flag(field.name)} {_shown(mine)}, not {_shown(theirs)}"
             for field in dataclasses.fields(self)
             if field.name not in may_change

@@ -133,6 +133,9 @@ class Experiment:
         workdirs = [Workdir(each.workdir, each.keep_checkpoints) for each in configs]
         self._check(workdirs, configs)
         self._dataset = config.load_dataset()
+        config = dataclasses.replace(config, data_digest=self._dataset.digest)
+        if config.coordinator is not None:
+            processes.check_same({"the images of --dataset": self._dataset.digest})
         self._system = config.system(self._dataset)
         self._config = config = self._system.config
         configs = config.of_each_seed()

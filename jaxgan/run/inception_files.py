@@ -11,10 +11,9 @@ from typing import Any, Self
 
 import jax
 import numpy as np
-from PIL import Image
 
 from jaxgan import weights
-from jaxgan.data.pictures import FORMATS, read_picture
+from jaxgan.data.pictures import endings, read_picture
 from jaxgan.files import written_whole
 from jaxgan.metrics.frechet import Moments
 from jaxgan.metrics.inception_v3 import (
@@ -126,13 +125,12 @@ def find_pictures(folder: str | Path) -> list[Path]:
     """
     if not Path(folder).is_dir():
         raise ValueError(f"{folder} is no folder of pictures")
-    Image.init()
-    endings = {end for end, name in Image.registered_extensions().items() if name in FORMATS}
+    of_pictures = endings()
     found = [
         Path(parent, name)
         for parent, _, names in os.walk(folder)
         for name in names
-        if Path(name).suffix.lower() in endings and not name.startswith(".")
+        if Path(name).suffix.lower() in of_pictures and not name.startswith(".")
     ]
     if not found:
         raise ValueError(f"{folder} has no pictures (.png, .jpg and so on)")

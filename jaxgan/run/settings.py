@@ -9,6 +9,8 @@ from typing import Any
 
 import simple_parsing
 
+from jaxgan.data.fitting import parse_crop
+
 # The largest count that is accepted. No sensible count is near it, and no arithmetic on smaller
 # counts overflows a float.
 MOST_COUNT = 2**32
@@ -77,6 +79,15 @@ def one_of(*words: str) -> Range:
         return None if value in words else f"one of {', '.join(words)}, not {value!r}"
 
     return check
+
+
+def crop(value: str) -> str | None:
+    """The range of what is cut out of images, as `fitting.parse_crop` reads it."""
+    try:
+        parse_crop(value)
+    except ValueError as error:
+        return str(error).removeprefix("crop must be ")
+    return None
 
 
 def local_path(value: str | tuple[str, ...]) -> str | None:

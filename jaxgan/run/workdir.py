@@ -16,12 +16,12 @@ import numpy as np
 from jaxgan import weights
 from jaxgan.files import remove_partial, written_whole
 from jaxgan.game import TrainState
+from jaxgan.lock import Lock
 from jaxgan.run import images, plots, report, table, versions
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import FILE_NAME, RunConfig
 from jaxgan.run.events import PREFIX as EVENTS
 from jaxgan.run.events import EventFile
-from jaxgan.run.lock import Lock
 from jaxgan.run.system import System
 from jaxgan.training import select_devices
 

@@ -27,6 +27,9 @@ OTHER = MLPGANConfig(
     data_dir="/data",
     download=True,
     image_shape=(8, 10, 3),
+    crop="1,2,3,4",
+    skip_unusable=True,
+    data_digest="0" * 64,
     inception="inception.npz",
     checkpoint_every=4,
     keep_checkpoints=5,
@@ -244,10 +247,20 @@ def test_load_names_the_file_that_is_no_configuration(tmp_path, content):
     assert str(path) in str(error.value)
 
 
+def test_a_digest_that_is_not_known_yet_is_no_difference():
+    old, new = (MLPGANConfig(dataset="./faces", data_digest=each * 64) for each in "01")
+    unknown = MLPGANConfig(dataset="./faces")
+    assert old.differences(new) == ["./faces as it was, not as it is now"]
+    assert old.differences(old) == old.differences(unknown) == unknown.differences(new) == []
+    # A run that repeats the settings has images of its own.
+    assert old.again().data_digest is None
+
+
 BELOW_ONE = [0, -1]
 NO_WEIGHT = [-0.1, math.nan, math.inf, -math.inf]
 NO_SHARE = [-0.1, 1.0, 1.5, math.nan, math.inf, -math.inf]
 WRONG_VALUES = {
+    "crop": ["", "center", "1,2,3", "1,2,3,0"],
     "epochs": BELOW_ONE,
     "batch_size": BELOW_ONE,
     "seeds": [*BELOW_ONE, 2**32 + 1],

@@ -99,9 +99,9 @@ def test_help_names_every_flag_and_exits_well(capsys):
     text = capsys.readouterr().out
     assert "what it does" in text
     for field in dataclasses.fields(MLPGANConfig):
-        # Which script trains the run is not for the user to say.
+        # Which script trains the run, and what its images are, is not for the user to say.
         is_flag = re.search(rf"--{field.name.replace('_', '-')}\b", text) is not None
-        assert is_flag == (field.name != "script")
+        assert is_flag == (field.name not in ("script", "data_digest"))
     assert "--no-resume" in text
     assert "--no-download" in text
     assert "--config PATH" in text
@@ -171,7 +171,13 @@ def test_help_says_of_each_flag_the_docstring_of_its_field(config_class, parents
     shown = help_of(config_class, "--help", capsys)
     of_fields = {field.name for field in dataclasses.fields(config_class)}
     assert said.keys() == of_fields
-    of_flags = of_fields - {"script", "classes", "mapping_hidden", "mapping_embedded"}
+    of_flags = of_fields - {
+        "script",
+        "data_digest",
+        "classes",
+        "mapping_hidden",
+        "mapping_embedded",
+    }
     assert shown.keys() == {"--help", "--config"} | {
         f"--{name.replace('_', '-')}" for name in of_flags
     }
@@ -200,6 +206,8 @@ HELD = MLPGANConfig(
     data_dir="/data",
     download=True,
     image_shape=(8, 10, 3),
+    crop="1,2,3,4",
+    skip_unusable=True,
     generator_widths=(16, 32),
     beta1=0.25,
     r1=0.5,

@@ -67,8 +67,8 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     """
 
     dataset: str = setting("toon_faces")
-    """Name of the data set: 'toon_faces', which is built in, or a name of TensorFlow Datasets,
-    such as celeb_a, with attributes of faces."""
+    """The data set: 'toon_faces', which is built in, a folder or a .zip of images, or a name of
+    TensorFlow Datasets, such as celeb_a; with attributes of faces."""
     groups: tuple[str, ...] = setting(())
     """The groups of age, the youngest first, each NAME=ATTRIBUTE:CLASS. Slashes between classes:
     any of them; commas between several ATTRIBUTE:CLASS: all of them. By default of toon_faces

@@ -146,8 +146,8 @@ class BigGANConfig(FallingRates, LabelledConfig):
     cores; 'cifar' is the authors' for CIFAR-10; 'textbook' is the paper's for ImageNet at 128x128,
     for accelerators."""
     dataset: str = setting("toon_faces")
-    """Name of the data set: 'mnist' or 'toon_faces', which are built in, or a name of TensorFlow
-    Datasets, such as cifar10 or imagenet2012."""
+    """The data set: 'mnist' or 'toon_faces', which are built in, a folder or a .zip of images, or a
+    name of TensorFlow Datasets, such as cifar10 or imagenet2012."""
     # simple-parsing makes a tuple of this default, so it cannot be None.
     image_shape: tuple[int, int, int] = setting(())
     """Height, width and channels that images are resized to. Height and width are 4 to 7 times a

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 
 from jaxgan import schedules
 from jaxgan.data import Dataset, load
+from jaxgan.data.folders import INPUTS, PARTNERS
+from jaxgan.data.names import is_path
 from jaxgan.game import GAN, TrainState
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
@@ -110,18 +112,19 @@ class Pix2PixConfig(FallingRates, RunConfig):
     task: TaskName = setting("edges2face")
     """The translation to learn. 'edges2face', 'grey2colour' and 'mask2face' compute the inputs
     (edges, grey images, masked images) from the images; 'pairs' takes inputs and images from a data
-    set of TensorFlow Datasets."""
+    set of TensorFlow Datasets, or from a folder with the sub-folders inputs and targets."""
     input_feature: str | None = setting(None)
-    """With --task pairs: the feature of the data set that is the input."""
+    """With --task pairs: the feature of the data set that is the input. Of a folder of pictures of
+    both side by side: left or right."""
     output_feature: str | None = setting(None)
-    """With --task pairs: the feature of the data set that is the true output; None: its main
-    image."""
+    """With --task pairs: the feature of the data set that is the true output; None: its main image,
+    or the other half."""
     input_channels: int = setting(None)
     """Channels of the inputs, 1 or 3. By default 3 with --task pairs; other tasks fix the
     number."""
     dataset: str = setting("toon_faces")
-    """Name of the data set: 'toon_faces' or 'mnist', which are built in, or a name of TensorFlow
-    Datasets."""
+    """The data set: 'toon_faces' or 'mnist', which are built in, a folder or a .zip of images, or a
+    name of TensorFlow Datasets."""
     # simple-parsing makes a tuple of this default, so it cannot be None.
     image_shape: tuple[int, int, int] = setting(())
     """Height, width and channels that images are resized to. Height and width are powers of two, 16
@@ -208,7 +211,7 @@ class Pix2PixConfig(FallingRates, RunConfig):
         super().__post_init__()
         if self.input_channels not in (1, 3):
             raise ValueError(f"--input-channels must be 1 or 3, not {self.input_channels}")
-        if self.task == PAIRS and self.input_feature is None:
+        if self.task == PAIRS and self.input_feature is None and not is_path(self.dataset):
             raise ValueError("--task pairs wants --input-feature: what goes in, by its name")
         if self.task != PAIRS and (self.input_feature or self.output_feature):
             raise ValueError("--input-feature and --output-feature want --task pairs")
@@ -239,12 +242,15 @@ class Pix2PixConfig(FallingRates, RunConfig):
                 data_dir=self.data_dir,
                 download=self.download,
                 feature=name,
+                crop=self.crop,
+                skip_unusable=self.skip_unusable,
             )
 
-        dataset = feature(self.output_feature, self.image_shape[-1])
+        into, out = self._features()
+        dataset = feature(out, self.image_shape[-1])
         if self.task != PAIRS:
             return dataclasses.replace(dataset, inputs=TASKS[self.task].inputs(dataset.images))
-        of = feature(self.input_feature, self.input_channels)
+        of = feature(into, self.input_channels)
         inputs, notes = of.images, [*dataset.notes, *of.notes]
         # A map of labels has small numbers, so as an image it would be nearly black. The factor
         # depends only on the number of bits of the largest label: a split that lacks the largest
@@ -253,8 +259,20 @@ class Pix2PixConfig(FallingRates, RunConfig):
         if 0 < top <= _MOST_LABELS:
             factor = 255 // (2 ** top.bit_length() - 1)
             inputs = inputs * np.uint8(factor)
-            notes.append(f"{self.input_feature}: labels up to {top}, multiplied by {factor}")
-        return dataclasses.replace(dataset, inputs=inputs, notes=tuple(dict.fromkeys(notes)))
+            notes.append(f"{into}: labels up to {top}, multiplied by {factor}")
+        return dataclasses.replace(
+            dataset,
+            inputs=inputs,
+            notes=tuple(dict.fromkeys(notes)),
+            digest=dataset.digest and f"{dataset.digest} {of.digest}",
+        )
+
+    def _features(self) -> tuple[str | None, str | None]:
+        """The features of the data set that are the inputs and the outputs."""
+        if self.task != PAIRS or not is_path(self.dataset):
+            return self.input_feature, self.output_feature
+        into = self.input_feature or PARTNERS.get(self.output_feature or "", INPUTS)
+        return into, self.output_feature or PARTNERS.get(into)
 
     def generator(self) -> networks.UNet:
         """The generator's module: inputs [n, *input_shape()] -> images [n, *image_shape].

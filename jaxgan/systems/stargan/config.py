@@ -136,8 +136,8 @@ class StarGANConfig(FallingRates, RunConfig):
     """The recipe, which gives the values of settings that are not given. 'textbook' is the paper's
     training on CelebA at 128x128."""
     dataset: str = setting("toon_faces")
-    """Name of the data set: 'toon_faces', which is built in, or a name of TensorFlow Datasets, such
-    as celeb_a."""
+    """The data set: 'toon_faces', which is built in, a folder or a .zip of images with attributes,
+    or a name of TensorFlow Datasets, such as celeb_a."""
     attributes: tuple[str, ...] = setting(())
     """The attributes to edit, by their names in the data set. By default hair_colour, beard, mouth,
     skin and eyebrows of toon_faces, and the paper's five of celeb_a."""

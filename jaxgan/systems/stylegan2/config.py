@@ -164,8 +164,8 @@ class StyleGAN2Config(LabelledConfig):
     cores; the others are those of the official code, by its names: auto, stylegan2, paper256,
     paper512, paper1024, cifar."""
     dataset: str = setting("toon_faces")
-    """Name of the data set: 'mnist' or 'toon_faces', which are built in, or a name of TensorFlow
-    Datasets."""
+    """The data set: 'mnist' or 'toon_faces', which are built in, a folder or a .zip of images, or a
+    name of TensorFlow Datasets."""
     # simple-parsing makes a tuple of this default, so it cannot be None.
     image_shape: tuple[int, int, int] = setting(())
     """Height, width and channels that images are resized to. Height and width are 4 to 7 times a

@@ -144,7 +144,7 @@ def test_it_makes_no_images_of_noise():
 def test_pairs_are_both_images_of_an_example(monkeypatch):
     asked = []
 
-    def load(name, *, split, image_shape, data_dir, download, feature):
+    def load(name, *, split, image_shape, data_dir, download, feature, crop, skip_unusable):
         asked.append((name, split, image_shape, feature))
         return Dataset(
             name, np.full((3, *image_shape), 100 * len(asked), np.uint8), {}, ("resized",)

@@ -13,6 +13,14 @@ _LOCKED_BYTE = 1 << 20
 _MOST_HOLDER_BYTES = 1000
 
 
+class InUseError(ValueError):
+    """Another process holds the lock. The argument `holder` names it and its host."""
+
+    def __init__(self, message: str, holder: str):
+        super().__init__(message)
+        self.holder = holder
+
+
 class Lock:
     """The lock of a folder. The operating system releases the lock of a process that is killed.
 
@@ -33,7 +41,7 @@ class Lock:
             None; or a line of warning, if the file system of the folder knows no locks.
 
         Raises:
-            ValueError: a process holds the lock. The message names the process and its host.
+            InUseError: a process holds the lock. The message names the process and its host.
             OSError: the folder is not there, or cannot be written to.
         """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -48,9 +56,11 @@ class Lock:
                 )
             if not is_locked:
                 holder = file.read(_MOST_HOLDER_BYTES).decode(errors="replace").strip()
-                raise ValueError(
-                    f"{self.path.parent} is in use by {holder or 'another process'}: wait for its "
-                    "end, stop it, or take another --workdir"
+                holder = holder or "another process"
+                raise InUseError(
+                    f"{self.path.parent} is in use by {holder}: wait for its end, stop it, or take "
+                    "another --workdir",
+                    holder,
                 )
             if self._is_at_path(file):
                 file.truncate(0)
