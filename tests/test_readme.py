@@ -230,7 +230,7 @@ def test_editing_images_of_a_run(folder_with_run):
     )
     run = jaxgan.load_run("runs/stargan")
     expected = config.edit(run.params, images, labels, own=run.recognise(images), strength=0.7)
-    assert expected.shape == (2, 32, 32, 3) and expected.dtype == np.float32
+    assert expected.shape == (2, 64, 64, 3) and expected.dtype == np.float32
     np.testing.assert_array_equal(names["edited"], expected)
 
 
