@@ -125,7 +125,17 @@ class GAN:
 @with_own_options
 def init(gan: GAN, key: jax.Array) -> TrainState:
     """The state before the first step, a pure function of the key (typed, a scalar)."""
-    variables = gan.init(jax.random.fold_in(key, INIT))
+    return begin(gan, key, gan.init(jax.random.fold_in(key, INIT)))
+
+
+@with_own_options
+def begin(gan: GAN, key: jax.Array, variables: Mapping[str, PyTree]) -> TrainState:
+    """The state before the first step of players that have these variables.
+
+    Args:
+        gan, key: as in `init`.
+        variables: each player's, as `gan.init` gives them. The moving averages begin with them.
+    """
     players = {}
     for name, its in variables.items():
         collections = {kind: value for kind, value in its.items() if kind != "params"}

@@ -15,6 +15,7 @@ from jaxgan import training
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.run.checkpoints import Checkpoints
+from jaxgan.run.program import serialised
 from jaxgan.systems.age_cgan.recognition import load_recogniser
 from jaxgan.systems.mlp_gan import networks as mlp
 from jaxgan.systems.stargan.editing import ATTRIBUTES, FACES_CODING
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 # tests/test_add_your_own_gan.py runs, and those of the Vietnamese text, which are the README's.
 EXAMPLES = {
     "README.md": 2,
+    "experiments/README.md": 1,
     "experiments/README.vi.md": 2,
     "jaxgan/metrics/README.md": 1,
     "jaxgan/systems/README.md": 2,
@@ -110,6 +112,15 @@ def test_drawing_images_of_a_run(folder_with_run):
     expected = jaxgan.sample(params, jax.random.key(0), num_samples=100)
     np.testing.assert_array_equal(names["images"], expected)
     np.testing.assert_array_equal(names["walk"], jaxgan.interpolate(params, start, end))
+
+
+def test_images_of_an_exported_generator(folder_with_run):
+    folder_with_run(jaxgan.MLPGANConfig())
+    run = jaxgan.load_run("runs/mnist_gan")
+    Path("digits.stablehlo").write_bytes(serialised(run.config.program(run.params)))
+    latents = jax.random.normal(jax.random.key(1), (5, 100))
+    names = run_example("experiments/README.md", 0, latents=latents)
+    np.testing.assert_allclose(names["images"], run.sample(jax.random.key(1), 5), atol=1e-5)
 
 
 def test_drawing_images_of_a_conditional_run(folder_with_run):

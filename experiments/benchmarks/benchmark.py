@@ -4,6 +4,7 @@ python experiments/benchmarks/benchmark.py
 python experiments/benchmarks/benchmark.py --quick
 python experiments/benchmarks/benchmark.py --system dcgan
 python experiments/benchmarks/benchmark.py --system pix2pix
+python experiments/benchmarks/benchmark.py --system stylegan2
 
 Every row is a process of its own. The rows take turns in rounds, so that whatever else the machine
 does slows all of them. Figures are medians over the rounds, ratios medians of the rounds' ratios.
@@ -39,6 +40,8 @@ from jaxgan.run.settings import local_path, setting
 NUM_IMAGES, NUM_SAMPLES = 60_000, 10_000
 # Of convolutional systems: few, for short calls, which are twelfths of an epoch on CPUs.
 STEPS_PER_EPOCH, LARGEST_BATCH = 60, 300
+# StyleGAN2 has a turn that is in every sixteenth step, and so many steps in a call.
+STEPS_OF_STYLES = 12 * 16
 # Of the square matrices of the wall; a GPU is full with larger ones.
 SIDE, GPU_SIDE = 2048, 8192
 WITHOUT_PYTORCH = 'PyTorch\'s rows are left out: not installed (pip install -e ".[benchmark]").'
@@ -74,12 +77,14 @@ def work_jaxgan(report: Report, job: Job) -> None:
         jaxgan_gans.run_script(report, config, job.workdir)
     plan = jaxgan_gans.plan_of(config, job.images, sgd=way == "sgd")
     calls = (jaxgan_gans.train_plainly if way == "jit" else jaxgan_gans.train)(plan)
+    steps = plan.schedule().steps_per_call
+    calls_per_unit = math.lcm(steps, plan.period) // steps
 
     def run(count: int) -> None:
-        for _ in range(count):
+        for _ in range(count * calls_per_unit):
             next(calls)
 
-    run_in_turns(report, run, plan.schedule().steps_per_call * job.batch_size, job.seconds)
+    run_in_turns(report, run, calls_per_unit * steps * job.batch_size, job.seconds)
 
 
 def work_torch(report: Report, job: Job) -> None:
@@ -87,9 +92,14 @@ def work_torch(report: Report, job: Job) -> None:
     import torch_gans
 
     plan = jaxgan_gans.plan_of(jaxgan_gans.config_of(job.case, job.batch_size), job.images)
-    game, (_, _, way, precision) = torch_gans.GAMES[job.case.system](*plan.sizes), job.row
-    run = torch_gans.make(way, game, plan.arrays, job.batch_size, gpu=job.gpu, precision=precision)
-    run_in_turns(report, run, job.batch_size, job.seconds)
+    game = torch_gans.GAMES[job.case.system](*plan.sizes, **plan.settings)
+    options = dict(gpu=job.gpu, precision=job.row.precision)
+    train = torch_gans.make(job.row.way, game, plan.arrays, job.batch_size, **options)
+
+    def run(count: int) -> None:
+        train(count * plan.period)
+
+    run_in_turns(report, run, plan.period * job.batch_size, job.seconds)
 
 
 def work_products_alone(report: Report, job: Job) -> None:
@@ -150,26 +160,39 @@ SAMPLE = Row("jaxgan.sample", work_sampling)
 MLP_ROWS = (*WALLS, PRODUCTS_ALONE, SGD, JIT, TRAIN, SCRIPT, BEST, COMPILE)
 ROWS: Mapping[str, Sequence[Row]] = {
     "mlp": (*MLP_ROWS, TUTORIAL, *(row._replace(precision="bfloat16") for row in MLP_ROWS)),
-    **dict.fromkeys(("dcgan", "pix2pix", "stargan"), (TRAIN, BEST, CHANNELS_LAST, COMPILE)),
+    **dict.fromkeys(
+        ("dcgan", "pix2pix", "stargan", "stylegan2", "biggan"),
+        (TRAIN, BEST, CHANNELS_LAST, COMPILE),
+    ),
 }
 MNIST = Case("mlp", "mnist", (28, 28, 1))
 DIGITS, FACES = Case("dcgan", "mnist", (28, 28, 1)), Case("dcgan", "toon_faces", (32, 32, 3))
 PAIRS = Case("pix2pix", "toon_faces", (64, 64, 3))
 EDITS = [Case("stargan", "toon_faces", (64, 64, 3), width) for width in (16, 32)]
-BATCH_SIZES = {"mlp": (64, 128, 256, 512), "dcgan": (64,), "pix2pix": (16, 64), "stargan": (16,)}
+STYLES = Case("stylegan2", "toon_faces", (64, 64, 3))
+CLASSES = Case("biggan", "toon_faces", (32, 32, 3))
+CASES = (MNIST, DIGITS, FACES, PAIRS, *EDITS, STYLES, CLASSES)
+BATCH_SIZES = {
+    "mlp": (64, 128, 256, 512),
+    "dcgan": (64,),
+    "pix2pix": (16, 64),
+    "stargan": (16,),
+    "stylegan2": (16,),
+    "biggan": (64,),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkConfig:
     """What to measure, and for how long."""
 
-    system: Literal["mlp", "dcgan", "pix2pix", "stargan"] = "mlp"
+    system: Literal["mlp", "dcgan", "pix2pix", "stargan", "stylegan2", "biggan"] = "mlp"
     """Which GAN: the chapter's, or one of the convolutional ones."""
     quick: bool = False
     """Minutes: one batch size, few and short rounds. Sets what is None."""
     batch_sizes: tuple[int, ...] | None = None
-    """Of training: 64 128 256 512 of mlp, 64 of dcgan, 16 64 of pix2pix, 16 of stargan. With
-    --quick the first."""
+    """Of training: 64 128 256 512 of mlp, 64 of dcgan and biggan, 16 64 of pix2pix, 16 of stargan
+    and stylegan2. With --quick the first."""
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     """Of mlp's rows; bfloat16 takes very long in PyTorch on CPUs without instructions for it."""
     compile: bool = True
@@ -225,12 +248,13 @@ def measure(config: BenchmarkConfig, scratch: Path, *, gpu: bool, torch: bool) -
         and (torch or not (row.work == work_torch or row.way == "torch"))
         and ((config.compile and not config.quick) or row.way != "compile")
     ]
-    cases = [case for case in (MNIST, DIGITS, FACES, PAIRS, *EDITS) if case.system == config.system]
+    cases = [case for case in CASES if case.system == config.system]
     wanted = [(case, size, rows) for case in cases for size in config.batch_sizes]
     wanted += [(MNIST, NUM_SAMPLES, [SAMPLE])] if config.system == "mlp" else []
     groups, numbers = [], itertools.count()
     for case, size, rows in wanted:
-        images = NUM_IMAGES if case == MNIST else STEPS_PER_EPOCH * size
+        steps = STEPS_OF_STYLES if case == STYLES else STEPS_PER_EPOCH
+        images = NUM_IMAGES if case == MNIST else steps * size
         with contextlib.ExitStack() as stack:
             workers = {}
             for row in rows:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial, reduce
@@ -21,16 +22,40 @@ from jaxgan.layers.products import product
 from jaxgan.run import experiment
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import RunConfig
+from jaxgan.systems.biggan.config import BigGANConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
 from jaxgan.systems.stargan.config import StarGANConfig
+from jaxgan.systems.stylegan2.config import StyleGAN2Config
 
 EPOCHS = 1_000_000  # no row trains so long
+# What PyTorch's game of a system is told of the settings.
+TOLD = {
+    StyleGAN2Config: (
+        *("latent_size", "style_size", "mapping_layers", "channel_base", "channel_max"),
+        *(
+            "block_size",
+            "group_size",
+            "gamma",
+            "penalty_interval",
+            "length_weight",
+            "length_interval",
+            "mixing",
+        ),
+        *("learning_rate", "discriminator_learning_rate", "beta1", "beta2", "adam_epsilon"),
+    ),
+    BigGANConfig: (
+        *("latent_size", "shared_size", "width", "discriminator_width"),
+        *("spectral_epsilon", "norm_epsilon"),
+        *("generator_learning_rate", "discriminator_learning_rate"),
+        *("beta1", "beta2", "adam_epsilon"),
+    ),
+}
 
 
 class Case(NamedTuple):
-    """What is trained: a system ("mlp", "dcgan", "pix2pix" or "stargan") on a data set's images.
+    """What is trained: a system, by its name in `config_of`, on a data set's images.
 
     The width of its networks is the system's own, if it is None.
     """
@@ -46,17 +71,28 @@ class Case(NamedTuple):
 
 
 def config_of(case: Case, batch_size: int, precision: str = "float32") -> RunConfig:
-    """A script's settings, with plain training: PyTorch's twins of all systems but StarGAN have no
-    gradient penalties, and the discriminator has a turn for each of the generator's."""
+    """A script's settings, without what PyTorch's twins lack.
+
+    The twins of the MLP GAN, the DCGAN and pix2pix have no gradient penalties. Nobody's twin has
+    augmentations, clamps, or rates that fall, and the discriminator has a turn for each of the
+    generator's.
+    """
     settings = dict(dataset=case.dataset, image_shape=case.image_shape)
     settings |= dict(batch_size=batch_size, precision=precision)
     if case.system == "mlp":
         return MLPGANConfig(recipe="textbook", **settings)
     if case.system == "dcgan":
+        settings |= dict(biases="unnormalised", fakes="new")
         return DCGANConfig(recipe="textbook", conditional=True, **settings)
     if case.system == "stargan":
         settings |= dict(width=case.width, discriminator_width=case.width, halvings=5, flip=0.0)
+        settings |= dict(decay_kimg=0.0)
         return StarGANConfig(recipe="textbook", discriminator_steps=1, **settings)
+    if case.system == "stylegan2":
+        return StyleGAN2Config(augmentations="none", clamp=0.0, **settings)
+    if case.system == "biggan":
+        settings |= dict(translation=0, decay_after_kimg=0.0, decay_kimg=0.0)
+        return BigGANConfig(discriminator_steps=1, **settings)
     return Pix2PixConfig(**settings)
 
 
@@ -72,14 +108,20 @@ def layer_shapes() -> list[list[tuple[int, int]]]:
 class Plan(NamedTuple):
     """What training needs: the system, its data set's arrays [N, ...] and the batch size.
 
-    PyTorch's game is made with `sizes`: the shape of images; of a DCGAN and a StarGAN the numbers
-    of classes; of a StarGAN the width.
+    PyTorch's game is made with `sizes`: the shape of images; of systems with labels the numbers of
+    classes; of a StarGAN the width. And with `settings`, by their names.
     """
 
     gan: GAN
     arrays: Mapping[str, np.ndarray]
     batch_size: int
     sizes: tuple = ()
+    settings: Mapping[str, Any] = {}
+
+    @property
+    def period(self) -> int:
+        """After so many steps each turn has had its share of steps, if it is not in every one."""
+        return math.lcm(*(turn.every for turn in self.gan.turns))
 
     def schedule(self) -> training.Schedule:
         """How an epoch is cut into compiled calls on this platform."""
@@ -103,7 +145,13 @@ def plan_of(config: RunConfig, images: int, *, sgd: bool = False) -> Plan:
         gan = dataclasses.replace(gan, optimizers=optimizers)
     if isinstance(system.config, StarGANConfig):
         classes = [tuple(len(names) for _, names in system.config.classes), system.config.width]
-    return Plan(gan, arrays, stage.batch_size, (config.image_shape, *classes))
+    sizes = (config.image_shape, *classes)
+    return Plan(gan, arrays, stage.batch_size, sizes, told(system.config))
+
+
+def told(config: RunConfig) -> dict[str, Any]:
+    """The settings that PyTorch's game of a system is made with, by name."""
+    return {name: getattr(config, name) for name in TOLD.get(type(config), ())}
 
 
 def train(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
@@ -116,7 +164,7 @@ def train(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
 
 def train_plainly(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
     """The same training and numbers by `jax.jit` alone, without `training`'s parallel layer."""
-    gan, arrays, size, _ = plan
+    gan, arrays, size, *_ = plan
     schedule = plan.schedule()
     police, _ = gan.turns
 

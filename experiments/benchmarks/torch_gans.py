@@ -4,7 +4,8 @@ python experiments/benchmarks/torch_gans.py --epochs 25 --out runs/torch_gan
 
 trains the chapter's GAN as tutorials do, and saves its generator after every epoch: arrays named
 such as "0.weight", float32 [units out, units in]. The module does not import JAX, so that it starts
-as a PyTorch program does. PyTorch's side does less than jaxgan's: no metrics, no moving average.
+as a PyTorch program does. PyTorch's side does less than jaxgan's: no metrics, no moving average of
+the generator.
 """
 
 import argparse
@@ -19,6 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch_biggan import BigGAN
+from torch_game import Adam, Batch, Game, Turn, one_hot, softplus_mean
+from torch_stylegan2 import StyleGAN2
 
 from jaxgan import data
 from jaxgan.files import written_whole
@@ -26,10 +30,8 @@ from jaxgan.files import written_whole
 LATENT_SIZE = 100
 WIDTHS = (256, 512, 1024)  # of the generator's hidden layers; the discriminator's go down
 L1_WEIGHT = 100.0
-# Adam's, of both players of all systems.
-LEARNING_RATE, BETAS, EPSILON = 2e-4, (0.5, 0.999), 1e-6
 
-Arrays, Batch = Mapping[str, np.ndarray], Mapping[str, Tensor]
+Arrays = Mapping[str, np.ndarray]
 Step = Callable[[Batch], None]
 
 # --- Networks ---
@@ -185,18 +187,22 @@ class ClassifyingDiscriminator(nn.Module):
 # --- Games ---
 
 
-def softplus_mean(logits: Tensor) -> Tensor:
-    """The cross-entropy, in float32, of logits of images that are to be judged as fake."""
-    return functional.softplus(logits.float()).mean()
+def latents_of(batch: Batch) -> Batch:
+    """The latents of a turn, [batch, 100]."""
+    images = batch["images"]
+    return {"latents": torch.randn(len(images), LATENT_SIZE, device=images.device)}
 
 
-class MLPGAN:
+class MLPGAN(Game):
     """The chapter's game (Goodfellow et al. 2014): batches have images and latents."""
 
     def __init__(self, image_shape: Sequence[int] = (28, 28, 1)):
         pixels = math.prod(image_shape)
         self.generator = perceptron((LATENT_SIZE, *WIDTHS, pixels), nn.Tanh())
         self.discriminator = perceptron((pixels, *WIDTHS[::-1], 1))
+
+    def noise(self, batch: Batch) -> Batch:
+        return latents_of(batch)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         with torch.no_grad():
@@ -209,17 +215,21 @@ class MLPGAN:
         return softplus_mean(-self.discriminator(self.generator(batch["latents"])))
 
 
-class DCGAN:
+class DCGAN(Game):
     """The conditional game: batches have images, latents, and labels int64 [batch, k]."""
+
+    adam = dict.fromkeys(Game.adam, Adam(eps=1e-8))
 
     def __init__(self, image_shape: Sequence[int], num_classes: Sequence[int], width: int = 64):
         self._num_classes = num_classes
         self.generator = dcgan_generator(width, image_shape, sum(num_classes))
         self.discriminator = DCGANDiscriminator(width, image_shape, sum(num_classes))
 
+    def noise(self, batch: Batch) -> Batch:
+        return latents_of(batch)
+
     def _fakes(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        columns = zip(batch["labels"].T, self._num_classes, strict=True)
-        labels = torch.cat([functional.one_hot(*column) for column in columns], dim=1).float()
+        labels = one_hot(batch["labels"], self._num_classes)
         return self.generator(torch.cat([batch["latents"], labels], dim=1)), labels
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
@@ -233,7 +243,7 @@ class DCGAN:
         return softplus_mean(-self.discriminator(*self._fakes(batch)))
 
 
-class Pix2Pix:
+class Pix2Pix(Game):
     """The game of pairs (Isola et al. 2016): batches have images and inputs."""
 
     def __init__(self, image_shape: Sequence[int], input_channels: int = 1, width: int = 32):
@@ -257,12 +267,14 @@ class Pix2Pix:
         return softplus_mean(-self._logits(fake, batch["inputs"])) + L1_WEIGHT * l1
 
 
-class StarGAN:
+class StarGAN(Game):
     """The game of edits (Choi et al. 2017): batches have images, and labels int64 [batch, k].
 
     An attribute has more than two classes. Targets are the batch's labels in another order. The
     discriminator has a turn for each of the generator's.
     """
+
+    adam = dict.fromkeys(Game.adam, Adam(lr=1e-4, eps=1e-8))
 
     def __init__(
         self, image_shape: Sequence[int], num_classes: Sequence[int], width: int, halvings: int = 5
@@ -271,10 +283,14 @@ class StarGAN:
         self.generator = editor(width, image_shape[-1], labels)
         self.discriminator = ClassifyingDiscriminator(width, image_shape, labels, halvings)
 
+    def turns(self) -> Sequence[Turn]:
+        first, second = super().turns()
+        return first._replace(is_twice=True), second  # the gradient penalty
+
     def _edited(self, images: Tensor, labels: Tensor) -> Tensor:
-        columns = zip(labels.T, self._num_classes, strict=True)
-        hot = torch.cat([functional.one_hot(*column) for column in columns], dim=1).float()
-        planes = hot[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        planes = one_hot(labels, self._num_classes)[:, :, None, None].expand(
+            -1, -1, *images.shape[2:]
+        )
         return self.generator(torch.cat([images, planes], dim=1))
 
     def _classification(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -304,8 +320,14 @@ class StarGAN:
         return self._classification(classes, targets) - patches.mean() + 10 * again
 
 
-GAMES = {"mlp": MLPGAN, "dcgan": DCGAN, "pix2pix": Pix2Pix, "stargan": StarGAN}
-Game = MLPGAN | DCGAN | Pix2Pix | StarGAN
+GAMES: Mapping[str, Callable[..., Game]] = {
+    "mlp": MLPGAN,
+    "dcgan": DCGAN,
+    "pix2pix": Pix2Pix,
+    "stargan": StarGAN,
+    "stylegan2": StyleGAN2,
+    "biggan": BigGAN,
+}
 
 # --- Training ---
 
@@ -330,7 +352,7 @@ def batches_in_memory(
             yield {name: prepare(x[rows]) for name, x in tensors.items()}
 
 
-# Way of a best effort -> (memory format, whether torch.compile compiles both losses).
+# Way of a best effort -> (memory format, whether torch.compile compiles the losses).
 WAYS = {
     "best": (torch.contiguous_format, False),
     "channels last": (torch.channels_last, False),
@@ -376,8 +398,9 @@ def tutorial(game: MLPGAN) -> Step:
     binary cross-entropy, noise from NumPy, and both losses fetched in every step, to be printed.
     """
     generator, discriminator = game.generator, nn.Sequential(game.discriminator, nn.Sigmoid())
+    rate, betas, _ = Adam()
     generator_optimizer, discriminator_optimizer = (
-        torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS)
+        torch.optim.Adam(network.parameters(), rate, betas)
         for network in (generator, discriminator)
     )
     criterion = nn.BCELoss()
@@ -413,29 +436,36 @@ def best_effort(game: Game, precision: str = "float32", *, compiles: bool = Fals
     Fused Adam, the generator outside the graph of the discriminator's turn, the discriminator
     frozen in the generator's turn, and nothing fetched.
     """
-    discriminator_optimizer, generator_optimizer = (
-        torch.optim.Adam(network.parameters(), LEARNING_RATE, BETAS, EPSILON, fused=True)
-        for network in (game.discriminator, game.generator)
-    )
-    discriminator_loss, generator_loss = (
-        torch.compile(loss) if compiles else loss
-        for loss in (game.discriminator_loss, game.generator_loss)
-    )
+    networks = {"generator": game.generator, "discriminator": game.discriminator}
+    optimizers = {
+        name: torch.optim.Adam(network.parameters(), *game.adam[name], fused=True)
+        for name, network in networks.items()
+    }
+    turns = [
+        turn._replace(loss=torch.compile(turn.loss)) if compiles and not turn.is_twice else turn
+        for turn in game.turns()
+    ]
+    steps = itertools.count()
 
-    def turn(optimizer: torch.optim.Optimizer, loss: Callable, batch: Batch) -> None:
-        device = batch["images"].device
-        latents = torch.randn(len(batch["images"]), LATENT_SIZE, device=device)
+    def take(turn: Turn, batch: Batch) -> None:
+        for name, network in networks.items():
+            network.requires_grad_(name == turn.player)
+        optimizer, device = optimizers[turn.player], batch["images"].device
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            value = loss({"latents": latents, **batch})
+            value = turn.loss({**turn.noise(batch), **batch})
         value.backward()
+        for parameter in networks[turn.player].parameters():
+            # Of a lazy turn's loss, which does not see it: Adam's moments decay all the same.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
 
     def step(batch: Batch) -> None:
-        game.discriminator.requires_grad_(True)
-        turn(discriminator_optimizer, discriminator_loss, batch)
-        game.discriminator.requires_grad_(False)
-        turn(generator_optimizer, generator_loss, batch)
+        number = next(steps)
+        for turn in turns:
+            if number % turn.every == 0:
+                take(turn, batch)
 
     return step
 

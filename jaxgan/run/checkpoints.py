@@ -147,6 +147,20 @@ class Checkpoints:
             FileNotFoundError: there is no checkpoint.
             ValueError: no checkpoint can be read, or the run has no such player.
         """
+        return self._newest(
+            lambda directory: {player: _load(directory, player) for player in players}, until
+        )
+
+    def load_all(self) -> tuple[int, dict[str, PyTree]]:
+        """The variables of all players from the newest checkpoint in which they can be read.
+
+        Returns, raises: as `load`.
+        """
+        return self._newest(_load_all)
+
+    def _newest(
+        self, read: Callable[[Path], dict[str, PyTree]], until: int | None = None
+    ) -> tuple[int, dict[str, PyTree]]:
         steps = [step for step in self.steps() if until is None or step <= until]
         if not steps:
             raise FileNotFoundError(f"there is no checkpoint in {self.directory}")
@@ -156,7 +170,7 @@ class Checkpoints:
             directory = self.directory / str(step)
             try:
                 _check_step(directory)
-                return step, {player: _load(directory, player) for player in players}
+                return step, read(directory)
             except _NoSuchPlayer:
                 raise
             # Orbax and TensorStore raise many types of errors for damaged files.
@@ -500,15 +514,33 @@ class _NoSuchPlayer(ValueError):
 
 
 def _load(directory: Path, player: str) -> PyTree:
-    # A checkpoint that has lost an average must not give the player's own weights in its place.
-    averaged = checkpoint_guards.record(directory / DIGESTS).keys() - RESERVED
-    if player in averaged or (player not in RESERVED and (directory / player).is_dir()):
+    if _is_averaged(directory, player):
         return _with_float32_params(_read(directory, player))
     held = _read(directory, STATE)
     players = held.keys() - RESERVED
     if player not in players:
         raise _NoSuchPlayer(f"player must be one of {', '.join(sorted(players))}, not {player!r}")
-    return _with_float32_params({**held[player]["collections"], "params": held[player]["params"]})
+    return _variables_in(held[player])
+
+
+def _load_all(directory: Path) -> dict[str, PyTree]:
+    held = _read(directory, STATE)
+    return {
+        player: _load(directory, player)
+        if _is_averaged(directory, player)
+        else _variables_in(held[player])
+        for player in sorted(held.keys() - RESERVED)
+    }
+
+
+def _is_averaged(directory: Path, player: str) -> bool:
+    # A checkpoint that has lost an average must not give the player's own weights in its place.
+    averaged = checkpoint_guards.record(directory / DIGESTS).keys() - RESERVED
+    return player in averaged or (player not in RESERVED and (directory / player).is_dir())
+
+
+def _variables_in(held: PyTree) -> PyTree:
+    return _with_float32_params({**held["collections"], "params": held["params"]})
 
 
 def _digest(tree: PyTree) -> str:

@@ -21,8 +21,10 @@ from jaxgan.files import written_whole
 from jaxgan.metrics.evaluator import check_evaluated
 from jaxgan.reading import read_json
 from jaxgan.run import settings
+from jaxgan.run.program import Program
 from jaxgan.run.settings import MOST_COUNT, count, crop, flag, local_path, setting
 from jaxgan.run.system import System
+from jaxgan.weights import SUFFIX
 
 PyTree = Any
 FILE_NAME = "config.json"
@@ -90,6 +92,11 @@ class RunConfig:
     resume: bool = setting(True, of_command=True)
     """Continue from the newest checkpoint in the work dir, if there is one. --no-resume: start a
     new run, which replaces the run in the work dir."""
+    init_from: str | None = setting(None, local_path)
+    """Fine-tuning: the folder of a trained run of this system, or an .npz of its networks with its
+    .json beside it, such as a best.npz. A new run begins with the weights there whose names and
+    shapes fit, and a run that is continued goes on from its own checkpoint. None: with random
+    weights."""
     stop_collapsed: bool = setting(False, may_change=True)
     """End the run when it has collapsed, which is always said in one line with the step. With
     several seeds it ends when all have collapsed."""
@@ -424,6 +431,18 @@ class RunConfig:
             ValueError: they belong to another network.
         """
 
+    def program(self, params: PyTree) -> Program:
+        """A trained generator of this system as a function of arrays alone.
+
+        Args:
+            params: the generator's variables, {"params": ...}.
+
+        Raises:
+            ValueError: the system says nothing of what its generator takes, or params belong to
+                another network.
+        """
+        raise ValueError(f"a run of {self.system_name()} has no generator that can be exported")
+
     def inputs_of(self, images: np.ndarray) -> tuple[np.ndarray, str]:
         """Computes the inputs of `translate` from the images that it should make.
 
@@ -574,13 +593,17 @@ class RunConfig:
 
     @classmethod
     def load(cls, workdir: str | Path) -> Self:
-        """Reads the `config.json` of a work dir.
+        """Reads the `config.json` of a work dir, or the .json beside an .npz of weights.
 
         Raises:
-            FileNotFoundError: the folder has no config.json, so it holds no run.
+            FileNotFoundError: the folder has no config.json, so it holds no run; or the .npz has
+                no settings beside it.
             ValueError: the file is not a configuration of this class.
         """
-        path = Path(workdir) / FILE_NAME
+        path = Path(workdir)
+        if path.suffix == SUFFIX and path.is_file():
+            return cls.read(path.with_suffix(".json"))
+        path = path / FILE_NAME
         if not path.is_file():
             raise FileNotFoundError(f"there is no run in {workdir}: {path} is not there")
         return cls.read(path)

@@ -26,6 +26,7 @@ from jaxgan.run import (
     checkpoints,
     compilation_cache,
     inception_files,
+    initial_weights,
     keys,
     processes,
     reckoning,
@@ -39,6 +40,7 @@ from jaxgan.run.streams import STDERR
 from jaxgan.run.workdir import Workdir, check_holds_seeds, is_drawn, say_on_stderr
 from jaxgan.training import (
     collapse,
+    fine_tuning,
     on_host,
     seeds,
     select_devices,
@@ -306,6 +308,9 @@ class Experiment:
             check_holds_seeds(self._config.workdir)
         for workdir, config in zip(workdirs, configs, strict=True):
             workdir.check(config)
+        begun = self._config.resume and any(each.checkpoints.steps() for each in workdirs)
+        if self._config.init_from is not None and not begun:
+            initial_weights.check(self._config.init_from, configs)
 
     def _check_same_settings(self) -> None:
         settings = self._config.to_json()
@@ -330,9 +335,12 @@ class Experiment:
     ) -> list[TrainState]:
         init = jax.jit(lambda key: stages.first_state(self._stages[0], key))
         states = [on_host(init(jax.random.key(each.seed))) for each in configs]
-        if self._is_first and self._config.resume:
+        if self._is_first:
             held = [workdir.checkpoints for workdir in workdirs]
-            states = checkpoints.restore_newest(held, self._like, self._say) or states
+            restored = None
+            if self._config.resume:
+                restored = checkpoints.restore_newest(held, self._like, self._say)
+            states = restored or self._with_trained_weights(states)
         if jax.process_count() > 1:
             # Only the first process reads the checkpoints, so the others need not see its disk.
             step = multihost_utils.broadcast_one_to_all(states[0].step)
@@ -350,6 +358,21 @@ class Experiment:
             states = [on_host(each.replace(key=jax.random.wrap_key_data(each.key))) for each in raw]
         self._stage_index = stages.stage_of_step(self._schedules, int(states[0].step))
         return states
+
+    def _with_trained_weights(self, states: list[TrainState]) -> list[TrainState]:
+        source = self._config.init_from
+        if source is None:
+            return states
+        try:
+            trained = initial_weights.read(source)
+            gan = self._stages[0].gan
+            begun = [fine_tuning.begin_from(gan, state, trained) for state in states]
+        except ValueError as error:
+            raise ValueError(f"--init-from {source} cannot be taken: {error}") from error
+        # All seeds have arrays of the same shapes.
+        for line in begun[0][1]:
+            self._say(f"{source}: {line}")
+        return [on_host(state) for state, _ in begun]
 
     def _like(self, step: int) -> TrainState:
         return stages.state_at(self._stages, stages.stage_of_step(self._schedules, step))

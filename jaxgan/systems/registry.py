@@ -16,7 +16,6 @@ from typing import Any
 
 import jaxgan.systems
 from jaxgan.run.config import RunConfig, name_in
-from jaxgan.weights import SUFFIX
 
 # The environment variable that names the modules of systems outside the package that may be
 # imported, separated by commas.
@@ -94,13 +93,8 @@ def load_config(workdir: str | Path) -> RunConfig:
         FileNotFoundError: the folder holds no run, or the file has no settings beside it.
         ValueError: config.json is damaged, or names a system that cannot be found.
     """
-    path = Path(workdir)
-    if path.suffix == SUFFIX and path.is_file():
-        found = _AnyRun.read(path.with_suffix(".json"))
-    else:
-        found = _AnyRun.load(path)
     # The folder may have been moved since the run was trained.
-    return dataclasses.replace(found, workdir=str(workdir))
+    return dataclasses.replace(_AnyRun.load(workdir), workdir=str(workdir))
 
 
 class _AnyRun(RunConfig):

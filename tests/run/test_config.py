@@ -34,6 +34,7 @@ OTHER = MLPGANConfig(
     checkpoint_every=4,
     keep_checkpoints=5,
     resume=False,
+    init_from="runs/trained",
     stop_collapsed=True,
     debug_nans=True,
     coordinator="host:1234",

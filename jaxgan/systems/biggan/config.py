@@ -18,6 +18,7 @@ from jaxgan.layers.spectral import INITS
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision
+from jaxgan.run.program import Program
 from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import MOST_COUNT, count, one_of, rate, setting, share, weight
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
@@ -382,6 +383,10 @@ class BigGANConfig(FallingRates, LabelledConfig):
     ) -> Iterator[jax.Array]:
         params = self._with_statistics(params, key)
         return super().sample_in_parts(params, key, num_samples, labels=labels)
+
+    def program(self, params: PyTree) -> Program:
+        # The statistics of truncated images are of the seed's own latents.
+        return super().program(self._with_statistics(params, jax.random.key(self.seed)))
 
     def walk(
         self,

@@ -20,8 +20,11 @@ from jaxgan import memory
 from jaxgan.checks import as_typed_key, check_params
 from jaxgan.latents import NOISES, WALKS, check_noise
 from jaxgan.options import with_own_options
+from jaxgan.run.program import Classes, Input, Program, named_codes
 
 PyTree = Any
+# The distributions of `NOISES` as formulas.
+_FORMULAS = {"normal": "N(0, 1)", "uniform": "U(-1, 1)"}
 # Pixels of the images that are generated at a time. The activations of so few images stay in a
 # CPU's cache.
 BLOCK = 784_000
@@ -115,6 +118,33 @@ def generate(
         )
     labels = checked_labels(labels, latents.shape[0], generator)
     return _generate(params, latents, labels, generator)
+
+
+def program(
+    params: PyTree,
+    noise: str,
+    classes: Classes = (),
+    *,
+    generator: nn.Module,
+) -> Program:
+    """The generator as a function of latents, and of labels if it is conditional.
+
+    Args:
+        params, noise, generator: as in `sample`.
+        classes: (attribute, names of its classes) for each label.
+
+    Raises:
+        ValueError: params belong to another network.
+    """
+    check_params(params, generator, *inputs_of(generator))
+    inputs = [Input("latents", (generator.latent_size,), "float32", _FORMULAS[noise])]
+    if classes:
+        inputs.append(Input("labels", (len(classes),), "int32", named_codes(classes)))
+
+    def apply(params: PyTree, latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+        return _generate(params, latents, labels, generator)
+
+    return Program(tuple(inputs), params, apply)
 
 
 @with_own_options

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, TrainState
 from jaxgan.run.config import RunConfig
+from jaxgan.run.program import Program
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
 from jaxgan.systems.latent import drawing
 from jaxgan.training import collapse
@@ -203,6 +204,9 @@ class LatentConfig(RunConfig):
         images = self.sample(params, key, num_samples, labels=labels)
         asked = {} if labels is None else dict(zip(self.attribute_names, labels.T, strict=True))
         return images, asked
+
+    def program(self, params: PyTree) -> Program:
+        return drawing.program(params, self.noise, self.classes, generator=self.generator())
 
     def picture(self, params: PyTree, key: jax.Array, dataset: Dataset) -> Picture:
         """Draws the grid of images that is saved at an epoch.

@@ -20,6 +20,7 @@ from jaxgan.game import GAN, TrainState
 from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
+from jaxgan.run.program import Input, Program
 from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import count, factor, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import ABOUT_THE_GAME, GAME_PROGRESS, JUDGEMENT, LOSSES, Panel, System
@@ -349,6 +350,16 @@ class Pix2PixConfig(FallingRates, RunConfig):
 
     def translate(self, params: PyTree, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         return translate(params, images, key, generator=self.generator())
+
+    def program(self, params: PyTree) -> Program:
+        self.check_params(params)
+        generator = self.generator()
+
+        def apply(params: PyTree, images: jax.Array) -> jax.Array:
+            return (cast(jax.Array, generator.apply(params, 2 * images - 1)) + 1) / 2
+
+        images = Input("images", self.input_shape(), "float32", "in [0, 1]")
+        return Program((images,), params, apply)
 
     def check_params(self, params: PyTree) -> None:
         check_params(params, self.generator())

@@ -19,6 +19,7 @@ from jaxgan.losses import ADVERSARIAL_LOSSES
 from jaxgan.options import with_own_options
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
+from jaxgan.run.program import Input, Program, named_codes
 from jaxgan.run.rates import FallingRates
 from jaxgan.run.settings import count, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel, System
@@ -416,6 +417,17 @@ class StarGANConfig(FallingRates, RunConfig):
         return editing.recognise(
             params, images, discriminator=self.discriminator(), coding=self.coding
         )
+
+    def program(self, params: PyTree) -> Program:
+        self.check_params(params)
+        generator, coding = self.generator(), self.coding
+
+        def apply(params: PyTree, images: jax.Array, labels: jax.Array) -> jax.Array:
+            return editing.edited(params, images, coding.encode(labels), generator)
+
+        images = Input("images", self.image_shape, "float32", "in [0, 1]")
+        labels = Input("labels", (len(self.classes),), "int32", named_codes(self.classes))
+        return Program((images, labels), params, apply)
 
     def check_params(self, params: PyTree) -> None:
         editing.check_params(params, self.generator())

@@ -153,6 +153,23 @@ def check_memory(generator: nn.Module, count: int) -> None:
     )
 
 
+def edited(params: PyTree, images: jax.Array, labels: jax.Array, generator: nn.Module) -> jax.Array:
+    """The edits of images, unchecked and all at once.
+
+    Args:
+        params, generator: as in `edit`.
+        images: float32 [n, height, width, channels] in [0, 1].
+        labels: float32 [n, generator.label_size].
+
+    Returns:
+        float32 [n, height, width, channels] in [0, 1].
+    """
+    # `apply` returns a tuple only if it is called with mutable=.
+    made = cast(jax.Array, generator.apply(params, 2 * images - 1, labels))
+    # A masked generator adds parts of two images: rounding may take their sum past white.
+    return jnp.clip((made + 1) / 2, 0, 1)
+
+
 def _as_labels(name: str, labels: ArrayLike, count: int, coding: Coding) -> jax.Array:
     """Labels as float32 [count, coding.size].
 
@@ -210,10 +227,7 @@ def _in_blocks(one: Callable[..., Any], inputs: Any, network: nn.Module) -> Any:
 def _edit(params: PyTree, images: jax.Array, labels: jax.Array, generator: nn.Module) -> jax.Array:
     def one(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
         image, label = inputs
-        # `apply` returns a tuple only if it is called with mutable=.
-        made = cast(jax.Array, generator.apply(params, 2 * image[None] - 1, label[None]))
-        # A masked generator adds parts of two images: rounding may take their sum past white.
-        return jnp.clip((made[0] + 1) / 2, 0, 1)
+        return edited(params, image[None], label[None], generator)[0]
 
     return _in_blocks(one, (images, labels), generator)
 

@@ -1,5 +1,6 @@
 """The benchmark: what it counts, and the table that it makes of numbers that are known."""
 
+import dataclasses
 import re
 import sys
 
@@ -82,6 +83,17 @@ def test_a_turn_of_the_script_is_an_epoch(monkeypatch, tmp_path):
     # Set up, warm after a call of the twelve, and then after a whole epoch each.
     assert rows == (0, 1, 13, 25)
     assert results[:2] == (None, None) and min(results[2:]) > 0
+
+
+def test_a_call_of_styles_has_each_turn_as_often_as_training_has():
+    config = jaxgan_gans.config_of(benchmark.STYLES, 16)
+    config = dataclasses.replace(config, length_weight=2.0, gamma=1.0)
+    plan = jaxgan_gans.plan_of(config, 16 * benchmark.STEPS_OF_STYLES)
+    assert {turn.every for turn in plan.gan.turns} == {1, 4, 16}
+    assert plan.period == plan.schedule().steps_per_call == 16
+    # Of other batches there are whole periods of calls.
+    plan = jaxgan_gans.plan_of(config, 16 * 24)
+    assert (plan.period, plan.schedule().steps_per_call) == (16, 2)
 
 
 # --- The table ---
@@ -211,7 +223,7 @@ def test_a_small_run_without_pytorch_leaves_its_table(monkeypatch, tmp_path, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", ["mlp", "dcgan", "pix2pix", "stargan"])
+@pytest.mark.parametrize("system", benchmark.ROWS)
 def test_a_quick_run_has_every_row(run_script, tmp_path, system):
     arguments = ("--system", system, "--quick", "--rounds", 1, "--seconds", 0.01, "--out", ".")
     done = run_script("benchmarks/benchmark.py", *arguments)
