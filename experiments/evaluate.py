@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan import memory, weights
+from jaxgan import data, memory, weights
 from jaxgan.files import written_whole
 from jaxgan.metrics import evaluation, evaluator, inception_v3
 from jaxgan.metrics.agreement import agreement, classify
@@ -133,7 +133,10 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
         progress.set_description_str(part)
         progress.update()
 
-    training, held_out = (settings.load_dataset(split) for split in ("train", "test"))
+    options = {"image_shape": settings.image_shape, "crop": settings.crop}
+    training, held_out = (
+        data.load(settings.dataset, split=split, **options) for split in ("train", "test")
+    )
     num_samples = config.num_samples or len(held_out.images)
     out = Path(config.workdir if config.out is None else config.out)
     out.mkdir(parents=True, exist_ok=True)

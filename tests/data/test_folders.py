@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -405,6 +406,8 @@ def test_what_is_a_path(tmp_path, monkeypatch):
     options = {"data_dir": tmp_path / "cache", "image_shape": SHAPE}
     for name in ("./cifar10", f"{tmp_path}/cifar10", "cifar10/", "../" + tmp_path.name):
         assert len(data.load(name, **options).images) == 1
+    # A path of Python's is a path, whatever its name.
+    assert len(data.load(Path("cifar10"), **options).images) == 1
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(data.load("~/cifar10", **options).images) == 1
     pytest.importorskip("tensorflow_datasets")

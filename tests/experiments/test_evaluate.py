@@ -158,6 +158,7 @@ def test_what_a_conditional_run_was_asked_for_is_compared(
     config = SimpleNamespace(
         dataset="toon_faces",
         image_shape=(64, 64, 3),
+        crop="centre",
         judged_samples=lambda params, key, num_samples, dataset: (test.images, asked),
     )
     run = SimpleNamespace(config=config, params={}, step=7, key=jax.random.key)
