@@ -8,7 +8,7 @@ import pytest
     [
         (("--attributes", "hair", "wings"), "toon_faces has no attribute 'wings'"),
         (("--dataset", "mnist"), "--attributes is wanted: the names of the attributes of mnist"),
-        (("--image-shape", 28, 28, 3), "both must be multiples of 16"),
+        (("--image-shape", 28, 28, 3), "both must be multiples of 32"),
         (("--end-size", 4), "--end-size must be an odd number from 1 to 31, not 4"),
     ],
 )
