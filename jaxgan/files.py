@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all; the folder of caches."""
 
 import contextlib
 import os
@@ -12,6 +12,13 @@ PARTIAL = ".partial"
 _TEMPORARY = re.compile(
     rf"\.(?P<stem>.+){re.escape(PARTIAL)}(-[0-9a-f]{{8}})?(?P<suffix>(\.[^.]*)?)", re.DOTALL
 )
+
+
+def cache_folder() -> Path | None:
+    """The folder of this package in the user's folder of caches; None without a home folder."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    # Without a home folder the "~" stays.
+    return Path(caches) / "jaxgan" if os.path.isabs(caches) else None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A lock on a folder: one process at a time trains in it."""
+"""A lock on a folder: one process at a time trains, or prepares images, in it."""
 
 import contextlib
 import os

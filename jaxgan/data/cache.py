@@ -28,7 +28,7 @@ from PIL import Image
 from jaxgan.data.fitting import Crop, checked_shape, cut, fit, shape_of, various
 from jaxgan.data.pictures import MOST_BYTES, picture_of
 from jaxgan.data.sources import Source, one_line, why_unread
-from jaxgan.files import remove_partial, written_whole
+from jaxgan.files import cache_folder, remove_partial, written_whole
 from jaxgan.lock import InUseError, Lock
 from jaxgan.reading import read_json
 
@@ -85,13 +85,12 @@ def default_folder() -> Path:
     Raises:
         ValueError: the user has no home folder.
     """
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    # Without a home folder the "~" stays.
-    if not os.path.isabs(caches):
+    folder = cache_folder()
+    if folder is None:
         raise ValueError(
             "there is no home folder to keep prepared images in: name a folder (--data-dir)"
         )
-    return Path(caches) / "jaxgan" / "images"
+    return folder / "images"
 
 
 class Contents(NamedTuple):
@@ -409,12 +408,12 @@ class _Work:
             new.shapes += [shape] if shape not in new.shapes else []
             new.changes += [each for each in changes if each not in new.changes]
             images.write(image.tobytes())
-        for file in (images, progress):
-            if file is progress:
-                file.write(new.to_line())
-            file.flush()
-            os.fsync(file.fileno())
-        return done.join(new.to_line())
+        # The images are on the disk before the line that says so.
+        _sync(images)
+        line = new.to_line()
+        progress.write(line)
+        _sync(progress)
+        return done.join(line)
 
     def _image(
         self, i: int, shape: tuple[int, int, int] | None
@@ -470,6 +469,11 @@ class _Work:
                 f"disk of {self.entry.parent} has {free / 1e9:,.1f} GB: name another folder "
                 "(--data-dir), or take a smaller image_shape (--image-shape)"
             )
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _without(why: str, path: str) -> str:

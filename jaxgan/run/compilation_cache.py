@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from jaxgan.files import cache_folder
+
 # JAX's ending of an entry's name.
 _ENTRY = "-cache"
 # The file whose date says when the entries were last checked.
@@ -26,10 +28,8 @@ def use() -> None:
     """
     # JAX adds its options to this object at run time, so its annotations do not name them.
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        # Without a home folder the "~" stays.
-        if os.path.isabs(caches):
-            directory = Path(caches) / "jaxgan"
+        directory = cache_folder()
+        if directory is not None:
             remove_broken(directory)
             jax.config.update("jax_compilation_cache_dir", str(directory))
     # By default JAX keeps no program that compiles fast. The small ones take a second together.

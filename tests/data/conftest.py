@@ -56,6 +56,17 @@ class _Server:
 
 
 @pytest.fixture
+def load(tmp_path, request):
+    """`data.load` with a cache of the test's own, and the `SHAPE` of its module."""
+
+    def load(name, **options):
+        options = {"data_dir": tmp_path / "cache", "image_shape": request.module.SHAPE} | options
+        return data.load(str(name), **options)
+
+    return load
+
+
+@pytest.fixture
 def serve():
     """(files, delay=0.0, promise=0) -> a server, which serves inside a `with` block."""
     return _Server

@@ -24,17 +24,6 @@ SHAPE = (16, 16, 3)
 
 
 @pytest.fixture
-def load(tmp_path):
-    """`data.load` with a cache of the test's own."""
-
-    def load(name, **options):
-        options = {"data_dir": tmp_path / "cache", "image_shape": SHAPE} | options
-        return data.load(str(name), **options)
-
-    return load
-
-
-@pytest.fixture
 def folder(tmp_path):
     (tmp_path / "faces").mkdir()
     return tmp_path / "faces"

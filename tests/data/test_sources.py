@@ -11,18 +11,7 @@ import pytest
 from mutations import assert_one_line
 from PIL import Image
 
-from jaxgan import data
-
 SHAPE = (16, 16, 3)
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(name, **options):
-        options = {"data_dir": tmp_path / "cache", "image_shape": SHAPE} | options
-        return data.load(str(name), **options)
-
-    return load
 
 
 @functools.cache

@@ -8,19 +8,9 @@ import pytest
 from mutations import assert_one_line
 from PIL import Image
 
-from jaxgan import data
 from jaxgan.data.tables import read_table
 
 SHAPE = (8, 8, 3)
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(name, **options):
-        options = {"data_dir": tmp_path / "cache", "image_shape": SHAPE} | options
-        return data.load(str(name), **options)
-
-    return load
 
 
 @pytest.fixture
