@@ -17,7 +17,7 @@ from jaxgan import schedules
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, TrainState
 from jaxgan.options import with_own_options
-from jaxgan.run.settings import count, one_of, rate, setting, weight
+from jaxgan.run.settings import count, one_of, rate, setting, share, weight
 from jaxgan.run.system import Panel, System
 from jaxgan.systems.age_cgan import groups, inversion
 from jaxgan.systems.age_cgan.groups import AGE, Group
@@ -35,7 +35,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "default": {
             **dcgan.RECIPES["default"],
             "gan_epochs": 16,
-            "epochs": 36,
+            "epochs": 56,
             "decay_after_kimg": 150.0,
             "generator_half_life_kimg": 60.0,
             "discriminator_half_life_kimg": 120.0,
@@ -43,6 +43,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "likeness": 3.0,
             "encoder_learning_rate": 1e-3,
             "encoder_half_life_kimg": 150.0,
+            "encoder_ema_decay": 0.99,
+            "encoder_distortions": True,
         },
         "textbook": {
             **dcgan.RECIPES["textbook"],
@@ -53,6 +55,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             # The encoder of the paper is trained as the GAN is; it says no more of it.
             "encoder_learning_rate": 1e-3,
             "encoder_half_life_kimg": 60.0,
+            "encoder_ema_decay": 0.0,
+            "encoder_distortions": False,
         },
     }
 )
@@ -97,6 +101,11 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     encoder_half_life_kimg: float = setting(None, weight)
     """Thousands of generated faces in which the encoder's learning rate halves; 0: the rate is
     constant."""
+    encoder_ema_decay: float = setting(None, share())
+    """Decay of the moving average of the encoder that is used in the end."""
+    encoder_distortions: bool = setting(None)
+    """Whether the encoder learns from generated faces that are blurred and noisy, each by a random
+    amount, so that it does not rely on the generator's faults, which real faces have not."""
     # What the system is: its networks are told the age, and no other attribute.
     conditional: bool = setting(True, is_flag=False)
     attributes: tuple[str, ...] = setting((AGE,), is_flag=False)
@@ -104,7 +113,10 @@ class AgeCGANConfig(dcgan.DCGANConfig):
     recipes = RECIPES
     # Runs of before had the paper's.
     added = MappingProxyType(
-        {name: RECIPES["textbook"][name] for name in ("conditioning", "likeness")}
+        {
+            name: RECIPES["textbook"][name]
+            for name in ("conditioning", "likeness", "encoder_ema_decay", "encoder_distortions")
+        }
     )
 
     def __post_init__(self):
@@ -188,7 +200,8 @@ class AgeCGANConfig(dcgan.DCGANConfig):
             self.encoder(),
             optimizer,
             noise=self.noise,
-            ema_decay=self.ema_decay,
+            distorts=self.encoder_distortions,
+            ema_decay=self.encoder_ema_decay,
         )
 
     def system(self, dataset: Dataset) -> System:

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ from jaxgan.layers.training_call import call
 PyTree = Any
 # An error of exactly 0 has no gradient. Distances below this number count as this number.
 _LEAST = 1e-6
+# The largest standard deviation of the noise of `distort`, of pixels in [-1, 1].
+_NOISE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +82,49 @@ def with_likeness(gan: GAN, generator: nn.Module, weight: float) -> GAN:
     return dataclasses.replace(gan, turns=(*turns, dataclasses.replace(last, loss=likeness)))
 
 
+def distort(images: jax.Array, distortion: Mapping[str, jax.Array]) -> jax.Array:
+    """Blurs images, each by its own amount, and adds noise.
+
+    Args:
+        images: float32 [batch, height, width, channels] in [-1, 1].
+        distortion: "blur", float32 [batch], in [0, 1]: the share of the image that is blurred by
+            the kernel (1, 2, 1) / 4 over rows and columns; "noise", float32 as images.
+
+    Returns:
+        float32 as images, of any range.
+    """
+    chex.assert_equal_shape([images, distortion["noise"]])
+    chex.assert_shape(distortion["blur"], (len(images),))
+    blurred = images
+    for axis in (1, 2):
+        size = images.shape[axis]
+        width = [(1, 1) if i == axis else (0, 0) for i in range(4)]
+        padded = jnp.pad(blurred, width, mode="edge")
+        before, after = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in (0, 2))
+        blurred = (before + 2 * blurred + after) / 4
+    share = distortion["blur"][:, None, None, None]
+    return images + share * (blurred - images) + distortion["noise"]
+
+
 @dataclasses.dataclass(frozen=True)
 class EncoderLoss:
     """How far an encoder's guesses are from the latents that images were made of.
+
+    The paper distorts no image. A generator's images have fine faults that tell of their latents
+    and that photographs have not: an encoder that learns from them guesses badly of photographs.
 
     Attributes:
         generator: latents, labels -> images in [-1, 1]. It has the attributes latent_size and
             num_classes.
         encoder: images in [-1, 1] -> latents.
         noise: a name in `latents.NOISES`, the distribution that the generator was trained with.
+        distorts: whether the encoder sees each image with a `distort`.
     """
 
     generator: nn.Module
     encoder: nn.Module
     noise: str = "normal"
+    distorts: bool = False
 
     def draw_pair(self, key: jax.Array, data: Mapping[str, jax.Array]) -> PyTree:
         """Draws what one image is made of.
@@ -103,14 +135,21 @@ class EncoderLoss:
 
         Returns:
             "latent", float32 [latent_size], of the prior; "labels", int32 [k], each class as likely
-            as the others.
+            as the others; where it distorts "distortion", as `distort` wants it, of one image.
         """
         latent_key, label_key = jax.random.split(key)
         counts = jnp.asarray(self.generator.num_classes, jnp.int32)
-        return {
+        pair = {
             "latent": NOISES[self.noise](latent_key, (self.generator.latent_size,)),
             "labels": jax.random.randint(label_key, counts.shape, 0, counts, jnp.int32),
         }
+        if self.distorts:
+            blur_key, scale_key, noise_key = jax.random.split(jax.random.fold_in(key, 2), 3)
+            scale = jax.random.uniform(scale_key, (), jnp.float32, maxval=_NOISE)
+            white = jax.random.normal(noise_key, self.encoder.image_shape, jnp.float32)
+            blur = jax.random.uniform(blur_key, (), jnp.float32)
+            pair["distortion"] = {"blur": blur, "noise": scale * white}
+        return pair
 
     def __call__(
         self, state: TrainState, batch: PyTree, noise: PyTree, axis_name: str | None = None
@@ -130,7 +169,12 @@ class EncoderLoss:
             of an encoder that always says 0.
         """
         latents = noise["latent"]
-        images = self.generator.apply(state.averages["generator"], latents, noise["labels"])
+        images = cast(
+            jax.Array,
+            self.generator.apply(state.averages["generator"], latents, noise["labels"]),
+        )
+        if self.distorts:
+            images = distort(images, noise["distortion"])
         guesses, collections = call(
             self.encoder, state.variables("encoder"), images, axis_name=axis_name
         )
@@ -147,7 +191,8 @@ def with_encoder(
     optimizer: optax.GradientTransformation,
     *,
     noise: str = "normal",
-    ema_decay: float = 0.999,
+    distorts: bool = False,
+    ema_decay: float = 0.99,
 ) -> GAN:
     """The system of the stage after a GAN's training, in which an encoder learns alone.
 
@@ -156,14 +201,14 @@ def with_encoder(
         generator: its generator, as in `EncoderLoss`.
         encoder: as in `EncoderLoss`.
         optimizer: the encoder's optax transformation.
-        noise: as in `EncoderLoss`.
+        noise, distorts: as in `EncoderLoss`.
         ema_decay: decay of the moving average of the encoder, in [0, 1).
 
     Returns:
         The system, with a third player "encoder", which alone has a turn. The other players and the
         generator's average keep their values. Its metrics are those of `EncoderLoss`.
     """
-    loss = EncoderLoss(generator, encoder, noise)
+    loss = EncoderLoss(generator, encoder, noise, distorts)
     images = jnp.zeros((1, *encoder.image_shape), jnp.float32)
 
     def init(key: jax.Array) -> dict[str, PyTree]:

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.ndimage
 
 from jaxgan import game
 from jaxgan.systems.age_cgan.config import AgeCGANConfig
-from jaxgan.systems.age_cgan.losses import with_likeness
+from jaxgan.systems.age_cgan.losses import EncoderLoss, distort, with_encoder, with_likeness
 from jaxgan.systems.latent.losses import latent_gan
 
 LATENTS = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
@@ -91,3 +92,64 @@ def test_without_weight_the_game_is_as_before():
 @pytest.mark.parametrize(("recipe", "weight"), [("default", True), ("textbook", False)])
 def test_the_papers_recipe_has_no_likeness(recipe, weight):
     assert bool(AgeCGANConfig(recipe=recipe).likeness) == weight
+
+
+class Encoder(nn.Module):
+    """The first two pixels of each image, times a number."""
+
+    image_shape: tuple = (2, 2, 3)
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        scale = self.param("scale", nn.initializers.constant(0.5), ())
+        return scale * images.reshape(len(images), -1)[:, :2]
+
+
+def test_an_image_is_blurred_by_its_share_and_gets_its_noise():
+    draw = np.random.default_rng(3)
+    images, noise = draw.normal(size=(2, 3, 5, 6, 2))
+    blur = np.array([0.0, 0.25, 1.0])
+    kernel = np.array([1, 2, 1]) / 4
+    blurred = images
+    for axis in (1, 2):
+        blurred = scipy.ndimage.correlate1d(blurred, kernel, axis, mode="nearest")
+    share = blur[:, None, None, None]
+    expected = (1 - share) * images + share * blurred + noise
+    distortion = {"blur": np.float32(blur), "noise": np.float32(noise)}
+    np.testing.assert_allclose(distort(np.float32(images), distortion), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("distorts", [True, False])
+def test_the_encoders_loss_is_its_distance_from_the_latents_of_what_it_sees(distorts):
+    optimizers = optax.sgd(0.1), optax.sgd(0.1)
+    first = latent_gan(Generator(), Discriminator(), *optimizers, ema_decay=0.0)
+    stage = with_encoder(first, Generator(), Encoder(), optax.sgd(0.1), distorts=distorts)
+    state = game.init(stage, jax.random.key(0))
+    (turn,) = stage.turns
+    keys = jax.random.split(jax.random.key(1), 4)
+    noise = jax.vmap(lambda key: turn.noise(key, {}))(keys)
+    value, outcome = turn.loss(state, {}, noise, None)
+    latents, labels = (np.float64(noise[name]) for name in ("latent", "labels"))
+    images = latents @ KERNEL + SHADES[labels[:, 0].astype(int)]
+    images = images.reshape(4, 2, 2, 3)
+    if distorts:
+        images = np.float64(distort(np.float32(images), noise["distortion"]))
+    else:
+        assert "distortion" not in noise
+    guesses = images.reshape(4, -1)[:, :2] / 2
+    expected = np.linalg.norm(guesses - latents, axis=1).mean()
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    baseline = np.linalg.norm(latents, axis=1).mean()
+    np.testing.assert_allclose(outcome.metrics["encoder_baseline"], baseline, rtol=1e-5)
+
+
+def test_distortions_are_drawn_for_each_image_in_their_ranges():
+    loss = EncoderLoss(Generator(), Encoder(image_shape=(16, 16, 3)), distorts=True)
+    keys = jax.random.split(jax.random.key(2), 500)
+    drawn = jax.vmap(lambda key: loss.draw_pair(key, {}))(keys)["distortion"]
+    deviations = np.asarray(drawn["noise"]).std(axis=(1, 2, 3))
+    # Of a uniform share and a uniform deviation up to 0.2.
+    for each, most in ((np.asarray(drawn["blur"]), 1.0), (deviations, 0.2)):
+        quartiles = np.quantile(each, (0.25, 0.5, 0.75))
+        np.testing.assert_allclose(quartiles, most * np.array([0.25, 0.5, 0.75]), atol=0.07 * most)
+        assert each.min() >= 0 and each.max() < 1.1 * most
