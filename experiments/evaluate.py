@@ -18,21 +18,19 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan import data, memory, weights
+from jaxgan import weights
 from jaxgan.files import written_whole
 from jaxgan.metrics import evaluation, evaluator, inception_v3
-from jaxgan.metrics.agreement import agreement, classify
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.run import flags, inception_files, plots, report
 from jaxgan.run.images import to_uint8
 from jaxgan.run.inception_files import Source
+from jaxgan.run.judging import PARTS, check_judged, check_memory, judge
 from jaxgan.run.settings import flag, local_path, setting
-from jaxgan.trained import Run, load_run
+from jaxgan.trained import load_run
 
 # Samples of each kind that evaluation.png shows beside their nearest training images.
 NUM_COMPARED = 10
-# The slow parts in their order, for the progress bar.
-PARTS = ("reading the data", "drawing samples", "judging real images", "judging samples")
 BAR = "{desc} {bar} {n_fmt}/{total_fmt}"
 # Samples of a run that are judged by the Inception network. Papers take 50,000.
 NUM_SAMPLES = 10_000
@@ -122,7 +120,7 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
     settings = run.config
     check_judged(config.workdir, settings)
     if config.num_samples is not None:
-        check_memory(run, config.num_samples)
+        check_memory(settings, config.num_samples)
     params, step = run.params, run.step
     # The stack closes the bar before an error is printed, so the error has a line of its own.
     progress = stack.enter_context(
@@ -133,53 +131,30 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
         progress.set_description_str(part)
         progress.update()
 
-    options = {"image_shape": settings.image_shape, "crop": settings.crop}
-    training, held_out = (
-        data.load(settings.dataset, split=split, **options) for split in ("train", "test")
-    )
-    num_samples = config.num_samples or len(held_out.images)
     out = Path(config.workdir if config.out is None else config.out)
     out.mkdir(parents=True, exist_ok=True)
-    begin(PARTS[1])
-    key = run.key(config.seed)
-    drawn, asked = settings.judged_samples(params, key, num_samples, training)
-    drawn = np.asarray(drawn)
-    begin(PARTS[2])
-    reference = evaluation.reference(
-        training.images,
-        held_out.images,
-        num_samples=num_samples,
+    judged = judge(
+        settings,
+        params,
+        step,
+        run.key(config.seed),
+        num_samples=config.num_samples,
         seed=config.seed,
-        evaluator=evaluator.load_evaluator(settings.dataset),
+        begin=begin,
     )
-    begin(PARTS[3])
-    found = evaluation.evaluate(drawn, reference)
     begin("done")
     progress.close()
-    print(f"{num_samples} samples of {config.workdir}, step {step}")
+    drawn, found, reference, training = judged[:4]
+    print(f"{len(drawn)} samples of {config.workdir}, step {step}")
     print(evaluation.table(found, reference))
-    values = {
-        "evaluator": evaluator.WEIGHTS[settings.dataset],
-        "num_samples": num_samples,
-        "seed": config.seed,
-        "newest_checkpoint": step,
-        **evaluation.to_json(found, reference),
-    }
-    if asked:
-        classifier = evaluator.load_attribute_classifier(settings.dataset)
-        are = {name: held_out.attributes[name].codes for name in asked}
-        agreements = {
-            "samples": agreement(classify(drawn, classifier), asked),
-            "held_out": agreement(classify(held_out.images, classifier), are),
-        }
-        print(evaluation.agreement_table(**agreements))
-        values["agreement"] = {name: x._asdict() for name, x in agreements.items()}
-    if num_samples > len(held_out.images):
+    if judged.agreements:
+        print(evaluation.agreement_table(**judged.agreements))
+    if len(drawn) > judged.num_held_out:
         print(
             f"More samples than held-out images: for scores to compare with those, "
-            f"--num-samples {len(held_out.images)}"
+            f"--num-samples {judged.num_held_out}"
         )
-    write_json(out / "evaluation.json", values)
+    write_json(out / "evaluation.json", judged.values)
     shown = next(iter(evaluator.ATTRIBUTES[settings.dataset]))
     kinds = {
         "Likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
@@ -267,32 +242,13 @@ def _of_run(config: EvaluateConfig) -> tuple[Source, Source]:
     """A run's samples, of 8 bits as in files of pictures, and its training images."""
     run = load_run(config.workdir)
     num_samples = config.num_samples or NUM_SAMPLES
-    check_memory(run, num_samples)
+    check_memory(run.config, num_samples)
     dataset = run.config.load_dataset()
     drawn, _ = run.config.judged_samples(run.params, run.key(config.seed), num_samples, dataset)
     samples = to_uint8(np.asarray(drawn))
     return (
         Source.of_array(f"samples of {config.workdir}, step {run.step}", samples),
         Source.of_array(f"training images of {run.config.dataset}", dataset.images),
-    )
-
-
-def check_judged(workdir: str, settings: Any) -> None:
-    """Makes sure that the package has an evaluator of a run's images.
-
-    Raises:
-        ValueError: it has none.
-    """
-    try:
-        evaluator.check_evaluated(settings.dataset, settings.image_shape)
-    except ValueError as error:
-        raise ValueError(f"{workdir} cannot be judged: {error}") from None
-
-
-def check_memory(run: Run, num_samples: int) -> None:
-    """Makes sure that so many images of a run fit into memory, as `memory.check` does."""
-    memory.check(
-        run.config.sample_bytes(num_samples), f"--num-samples {num_samples}", "judge fewer samples"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from evaluate import check_judged, check_memory, write_json
+from evaluate import write_json
 from tqdm import tqdm
 
 from jaxgan.metrics import evaluator, inception_v3, scoring
@@ -21,6 +21,7 @@ from jaxgan.metrics.scoring import Embedding, embed
 from jaxgan.run import flags, inception_files, plots, report
 from jaxgan.run.images import to_uint8
 from jaxgan.run.inception_files import Source
+from jaxgan.run.judging import check_judged, check_memory
 from jaxgan.run.settings import count, local_path, setting
 from jaxgan.trained import load_run
 
@@ -70,7 +71,7 @@ def main() -> None:
             settings.truncated(each)  # Mistakes are found before anything is drawn.
         if config.out is None and not Path(config.workdir).is_dir():
             raise ValueError(f"{config.workdir} is no folder to write to: give --out")
-        check_memory(run, config.num_samples)
+        check_memory(settings, config.num_samples)
         embedded: Callable[[np.ndarray], Embedding]
         if config.inception is None:
             check_judged(config.workdir, settings)

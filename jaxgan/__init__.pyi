@@ -11,6 +11,7 @@ from .game import take_turn as take_turn
 from .game import train_step as train_step
 from .game import update_discriminator as update_discriminator
 from .game import update_generator as update_generator
+from .interactive import train as train
 from .run.checkpoints import load_params as load_params
 from .sampling import generate as generate
 from .sampling import interpolate as interpolate
@@ -25,6 +26,7 @@ from .systems.mlp_gan.config import MLPGANConfig as MLPGANConfig
 from .systems.pix2pix.config import Pix2PixConfig as Pix2PixConfig
 from .systems.pix2pix.losses import paired_gan as paired_gan
 from .systems.pix2pix.translation import translate as translate
+from .systems.registry import config as config
 from .systems.stargan.config import StarGANConfig as StarGANConfig
 from .systems.stargan.editing import edit as edit
 from .systems.stylegan2.config import StyleGAN2Config as StyleGAN2Config

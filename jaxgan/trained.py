@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from jaxgan import weights
 from jaxgan.reading import read_json
-from jaxgan.run import keys
+from jaxgan.run import judging, keys
 from jaxgan.run.checkpoints import Checkpoints, load_params
 from jaxgan.run.config import RunConfig, name_in
 from jaxgan.systems import registry
@@ -131,6 +131,41 @@ class Run:
             ValueError, FileNotFoundError: as `sample`.
         """
         return self.config.sample_in_parts(self.params, key, num_samples, labels=labels)
+
+    def evaluate(self, num_samples: int | None = None, *, seed: int = 0) -> dict[str, Any]:
+        """Scores the run, whose data set must be mnist or toon_faces, as evaluate.py does.
+
+        Nothing is written.
+
+        Args:
+            num_samples: how many images to draw, 10 or more; None: as many as there are held-out
+                images. Most scores depend on this number.
+            seed: from 0 to below 2**32, of the samples and of the scores' random choices.
+
+        Returns:
+            What evaluation.json has: `["scores"]["samples"]["fid"]` is the FID, and
+            `["scores"]["held_out"]` has those of held-out images, the best to expect.
+
+        Raises:
+            ValueError: no evaluator of the package knows the images; the run's system is not judged
+                by its images alone; the arguments are out of range; or as `sample`.
+            FileNotFoundError: there is no checkpoint yet.
+        """
+        judging.check_judged(str(self.workdir), self.config)
+        if num_samples is not None:
+            if num_samples < 10:
+                raise ValueError(f"num_samples must be 10 or more, not {num_samples}")
+            judging.check_memory(self.config, num_samples)
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be from 0 to below 2**32, not {seed}")
+        return judging.judge(
+            self.config,
+            self.params,
+            self.step,
+            self.key(seed),
+            num_samples=num_samples,
+            seed=seed,
+        ).values
 
     def translate(self, images: ArrayLike, key: jax.Array | None) -> jax.Array:
         """Translates each image into another one. The same key gives the same images.

@@ -20,7 +20,7 @@ LAYERS = (
     {"run"},
     {"systems"},
     {"sampling", "trained"},
-    {"playground"},
+    {"playground", "interactive"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 FAMILY = "jaxgan.systems.latent"

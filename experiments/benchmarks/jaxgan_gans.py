@@ -19,7 +19,7 @@ from interleaving import Report
 from jaxgan import game, training
 from jaxgan.game import GAN, TrainState
 from jaxgan.layers.products import product
-from jaxgan.run import experiment
+from jaxgan.run import compilation_cache, experiment
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import RunConfig
 from jaxgan.systems.biggan.config import BigGANConfig
@@ -246,9 +246,10 @@ def run_script(report: Report, config: MLPGANConfig, workdir: str) -> None:
             report(schedule.steps_per_epoch * config.batch_size / (time.perf_counter() - started))
 
     experiment.train_seeds = train_in_turns
-    experiment.Experiment(
-        dataclasses.replace(config, workdir=workdir, devices="1", epochs=EPOCHS)
-    ).run()
+    config = dataclasses.replace(config, workdir=workdir, devices="1", epochs=EPOCHS)
+    experiment.use_multi_output_fusion(config)
+    with compilation_cache.in_use():
+        experiment.Experiment(config).run()
 
 
 def checkpoints(workdir: Path) -> list[str]:

@@ -23,12 +23,15 @@ def train(config_class: str, description: str) -> None:
     import dataclasses
     import pkgutil
 
-    from jaxgan.run import flags
-    from jaxgan.run.experiment import Experiment, RunFailed
+    from jaxgan.run import compilation_cache, flags
+    from jaxgan.run.experiment import Experiment, RunFailed, use_multi_output_fusion
 
-    with flags.user_errors(), flags.failures(RunFailed):
+    with flags.user_errors():
         settings = pkgutil.resolve_name(config_class)
         config = flags.parse(settings, sys.argv[1:], description=description)
-        experiment = Experiment(dataclasses.replace(config, script=sys.argv[0]))
-    with flags.failures(RunFailed):
-        experiment.run()
+    use_multi_output_fusion(config)
+    with compilation_cache.in_use():
+        with flags.user_errors(), flags.failures(RunFailed):
+            experiment = Experiment(dataclasses.replace(config, script=sys.argv[0]))
+        with flags.failures(RunFailed):
+            experiment.run()

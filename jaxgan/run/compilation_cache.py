@@ -3,11 +3,12 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxgan.files import cache_folder
 
@@ -18,23 +19,36 @@ _CHECKED = "checked-by-jaxgan"
 # Entries that are so much older than the last check are checked again: the clock of a network disk
 # may be another one.
 _MARGIN_SECONDS = 60
+# JAX's options.
+_DIRECTORY = "jax_compilation_cache_dir"
+_LEAST_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
 
-def use() -> None:
-    """Lets JAX keep compiled programs on disk between runs, in the user's cache folder.
+@contextlib.contextmanager
+def in_use() -> Iterator[None]:
+    """Lets JAX keep programs that the block compiles on disk, in the user's cache folder.
 
     What the user has set (JAX's cache directory, or its least compile time) is left as it is. A
-    user without a home folder has no such cache.
+    user without a home folder has no such cache. After the block JAX's options are as before.
     """
-    # JAX adds its options to this object at run time, so its annotations do not name them.
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        directory = cache_folder()
-        if directory is not None:
-            remove_broken(directory)
-            jax.config.update("jax_compilation_cache_dir", str(directory))
+    chosen: dict[str, Any] = {}
+    before = {name: getattr(jax.config, name) for name in (_DIRECTORY, _LEAST_SECONDS)}
+    if before[_DIRECTORY] is None and (directory := cache_folder()) is not None:
+        remove_broken(directory)
+        chosen[_DIRECTORY] = str(directory)
     # By default JAX keeps no program that compiles fast. The small ones take a second together.
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if _LEAST_SECONDS.upper() not in os.environ:
+        chosen[_LEAST_SECONDS] = 0
+    try:
+        for name, value in chosen.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name in chosen:
+            jax.config.update(name, before[name])
+        if _DIRECTORY in chosen:
+            # JAX would keep later programs of the process in the folder too.
+            compilation_cache.reset_cache()
 
 
 def remove_broken(directory: Path) -> None:

@@ -562,7 +562,20 @@ class RunConfig:
         del values["system" if "system" in values else "experiment"]
         if name not in (cls.system_name(), *cls.former_names):
             raise ValueError(f"this is a run of {reprlib.repr(name)}, not of {cls.system_name()!r}")
-        types = _types(cls)
+        return cls.of(values)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The settings of values by name, whose types are checked; the others get their defaults.
+
+        Args:
+            given: the values. A list stands for a tuple.
+
+        Raises:
+            ValueError: a setting is unknown, or a value is not of its setting's type or out of
+                range. The message is one line.
+        """
+        values, types = dict(given), _types(cls)
         for key, value in values.items():
             if key not in types:
                 raise ValueError(f"unknown setting {reprlib.repr(key)}")

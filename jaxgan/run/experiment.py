@@ -9,13 +9,13 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxgan import game
 from jaxgan.game import TrainState
@@ -24,7 +24,6 @@ from jaxgan.metrics.frechet import Moments, frechet_distance, moments
 from jaxgan.metrics.scoring import embed
 from jaxgan.run import (
     checkpoints,
-    compilation_cache,
     inception_files,
     initial_weights,
     keys,
@@ -69,9 +68,26 @@ _MOST_LETTERS = 64
 # How long a run that has failed waits for the saves it began.
 LAST_SAVE_SECONDS = 30
 
+# Called with a step of the run and values by name: "epoch", the epochs that are complete at the
+# step, and either the metrics measured, or "samples", a grid of images, uint8 [H, W, 1 or 3].
+Logger = Callable[[int, Mapping[str, float | np.ndarray]], Any]
+
 
 class RunFailed(Exception):
     """The run cannot continue. The message is one line: what happened, and what to do."""
+
+
+class Stopped(SystemExit):
+    """The run was stopped before its last step, and all is saved. The code is that of a script.
+
+    Attributes:
+        received: the signal that stopped it; None if another process received one, or if the run
+            has collapsed and --stop-collapsed is given.
+    """
+
+    def __init__(self, code: int, received: signal.Signals | None):
+        super().__init__(code)
+        self.received = received
 
 
 @contextlib.contextmanager
@@ -101,6 +117,11 @@ class Experiment:
 
     Every error that a user's mistake can cause is raised by the constructor.
 
+    Args:
+        config: the settings.
+        loggers: told what is measured and drawn, besides the files of the work dir. A run that
+            goes on after a kill tells the steps after its checkpoint again.
+
     Raises:
         ValueError: from the constructor: the configuration, the data or the content of the work
             dir is wrong. The message is one line.
@@ -112,9 +133,11 @@ class Experiment:
     _stage_index: int
 
     @_needing_all_processes()
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig, loggers: Sequence[Logger] = ()):
         self._config = config
-        use_multi_output_fusion(config)
+        self._loggers = loggers
+        # What a logger has raised, and where.
+        self._fault: tuple[str, Exception] | None = None
         if config.coordinator is not None:
             processes.join(
                 config.coordinator,
@@ -123,7 +146,6 @@ class Experiment:
                 report=lambda line: print(line, flush=True),
             )
             self._check_same_settings()
-        compilation_cache.use()
         # All processes train. Only the first one prints, and writes to the work dir.
         self._is_first = jax.process_index() == 0
         self._devices = select_devices(config.devices)
@@ -176,18 +198,24 @@ class Experiment:
                         self._say(f"made with {change}: the same bits are not promised")
             self._unlocking = unlocking.pop_all()
 
+    @property
+    def config(self) -> RunConfig:
+        """The settings, completed from the data set."""
+        return self._config
+
     def run(self) -> None:
         """Trains up to `config.epochs`, and writes the files that `Workdir` lists.
 
-        The first Ctrl-C, SIGTERM or SIGHUP saves the run and ends the program with 128 plus the
-        signal's number. The second one ends the program at once.
+        The first Ctrl-C, SIGTERM or SIGHUP saves the run and stops it. The second one has the
+        effect that it had before: it ends a script at once. Afterwards all signals have theirs.
 
         Raises:
             RunFailed: a work dir could not be written to (its last complete checkpoint is
                 unchanged); a metric or a number of the state was NaN or infinite (the compiled
-                call that made it is not saved); or another process of the run was lost.
-            SystemExit: a signal stopped the run, here or in another process; or it has collapsed,
-                and --stop-collapsed is given.
+                call that made it is not saved); a logger raised an error (all is saved); or another
+                process of the run was lost.
+            Stopped: a signal stopped the run, here or in another process; or it has collapsed,
+                and --stop-collapsed is given. The exit code is 128 plus the signal's number, or 1.
         """
         with (
             self._unlocking,
@@ -200,6 +228,13 @@ class Experiment:
                 raise self._abandon(error) from error
             except RunFailed:
                 processes.within(LAST_SAVE_SECONDS, self._wait_for_saves)
+                raise
+            except Stopped:
+                raise
+            except BaseException:
+                # A process that goes on, as a notebook's does, may train in the folder again.
+                for run in self._runs:
+                    run.workdir.abandon()
                 raise
 
     @_needing_all_processes()
@@ -251,7 +286,7 @@ class Experiment:
         )
         for groups, metrics in self._while_finite(calls):
             step = int(unreplicate(groups[0].step))
-            is_stopping = processes.is_any(signals.received is not None or self._is_given_up)
+            is_stopping = processes.is_any(self._is_stopping(signals))
             is_at_rest = is_stopping or schedule.is_at_end_of_epoch(step)
             if is_at_rest:
                 states = seeds.unstack_groups(unreplicate(groups))
@@ -263,6 +298,9 @@ class Experiment:
             if is_stopping:
                 return True
         return False
+
+    def _is_stopping(self, signals: "_StopSignals") -> bool:
+        return signals.received is not None or self._is_given_up or self._fault is not None
 
     @property
     def _is_given_up(self) -> bool:
@@ -415,7 +453,19 @@ class Experiment:
                     row[self._score] = self._fid(run)
                     self._watch(run, row[self._score])
             run.workdir.log(at, self._schedule.epochs(at), row)
+            self._tell(at, {name: x for name, x in row.items() if not math.isnan(x)})
             self._look_for_signs(run, at)
+
+    def _tell(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        for logger in self._loggers:
+            if self._fault is not None:
+                return  # The run is stopping.
+            try:
+                logger(step, {"epoch": self._schedule.epochs(step), **values})
+            except Exception as error:
+                name = getattr(logger, "__name__", type(logger).__name__)
+                why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                self._fault = (f"the logger {name} failed at step {step}: {why}", error)
 
     @property
     def _score(self) -> str:
@@ -513,7 +563,9 @@ class Experiment:
                 continue
             key = jax.random.fold_in(jax.random.key(run.config.seed), game.DRAWING)
             samples, columns = self._stage.picture(run.state, key)
-            run.workdir.draw_samples(self._step, epoch, samples, columns)
+            canvas = run.workdir.draw_samples(self._step, epoch, samples, columns)
+            if canvas is not None:
+                self._tell(self._step, {"samples": canvas})
 
     def _close(self) -> None:
         # The summary of a run comes after the last save of every run: no fault of a picture costs
@@ -523,6 +575,12 @@ class Experiment:
         if self._is_first:
             for run in self._runs:
                 run.workdir.draw_summary(dataclasses.replace(self._system, config=run.config))
+        if self._fault is not None:
+            line, error = self._fault
+            raise RunFailed(
+                f"{line}; training stopped and all is saved: the same call goes on from step "
+                f"{self._step}"
+            ) from error
 
     def _abandon(self, error: OSError) -> RunFailed:
         for run in self._runs:
@@ -544,7 +602,8 @@ class Experiment:
         self._close()
         step = self._step
         if step < self._last_step:
-            code, command = 128 + (received or signal.SIGTERM), "The same command"
+            again = "The same call" if self._config.script is None else "The same command"
+            code, command = 128 + (received or signal.SIGTERM), again
             name = received.name if received else "a signal to another process"
             if self._is_given_up and received is None:
                 code, command = 1, "With --no-stop-collapsed it"
@@ -555,7 +614,7 @@ class Experiment:
                 f"all is saved.\n{command} goes on from here.",
                 flush=True,
             )
-            raise SystemExit(code)
+            raise Stopped(code, received)
         first, workdir = self._runs[0].workdir, self._runs[0].config.workdir
         images = self._images(step) - self._images(begun_at)
         self._say(
@@ -644,8 +703,9 @@ def _mean(values: np.ndarray) -> float:
 class _StopSignals:
     """Within its `with` block the first of `_STOPPING` is only recorded, in `received`.
 
-    The next signal has its default effect: it ends the process. A SIGHUP that the process was
-    started to ignore, as `nohup` does, stays ignored.
+    The next signal has the effect that it has outside the block: it ends a script at once, and
+    raises KeyboardInterrupt in a notebook. A SIGHUP that the process was started to ignore, as
+    `nohup` does, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -661,13 +721,16 @@ class _StopSignals:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: object) -> None:
         self.received = signal.Signals(number)
-        for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
+        self._restore()
         # `print` raises an error if the signal has interrupted a print of the progress bar.
         with contextlib.suppress(OSError):
             os.write(STDERR, b"\nstopping: saving first; once more to leave at once\n")

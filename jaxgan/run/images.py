@@ -97,7 +97,7 @@ def write_png(path: Path, canvas: np.ndarray, scale: int = 1) -> None:
         OSError: the file cannot be written. An old file at `path` is unchanged.
     """
     with written_whole(path) as beside:
-        _picture(canvas, scale).save(beside)
+        picture(canvas, scale).save(beside)
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -244,7 +244,7 @@ def write_gif(
         AssertionError: frames of several shapes or of another rank (from chex).
     """
     chex.assert_equal_shape(canvases)
-    frames = [_picture(canvas, scale) for canvas in canvases]
+    frames = [picture(canvas, scale) for canvas in canvases]
     durations = [milliseconds] * (len(frames) - 1) + [last]
     with written_whole(path) as beside:
         frames[0].save(beside, save_all=True, append_images=frames[1:], duration=durations, loop=0)
@@ -261,7 +261,8 @@ def _written(text: str, height: int, width: int) -> np.ndarray:
     return np.asarray(strip)[..., None]
 
 
-def _picture(canvas: np.ndarray, scale: int) -> Image.Image:
+def picture(canvas: np.ndarray, scale: int = 1) -> Image.Image:
+    """A Pillow image of uint8 [height, width, 1 or 3], enlarged as `write_png` does."""
     chex.assert_rank(canvas, 3)
-    picture = Image.fromarray(canvas[..., 0] if canvas.shape[-1] == 1 else canvas)
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    small = Image.fromarray(canvas[..., 0] if canvas.shape[-1] == 1 else canvas)
+    return small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)

@@ -164,7 +164,7 @@ def flag(name: str) -> str:
 def check(config: Any) -> None:
     """Checks the range of each setting of a configuration, and expands the "~" of its paths.
 
-    A setting that is None passes.
+    A setting that is None passes. A `Path` becomes its text.
 
     Args:
         config: a dataclass.
@@ -181,6 +181,9 @@ def check(config: Any) -> None:
     }
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+            object.__setattr__(config, field.name, value)
         allowed = local_path if field.name in paths else _about(field).range
         if isinstance(value, tuple) and len(value) > MOST_ITEMS:
             raise ValueError(

@@ -307,7 +307,7 @@ class Workdir:
 
     def draw_samples(
         self, step: int, epoch: int, samples: np.ndarray, columns: int | None = None
-    ) -> None:
+    ) -> np.ndarray | None:
         """Writes an epoch's grid, and removes earlier grids between those of `grid_interval`.
 
         Training goes on without a grid that cannot be written; one line says why.
@@ -318,10 +318,13 @@ class Workdir:
             samples: float [n, H, W, C] in [0, 1].
             columns: as `images.grid` takes them.
 
+        Returns:
+            The grid, uint8 [H, W, C]; None if it could not be drawn.
+
         Raises:
             OSError: the disk takes nothing more.
         """
-        path = self._grid(epoch)
+        path, canvas = self._grid(epoch), None
         with self._optional(path.name):
             canvas = images.grid(samples, columns)
             images.write_png(path, canvas, PICTURE_SCALE)
@@ -332,6 +335,7 @@ class Workdir:
             self._events.add_image("samples", canvas, step)
             # TensorBoard shows an epoch as soon as it has ended.
             self._events.flush()
+        return canvas
 
     def draw_summary(self, system: System) -> None:
         """Writes losses.png, training.gif (at most `MOST_FRAMES` of the grids) and report.html.

@@ -57,6 +57,22 @@ def find(name: str) -> type[RunConfig]:
     raise ValueError(f"this is a run of {reprlib.repr(name)}, not of one of {known}")
 
 
+def config(name: str, /, **settings: Any) -> RunConfig:
+    """The settings of a system by its name, for `jaxgan.train`.
+
+    Args:
+        name: as in `find`, such as "dcgan".
+        settings: by name, such as epochs=2; the others have the defaults that `--help` shows.
+
+    Raises:
+        ValueError: there is no such system or setting, or a value is not of its setting's type or
+            out of range. The message is one line.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"the name of a system is a text, such as 'dcgan', not {name!r}")
+    return find(name).of(settings)
+
+
 def references() -> list[str]:
     """The names of the systems that have a reference: the folders that contain reference.py."""
     return [name for name in names() if importlib.util.find_spec(_reference(name))]
