@@ -1,8 +1,11 @@
 """The Python of the texts, run as it stands, gives what the texts say."""
 
+import dataclasses
 import functools
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +14,10 @@ import optax
 import pytest
 
 import jaxgan
-from jaxgan import training
+from jaxgan import data, training
 from jaxgan.metrics.evaluator import load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
+from jaxgan.run import config as run_config
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.program import serialised
 from jaxgan.systems.age_cgan.recognition import load_recogniser
@@ -26,9 +30,9 @@ ROOT = Path(__file__).parent.parent
 # How many examples each text has. Each is run below, but for the one that
 # tests/test_add_your_own_gan.py runs, and those of the Vietnamese text, which are the README's.
 EXAMPLES = {
-    "README.md": 2,
+    "README.md": 4,
     "experiments/README.md": 1,
-    "experiments/README.vi.md": 2,
+    "experiments/README.vi.md": 4,
     "jaxgan/metrics/README.md": 1,
     "jaxgan/systems/README.md": 2,
     "jaxgan/systems/age_cgan/README.md": 1,
@@ -112,6 +116,35 @@ def test_drawing_images_of_a_run(folder_with_run):
     expected = jaxgan.sample(params, jax.random.key(0), num_samples=100)
     np.testing.assert_array_equal(names["images"], expected)
     np.testing.assert_array_equal(names["walk"], jaxgan.interpolate(params, start, end))
+
+
+def test_a_run_from_python_and_a_logger_of_ones_own(tmp_path, monkeypatch):
+    load = data.load
+
+    def load_some(*args, **options):
+        whole = load(*args, **options)
+        return dataclasses.replace(whole, images=whole.images[::50], attributes={})
+
+    monkeypatch.setattr(data, "load", load_some)
+    monkeypatch.setattr(run_config, "load", load_some)
+    monkeypatch.chdir(tmp_path)
+    names = run_example("README.md", 2, jax=jax, jaxgan=jaxgan)
+    assert names["run"] == jaxgan.load_run("runs/from_python")
+    assert names["images"].shape == (64, 28, 28, 1) and names["fid"] > 0
+
+    told = []
+    wandb = SimpleNamespace(
+        init=lambda project, config: told.append(config),
+        Image=lambda canvas: ("image", canvas.shape),
+        log=lambda values, step: told.append((step, values)),
+    )
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    again = dataclasses.replace(names["config"], epochs=1, workdir="runs/another")
+    run_example("README.md", 3, jaxgan=jaxgan, config=again)
+    settings, *rows = told
+    assert settings["epochs"] == 1 and settings["system"] == "mlp_gan"
+    assert any("generator_loss" in values for _, values in rows)
+    assert rows[-1][1]["samples"][0] == "image" and rows[-1][1]["epoch"] == 1
 
 
 def test_images_of_an_exported_generator(folder_with_run):

@@ -28,8 +28,8 @@ NOTEBOOK = ROOT / "experiments" / "colab_tpu.ipynb"
 SETTINGS = """
 EPOCHS = 1
 WORKDIR = "runs/small"
-FLAGS = ["--batch-size", "1000", "--discriminator-steps", "3", "--discriminator-widths", "64"]
-FLAGS += ["--generator-learning-rate", "1e-3", "--ema-decay", "0"]
+MORE = {"batch_size": 1000, "discriminator_steps": 3, "discriminator_widths": [64]}
+MORE |= {"generator_learning_rate": 1e-3, "ema_decay": 0}
 """
 
 # Names of the notebook, out of its kernel and into the test.
@@ -141,6 +141,12 @@ def test_shows_the_pictures_of_the_run(ran, folder):
         assert shown == path.read_bytes(), cell_id
     with picture_of(ran, "training", "image/gif") as movie:
         assert movie.n_frames == 2
+
+
+def test_the_newest_grid_is_shown_while_it_trains(ran, folder):
+    grid = folder / "runs" / "small" / "samples" / "epoch_0001.png"
+    with picture_of(ran, "train", "image/png") as shown, Image.open(grid) as drawn:
+        np.testing.assert_array_equal(np.asarray(shown), np.asarray(drawn))
 
 
 def test_shows_the_playground_inside_itself(ran, folder):

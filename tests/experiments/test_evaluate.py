@@ -99,6 +99,7 @@ def test_it_prints_and_writes_what_the_library_finds(call_script, trained, fewer
     assert values["scores"]["samples"] == score(
         embed(drawn, evaluator), embed(digits, evaluator), seed=4
     )
+    assert jaxgan.load_run(trained.workdir).evaluate(40, seed=4) == values
 
 
 @pytest.mark.parametrize("size", [32, slow(64)])

@@ -11,10 +11,12 @@ from jaxgan.run import compilation_cache
 CODE = """
 
 from jaxgan.run import compilation_cache
-compilation_cache.use()
 import jax
-print(jax.jit(lambda x: x * 3 + 1)(1.0))
-print(jax.config.jax_compilation_cache_dir)
+before = dict(jax.config.values)
+with compilation_cache.in_use():
+    print(jax.jit(lambda x: x * 3 + 1)(1.0))
+    print(jax.config.jax_compilation_cache_dir)
+assert dict(jax.config.values) == before
 """
 
 
@@ -103,5 +105,14 @@ def test_a_user_without_a_home_folder_has_no_cache(caches, tmp_path):
 def test_what_the_user_has_set_stays():
     before = jax.config.jax_compilation_cache_dir
     assert before is not None  # Of the tests.
-    compilation_cache.use()
+    with compilation_cache.in_use():
+        assert jax.config.jax_compilation_cache_dir == before
     assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_what_is_compiled_afterwards_is_not_kept(tmp_path):
+    after = "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
+    process(tmp_path, f"{CODE}{after}print(jax.jit(lambda x: x * 5 - 2)(1.0))\n")
+    kept = entries(tmp_path / ".cache" / "jaxgan").keys()
+    process(tmp_path / "other")
+    assert kept == entries(tmp_path / "other" / ".cache" / "jaxgan").keys()

@@ -12,7 +12,7 @@ from jaxgan.systems.biggan.config import BigGANConfig
 from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix.config import Pix2PixConfig
-from jaxgan.systems.registry import ENTRY_POINTS, VARIABLE, find, load_config, names
+from jaxgan.systems.registry import ENTRY_POINTS, VARIABLE, config, find, load_config, names
 from jaxgan.systems.stylegan2.config import StyleGAN2Config
 
 CONFIGS = [
@@ -43,6 +43,31 @@ def test_the_names_are_those_of_the_folders_that_have_networks():
 def test_each_name_is_that_of_its_settings():
     for name in names():
         assert find(name).system_name() == name
+
+
+def test_settings_by_name():
+    assert config("dcgan", epochs=2, image_shape=[32, 32, 3]) == DCGANConfig(
+        epochs=2, image_shape=(32, 32, 3)
+    )
+    assert config("mnist_gan", recipe="textbook") == MLPGANConfig(recipe="textbook")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("dc_gan", {}, "'dc_gan', not of one of "),
+        (DCGANConfig, {}, "the name of a system is a text"),
+        ("dcgan", {"epoch": 2}, "unknown setting 'epoch'"),
+        ("dcgan", {"epochs": "2"}, "epochs cannot be '2'"),
+        ("dcgan", {"epochs": True}, "epochs cannot be True"),
+        ("dcgan", {"epochs": 0}, "--epochs must be 1 or more, not 0"),
+        ("dcgan", {"recipe": "none"}, "recipe"),
+    ],
+)
+def test_settings_that_are_none_are_refused_in_one_line(name, settings, message):
+    with pytest.raises(ValueError, match=message) as error:
+        config(name, **settings)
+    assert "\n" not in str(error.value)
 
 
 def test_a_former_name_is_found(tmp_path):
