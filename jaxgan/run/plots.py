@@ -56,15 +56,9 @@ def plot_losses(
                 *zip(*points, strict=True), label=label, linewidth=1.2, marker=marker, **style
             )
         if panel.level is not None:
-            axes.axhline(panel.level, color="black", linewidth=0.8, alpha=0.6)
-            axes.text(
-                0.995,
-                panel.level + 0.01,
-                panel.level_label,
-                transform=axes.get_yaxis_transform(),
-                ha="right",
-                fontsize=8,
-            )
+            # In the legend: a text beside the line would lie on the curves that come near to it.
+            label = f"{panel.level_label}: {panel.level:g}"
+            axes.axhline(panel.level, label=label, color="black", linewidth=0.8, alpha=0.6)
         axes.set(ylabel=panel.ylabel, ylim=panel.limits)
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
