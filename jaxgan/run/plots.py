@@ -13,6 +13,8 @@ from jaxgan.run import images
 from jaxgan.run.system import Panel
 
 CONFIDENCE_GRID = (6, 20)  # rows and columns
+# Names of classes below a plot of shares: of more classes each second, third ... has its name.
+MOST_NAMES = 20
 # One after another, the curves of a panel.
 _STYLES = (
     {"color": "tab:blue"},
@@ -181,7 +183,8 @@ def _show_shares(
         axes.bar(left, shares * 100, width, align="edge", label=whose)
     axes.set_title("What the evaluator takes them for", fontsize=11)
     axes.set(xlabel="class", ylabel="share of the images in %")
-    axes.set_xticks(np.arange(len(class_names)), class_names)
+    step = -(-len(class_names) // MOST_NAMES)
+    axes.set_xticks(np.arange(len(class_names))[::step], class_names[::step])
     axes.legend(fontsize=8)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
