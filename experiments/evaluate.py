@@ -1,4 +1,4 @@
-"""Scores a trained run on mnist or toon_faces; writes evaluation.json and evaluation.png.
+"""Scores a trained run on mnist, toon_faces or stacked_mnist; writes evaluation.json and a picture.
 
 python experiments/evaluate.py --workdir runs/mnist_gan
 
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from jaxgan import weights
 from jaxgan.files import written_whole
-from jaxgan.metrics import evaluation, evaluator, inception_v3
+from jaxgan.metrics import evaluation, inception_v3
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.run import flags, inception_files, plots, report
 from jaxgan.run.images import to_uint8
@@ -42,11 +42,11 @@ class EvaluateConfig:
 
     workdir: str = setting("runs/mnist_gan", local_path)
     """The folder of the run. Without --inception its data set must be mnist or toon_faces, which
-    the evaluators were trained on."""
+    the evaluators were trained on, or stacked_mnist."""
     num_samples: int | None = None
-    """How many images to draw; None: as many as there are held-out images, 10000 digits or 2000
-    faces, and with --inception 10000. Most scores depend on this number, so compare only scores of
-    equally many samples."""
+    """How many images to draw; None: as many as there are held-out images, 10000 digits, 2000
+    faces or 26000 stacked digits, and with --inception 10000. Most scores depend on this number, so
+    compare only scores of equally many samples."""
     seed: int = 0
     """Seed of the samples and of the scores' random choices. The same seed gives the same
     scores."""
@@ -144,7 +144,7 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
     )
     begin("done")
     progress.close()
-    drawn, found, reference, training = judged[:4]
+    drawn, found, reference = judged.drawn, judged.found, judged.reference
     print(f"{len(drawn)} samples of {config.workdir}, step {step}")
     print(evaluation.table(found, reference))
     if judged.agreements:
@@ -155,7 +155,6 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
             f"--num-samples {judged.num_held_out}"
         )
     write_json(out / "evaluation.json", judged.values)
-    shown = next(iter(evaluator.ATTRIBUTES[settings.dataset]))
     kinds = {
         "Likeliest copies": evaluation.most_suspect(found, NUM_COMPARED),
         "Any samples": np.arange(min(NUM_COMPARED, len(drawn))),
@@ -169,7 +168,7 @@ def by_own_evaluator(config: EvaluateConfig, stack: contextlib.ExitStack) -> str
             for kind, rows in kinds.items()
         },
         class_shares={"samples": found.class_shares, "training set": reference.class_shares},
-        class_names=training.attributes[shown].classes,
+        class_names=judged.class_names,
     )
     if config.out is None:
         report.write(out, settings)

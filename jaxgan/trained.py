@@ -133,9 +133,9 @@ class Run:
         return self.config.sample_in_parts(self.params, key, num_samples, labels=labels)
 
     def evaluate(self, num_samples: int | None = None, *, seed: int = 0) -> dict[str, Any]:
-        """Scores the run, whose data set must be mnist or toon_faces, as evaluate.py does.
+        """Scores the run by the evaluator of its data set (mnist, toon_faces, stacked_mnist).
 
-        Nothing is written.
+        The numbers are those of evaluate.py. Nothing is written.
 
         Args:
             num_samples: how many images to draw, 10 or more; None: as many as there are held-out

@@ -123,7 +123,10 @@ def test_a_run_from_python_and_a_logger_of_ones_own(tmp_path, monkeypatch):
 
     def load_some(*args, **options):
         whole = load(*args, **options)
-        return dataclasses.replace(whole, images=whole.images[::50], attributes={})
+        attributes = {
+            name: each._replace(codes=each.codes[::50]) for name, each in whole.attributes.items()
+        }
+        return dataclasses.replace(whole, images=whole.images[::50], attributes=attributes)
 
     monkeypatch.setattr(data, "load", load_some)
     monkeypatch.setattr(run_config, "load", load_some)

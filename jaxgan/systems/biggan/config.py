@@ -24,7 +24,7 @@ from jaxgan.run.settings import MOST_COUNT, count, one_of, rate, setting, share,
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
 from jaxgan.systems.biggan import drawing, networks
 from jaxgan.systems.biggan.losses import FAKE_LABELS, NORMS, big_gan
-from jaxgan.systems.latent.images import GREY_SHAPES
+from jaxgan.systems.latent.images import OWN_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
 from jaxgan.training import collapse
 from jaxgan.training.collapse import Sign
@@ -260,7 +260,7 @@ class BigGANConfig(FallingRates, LabelledConfig):
         if self.recipe not in RECIPES:
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(RECIPES)}")
         if self.recipe == "default" and not self.image_shape:
-            object.__setattr__(self, "image_shape", GREY_SHAPES.get(self.dataset, ()))
+            object.__setattr__(self, "image_shape", OWN_SHAPES.get(self.dataset, ()))
         settings.fill(self, RECIPES[self.recipe])
         super().__post_init__()
         steps = networks.generator_steps(self.image_shape, self.depth)
