@@ -19,7 +19,8 @@ def train(config: RunConfig, *, loggers: Sequence[Logger] = ()) -> Run:
     shows the newest grid of samples below the cell. Ctrl-C, or the stop button of a notebook, ends
     the training after the compiled call that runs: all is saved, and the function returns. A second
     one raises KeyboardInterrupt, and costs what was trained since the last checkpoint. Afterwards
-    the process has its own signal handlers, environment and JAX options again.
+    the process has its own signal handlers, environment and JAX options again. (With a
+    `coordinator` it stays connected with the other processes.)
 
     Args:
         config: the settings of a system: one of the package (`jaxgan.config("dcgan", epochs=2)` or

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 
 import jax
@@ -50,6 +51,25 @@ def test_it_is_the_run_of_the_script(straight, tmp_path, monkeypatch):
     assert_same_run(straight, workdir)
     mine, theirs = (json.loads((x / "config.json").read_text()) for x in (straight, workdir))
     assert {name for name in mine if mine[name] != theirs[name]} == {"workdir", "script"}
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_gives_the_bits_of_the_script(
+    undisturbed, compilation_cache, tmp_path
+):
+    """Whose process has an option of XLA."""
+    code = (
+        "import jaxgan, sys\n"
+        "sizes = dict(generator_widths=[32], discriminator_widths=[32], batch_size=1000, epochs=3)\n"
+        "jaxgan.train(jaxgan.config('mlp_gan', workdir=sys.argv[1], **sizes))\n"
+    )
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "2",
+        "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
+    }
+    subprocess.run([sys.executable, "-c", code, tmp_path / "run"], env=environment, check=True)
+    assert_same_run(undisturbed, tmp_path / "run")
 
 
 def test_it_gives_what_load_run_gives_and_goes_on_with_more_epochs(straight, tmp_path):
@@ -161,8 +181,8 @@ def test_a_logger_that_fails_is_named_and_all_is_saved(step, straight, tmp_path)
         jaxgan.train(settings(tmp_path), loggers=[failing, other])
     run, failed_at = jaxgan.load_run(tmp_path), failing.told[-1]
     assert str(error.value) == (
-        f"the logger At failed at step {failed_at}: KeyError: 'no such table'; training stopped and "
-        f"all is saved: the same call goes on from step {run.step}"
+        f"the logger At failed at step {failed_at}: KeyError: 'no such table'; training stopped "
+        f"and all is saved: the same call goes on from step {run.step}"
     )
     assert isinstance(error.value.__cause__, KeyError)
     assert run.step >= failed_at >= step > max(other.told)

@@ -715,7 +715,9 @@ class _StopSignals:
     def __enter__(self) -> "_StopSignals":
         if threading.current_thread() is threading.main_thread():
             for number in _STOPPING:
-                if number == _HANG_UP and signal.getsignal(number) == signal.SIG_IGN:
+                before = signal.getsignal(number)
+                # Python cannot put a handler back that is not its own.
+                if before is None or (number == _HANG_UP and before == signal.SIG_IGN):
                     continue
                 self._before[number] = signal.signal(number, self._receive)
         return self
