@@ -60,8 +60,8 @@ def test_a_process_of_its_own_gives_the_bits_of_the_script(
     """Whose process has an option of XLA."""
     code = (
         "import jaxgan, sys\n"
-        "sizes = dict(generator_widths=[32], discriminator_widths=[32], batch_size=1000, epochs=3)\n"
-        "jaxgan.train(jaxgan.config('mlp_gan', workdir=sys.argv[1], **sizes))\n"
+        "more = dict(generator_widths=[32], discriminator_widths=[32], batch_size=1000, epochs=3)\n"
+        "jaxgan.train(jaxgan.config('mlp_gan', workdir=sys.argv[1], **more))\n"
     )
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
