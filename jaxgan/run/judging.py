@@ -83,9 +83,9 @@ def judge(
     Raises:
         ValueError: a run of the system cannot be judged by its images, or an image is not finite.
     """
-    options = {"image_shape": config.image_shape, "crop": config.crop}
     training, held_out = (
-        data.load(config.dataset, split=split, **options) for split in ("train", "test")
+        data.load(config.dataset, split=split, image_shape=config.image_shape, crop=config.crop)
+        for split in ("train", "test")
     )
     num_samples = num_samples or len(held_out.images)
     is_joint = config.dataset in evaluator.JOINT
