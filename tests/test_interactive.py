@@ -12,9 +12,8 @@ import sys
 import jax
 import numpy as np
 import pytest
-from encoder_gan import EncoderGANConfig
 from jax.experimental.compilation_cache import compilation_cache
-from lazy_gan import LazyGANConfig
+from lazy_gan import GENERATOR, LazyGANConfig
 from PIL import Image
 from small_run import assert_same_run
 
@@ -204,15 +203,23 @@ def test_loggers_are_told_the_rows_of_the_table(tmp_path):
 def test_a_system_of_ones_own_has_its_pictures_and_samples(tmp_path):
     told = []
 
-    @dataclasses.dataclass(frozen=True)
-    class Mine(EncoderGANConfig):  # Nobody can import it.
-        pass
+    class Mine(LazyGANConfig):  # Nobody can import it.
+        def sample(self, params, key, num_samples, *, labels=None):
+            return GENERATOR.apply(params, jax.random.normal(key, (num_samples, 3))) / 2 + 0.5
+
+        def system(self, dataset):
+            def picture(state, key):
+                return np.asarray(self.sample(state.variables("generator"), key, 9)), 3
+
+            system = super().system(dataset)
+            stages = [dataclasses.replace(each, picture=picture) for each in system.stages]
+            return dataclasses.replace(system, stages=stages)
 
     config = Mine(devices="2", epochs=2, workdir=str(tmp_path))
     run = jaxgan.train(config, loggers=[lambda step, values: told.append(values)])
     grids = {values["epoch"]: values["samples"] for values in told if "samples" in values}
     files = sorted((tmp_path / "samples").iterdir())
-    assert files and len(files) == len(grids) and type(run.config) is Mine
+    assert len(files) == len(grids) == 3 and type(run.config) is Mine
     for path, (epoch, grid) in zip(files, sorted(grids.items()), strict=True):
         assert path.name == f"epoch_{round(epoch):04d}.png" and grid.dtype == np.uint8
         with Image.open(path) as picture:
