@@ -15,7 +15,7 @@ from jaxgan.data import Dataset
 from jaxgan.game import GAN
 from jaxgan.layers.normalisation import EPSILON
 from jaxgan.layers.spectral import INITS
-from jaxgan.losses import ADVERSARIAL_LOSSES
+from jaxgan.losses import UNPAIRED_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision
 from jaxgan.run.program import Program
@@ -186,7 +186,7 @@ class BigGANConfig(FallingRates, LabelledConfig):
     """Adam's decay of the second moment, in [0, 1)."""
     adam_epsilon: float = setting(None, rate)
     """Adam's epsilon, added to the square root of the second moment."""
-    loss: str = setting("hinge", one_of(*ADVERSARIAL_LOSSES))
+    loss: str = setting("hinge", one_of(*UNPAIRED_LOSSES))
     """The adversarial loss; the paper's is 'hinge'."""
     fake_labels: str = setting(None, one_of(*FAKE_LABELS))
     """The labels of generated images in training. 'uniform', as in the paper: each class as often
