@@ -9,7 +9,7 @@ is all that is left to do, so a loader would be more code than this file.
 import mmap
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -113,7 +113,8 @@ def _unmap(array: np.ndarray) -> None:
     The system keeps it in its cache of files as long as it has room. Otherwise the process grows to
     the size of the file.
     """
-    is_read_only, base = False, array
+    is_read_only = False
+    base: Any = array
     while isinstance(base, np.ndarray):
         is_read_only = is_read_only or (isinstance(base, np.memmap) and base.mode == "r")
         base = base.base
