@@ -94,10 +94,9 @@ class Stream:
         return self._pool.submit(self._gather, rows, first, steps)
 
     def _gather(self, rows: Future[np.ndarray], first: int, steps: int) -> dict[str, np.ndarray]:
+        whole = rows.result()
+        own = whole[..., first : first + steps, :, :].reshape(*whole.shape[:-3], -1)
         try:
-            whole = rows.result()
-            own = whole[..., first : first + steps, :, :]
-            own = own.reshape(*whole.shape[:-3], -1)
             gathered = {name: np.take(array, own, axis=0) for name, array in self.arrays.items()}
             for array in self.arrays.values():
                 _unmap(array)
