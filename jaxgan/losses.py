@@ -22,16 +22,20 @@ class AdversarialLoss(NamedTuple):
 
     Attributes:
         discriminator: (real_logits, fake_logits, label_smoothing) -> scalar.
-        generator: (fake_logits) -> scalar.
+        generator: (fake_logits) -> scalar; of a paired loss (real_logits, fake_logits) -> scalar.
         probability: logits -> float [batch] in [0, 1], the discriminator's probability that each
-            image is real. It is 1/2 for all images if both players play optimally.
+            image is real. It is 1/2 for all images if both players play optimally. Of a paired loss
+            it takes differences of logits, and is the probability that an image is more real than
+            the other one of its pair.
         smooths_labels: whether the loss compares with labels, which label_smoothing can smooth.
+        is_paired: whether the loss compares each real image with one generated image.
     """
 
     discriminator: Callable[[jax.Array, jax.Array, float], jax.Array]
-    generator: Callable[[jax.Array], jax.Array]
+    generator: Callable[..., jax.Array]
     probability: Callable[[jax.Array], jax.Array]
     smooths_labels: bool
+    is_paired: bool = False
 
 
 def cross_entropy_discriminator(
@@ -116,6 +120,28 @@ def linear_generator(fake_logits: jax.Array) -> jax.Array:
     return -jnp.mean(fake_logits)
 
 
+def relativistic_discriminator(
+    real_logits: jax.Array, fake_logits: jax.Array, label_smoothing: float = 0.0
+) -> jax.Array:
+    """E[log(1 + exp(D(G(z)) - D(x)))], over pairs of a real and a generated image.
+
+    Jolicoeur-Martineau 2018 (arXiv 1807.00734), as Huang et al. 2024 (R3GAN, arXiv 2501.05441),
+    section 2, have it. Trained with the penalties `r1` and `r2` at every step, it converges.
+
+    Raises:
+        ValueError: label_smoothing is not 0, but this loss has no labels.
+    """
+    _check_logits(real_logits, fake_logits)
+    _check_no_smoothing(label_smoothing)
+    return jnp.mean(jax.nn.softplus(fake_logits - real_logits))
+
+
+def relativistic_generator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+    """E[log(1 + exp(D(x) - D(G(z))))], over pairs, as `relativistic_discriminator`."""
+    _check_logits(real_logits, fake_logits)
+    return jnp.mean(jax.nn.softplus(real_logits - fake_logits))
+
+
 ADVERSARIAL_LOSSES: Mapping[str, AdversarialLoss] = MappingProxyType(
     {
         "non_saturating": AdversarialLoss(
@@ -134,18 +160,28 @@ ADVERSARIAL_LOSSES: Mapping[str, AdversarialLoss] = MappingProxyType(
             wasserstein_discriminator, linear_generator, jax.nn.sigmoid, False
         ),
         "hinge": AdversarialLoss(hinge_discriminator, linear_generator, jax.nn.sigmoid, False),
+        "relativistic": AdversarialLoss(
+            relativistic_discriminator, relativistic_generator, jax.nn.sigmoid, False, True
+        ),
     }
 )
+UNPAIRED_LOSSES = tuple(name for name, loss in ADVERSARIAL_LOSSES.items() if not loss.is_paired)
 
 
-def adversarial_loss(name: str) -> AdversarialLoss:
+def adversarial_loss(name: str, *, paired: bool = False) -> AdversarialLoss:
     """The loss of a name.
+
+    Args:
+        name: a key of `ADVERSARIAL_LOSSES`.
+        paired: whether the game has a real logit for each generated one in both turns, so that the
+            loss may be a paired one.
 
     Raises:
         ValueError: there is no such loss; the message lists the names.
     """
-    if name not in ADVERSARIAL_LOSSES:
-        raise ValueError(f"unknown loss {name!r}: one of {', '.join(ADVERSARIAL_LOSSES)}")
+    names = tuple(ADVERSARIAL_LOSSES) if paired else UNPAIRED_LOSSES
+    if name not in names:
+        raise ValueError(f"unknown loss {name!r}: one of {', '.join(names)}")
     return ADVERSARIAL_LOSSES[name]
 
 
@@ -162,9 +198,12 @@ def judgement(
     Returns:
         Scalars in [0, 1] by the name of a metric: d_real, the mean probability of the real images;
         d_fake, that of the fake images; and d_accuracy, the share of all these images whose
-        probability is above 1/2 if they are real and below 1/2 if they are fake.
+        probability is above 1/2 if they are real and below 1/2 if they are fake. A paired loss
+        knows no probability of a single image: it is that of being more real than the other one.
     """
     _check_logits(real_logits, fake_logits)
+    if loss.is_paired:
+        real_logits, fake_logits = real_logits - fake_logits, fake_logits - real_logits
     d_real, d_fake = loss.probability(real_logits), loss.probability(fake_logits)
     told_right = jnp.concatenate([d_real > 0.5, d_fake < 0.5])
     return {

@@ -40,12 +40,17 @@ def hinge(real, fake, s):
     return np.mean(np.maximum(0, 1 - real)) + np.mean(np.maximum(0, 1 + fake))
 
 
+def relativistic(real, fake, s):
+    return -np.mean(log_sigmoid(real - fake))
+
+
 DISCRIMINATORS = {
     "non_saturating": cross_entropy,
     "minimax": cross_entropy,
     "least_squares": least_squares,
     "wasserstein": wasserstein,
     "hinge": hinge,
+    "relativistic": relativistic,
 }
 GENERATORS = {
     "non_saturating": lambda fake: -np.mean(log_sigmoid(fake)),
@@ -54,8 +59,10 @@ GENERATORS = {
     "wasserstein": lambda fake: -np.mean(fake),
     "hinge": lambda fake: -np.mean(fake),
 }
+PAIRED_GENERATORS = {"relativistic": lambda real, fake: -np.mean(log_sigmoid(fake - real))}
 WITH_LABELS = {"non_saturating", "minimax", "least_squares"}
 NAMES = pytest.mark.parametrize("name", sorted(DISCRIMINATORS))
+UNPAIRED = pytest.mark.parametrize("name", sorted(GENERATORS))
 NAMES_AND_SMOOTHINGS = pytest.mark.parametrize(
     ("name", "smoothing"),
     [(n, s) for n in sorted(DISCRIMINATORS) for s in SMOOTHINGS if n in WITH_LABELS or s == 0],
@@ -78,19 +85,28 @@ def test_the_table_has_these_losses_and_cannot_be_changed():
         losses.ADVERSARIAL_LOSSES["hinge"] = None
     for name, loss in losses.ADVERSARIAL_LOSSES.items():
         assert loss.smooths_labels == (name in WITH_LABELS)
+        assert loss.is_paired == (name in PAIRED_GENERATORS)
 
 
 @NAMES
 def test_a_loss_by_its_name(name):
-    assert losses.adversarial_loss(name) is losses.ADVERSARIAL_LOSSES[name]
+    assert losses.adversarial_loss(name, paired=True) is losses.ADVERSARIAL_LOSSES[name]
+
+
+@pytest.mark.parametrize("name", PAIRED_GENERATORS)
+def test_a_paired_loss_is_no_loss_of_a_game_without_pairs(name):
+    with pytest.raises(ValueError, match=f"unknown loss '{name}': one of non_saturating, minimax"):
+        losses.adversarial_loss(name)
 
 
 @pytest.mark.parametrize("name", ["wgan", "", "Hinge", "l2"])
 def test_an_unknown_loss_is_refused_with_the_names_of_all(name):
     with pytest.raises(ValueError) as error:
         losses.adversarial_loss(name)
-    message = str(error.value)
-    assert message == f"unknown loss {name!r}: one of {', '.join(losses.ADVERSARIAL_LOSSES)}"
+    assert str(error.value) == f"unknown loss {name!r}: one of {', '.join(GENERATORS)}"
+    with pytest.raises(ValueError) as error:
+        losses.adversarial_loss(name, paired=True)
+    assert str(error.value) == f"unknown loss {name!r}: one of {', '.join(DISCRIMINATORS)}"
 
 
 @LOGITS
@@ -103,7 +119,29 @@ def test_discriminator_loss_equals_its_closed_form(name, smoothing, logits):
 
 
 @LOGITS
-@NAMES
+@pytest.mark.parametrize("name", PAIRED_GENERATORS)
+def test_paired_generator_loss_and_gradients_equal_their_closed_form(name, logits):
+    loss, closed = losses.ADVERSARIAL_LOSSES[name].generator, PAIRED_GENERATORS[name]
+    value, (to_real, to_fake) = jax.value_and_grad(loss, argnums=(0, 1))(*logits)
+    np.testing.assert_allclose(value, closed(*logits), rtol=1e-12, atol=1e-15)
+    real, fake = logits
+    expected = finite_differences(lambda x: closed(x, fake), real)
+    np.testing.assert_allclose(to_real, expected, rtol=1e-7, atol=1e-8)
+    expected = finite_differences(lambda x: closed(real, x), fake)
+    np.testing.assert_allclose(to_fake, expected, rtol=1e-7, atol=1e-8)
+
+
+def test_a_paired_loss_judges_pairs():
+    real, fake = MODERATE
+    found = losses.judgement(losses.ADVERSARIAL_LOSSES["relativistic"], real, fake)
+    more_real = np.exp(log_sigmoid(real - fake))
+    np.testing.assert_allclose(found["d_real"], more_real.mean(), rtol=1e-12)
+    np.testing.assert_allclose(found["d_fake"], 1 - more_real.mean(), rtol=1e-12)
+    np.testing.assert_allclose(found["d_accuracy"], np.mean(real > fake), rtol=1e-6)
+
+
+@LOGITS
+@UNPAIRED
 def test_generator_loss_equals_its_closed_form(name, logits):
     value = losses.ADVERSARIAL_LOSSES[name].generator(logits[1])
     assert value.shape == ()
@@ -123,7 +161,7 @@ def test_discriminator_gradients_equal_finite_differences(name, smoothing, logit
 
 
 @LOGITS
-@NAMES
+@UNPAIRED
 def test_generator_gradient_equals_finite_differences(name, logits):
     gradient = jax.grad(losses.ADVERSARIAL_LOSSES[name].generator)(logits[1])
     expected = finite_differences(GENERATORS[name], logits[1])
@@ -136,7 +174,7 @@ def test_losses_are_finite_in_float32_at_huge_logits(name):
     huge = jnp.array([1e4, -1e4], jnp.float32)
     for function, args in (
         (loss.discriminator, (huge, huge[::-1], 0.0)),
-        (loss.generator, (huge,)),
+        (loss.generator, (huge, huge[::-1]) if loss.is_paired else (huge,)),
     ):
         value, gradient = jax.value_and_grad(function)(*args)
         assert value.dtype == jnp.float32
@@ -196,8 +234,9 @@ def test_logits_of_another_rank_are_refused(name):
     for args in ((bad, good), (good, bad)):
         with pytest.raises(AssertionError):
             loss.discriminator(*args, 0.0)
-    with pytest.raises(AssertionError):
-        loss.generator(bad)
+    for args in ((bad, good), (good, bad)) if loss.is_paired else ((bad,),):
+        with pytest.raises(AssertionError):
+            loss.generator(*args)
 
 
 IMAGES = RNG.normal(size=(5, 3, 2, 1))

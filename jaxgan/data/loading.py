@@ -12,6 +12,7 @@ from jaxgan.data.fitting import Crop, checked_shape, gather, parse_crop
 from jaxgan.data.folders import load_folder
 from jaxgan.data.names import check_known, is_path, parse_name
 from jaxgan.data.preparing import prepare
+from jaxgan.data.stacked import STACKED, read_stacked
 from jaxgan.data.tfds import check_installed, find_prepared, read_prepared
 
 
@@ -41,10 +42,11 @@ def load(
 
     Args:
         name: the data set. 'mnist' and 'toon_faces' (64x64 in colour, with attributes) ship with
-            the package and need neither the network nor TensorFlow. A path is a folder or a .zip of
-            images: './faces', '~/faces', 'faces.zip', or any path with a '/' that is there. Any
-            other name is a name of TensorFlow Datasets, such as 'fashion_mnist', 'celeb_a',
-            'emnist/letters' or 'cifar10:3.0.2'.
+            the package and need neither the network nor TensorFlow, and so does 'stacked_mnist'
+            (28x28x3, a digit a channel: the attributes "red", "green" and "blue"). A path is a
+            folder or a .zip of images: './faces', '~/faces', 'faces.zip', or any path with a '/'
+            that is there. Any other name is a name of TensorFlow Datasets, such as
+            'fashion_mnist', 'celeb_a', 'emnist/letters' or 'cifar10:3.0.2'.
         split: 'train' or 'test'. A set of TensorFlow Datasets may have other splits, and slices of
             splits, such as 'train[:1000]'. All images of a folder are its split 'train', unless it
             has a sub-folder of this name: then its sub-folders train, test and val are its splits,
@@ -95,11 +97,11 @@ def load(
             feature=feature,
             skip_unusable=skip_unusable,
         )
-    if name not in EMBEDDED_SETS:
+    if name not in (*EMBEDDED_SETS, STACKED):
         return _load_tfds(name, split, image_shape, data_dir, download, feature, box)
     if feature is not None:
         raise ValueError(f"{name} has a single image in an example: no feature {feature!r}")
-    images, attributes = read_embedded(name, split)
+    images, attributes = read_stacked(split) if name == STACKED else read_embedded(name, split)
     if image_shape in (None, images.shape[1:]) and isinstance(box, str):
         return Dataset(name, images, attributes, notes=())
     pictures = (

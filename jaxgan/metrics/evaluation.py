@@ -41,6 +41,7 @@ class Reference(NamedTuple):
         class_shares: float64 [classes], as in `Scored`, of the training images.
         floor: the scores of held-out images. No generator can be expected to do better.
         ceiling: the scores of uniform noise.
+        data_shares: each class's share of the data, as in `scoring.score`.
         seed: of the draws in every score.
     """
 
@@ -52,6 +53,7 @@ class Reference(NamedTuple):
     class_shares: np.ndarray
     floor: Scored
     ceiling: Scored
+    data_shares: np.ndarray | None
     seed: int
 
 
@@ -83,6 +85,7 @@ def reference(
     num_samples: int = 10_000,
     seed: int = 0,
     evaluator: Callable[..., Embedding] | None = None,
+    data_shares: np.ndarray | None = None,
 ) -> Reference:
     """Computes what `evaluate` compares generators with.
 
@@ -97,6 +100,8 @@ def reference(
         evaluator: float32 images -> features and probabilities of the classes, as in
             `metrics.scoring.embed`. None is the evaluator of digits, for images of [28, 28, 1].
             The evaluator of faces is `metrics.evaluator.load_evaluator("toon_faces")`.
+        data_shares: each class's share of the data, as in `metrics.scoring.score`; None: of the
+            training images, as the evaluator sees them.
 
     Raises:
         ValueError: the images have another shape or range, or are too few.
@@ -123,8 +128,9 @@ def reference(
         training=training,
         held_out=held_out,
         class_shares=_class_shares(training),
-        floor=_scored(some, training, seed),
-        ceiling=_scored(noise, training, seed),
+        floor=_scored(some, training, seed, data_shares),
+        ceiling=_scored(noise, training, seed, data_shares),
+        data_shares=data_shares,
         seed=seed,
     )
 
@@ -152,7 +158,7 @@ def evaluate(images: ArrayLike, reference: Reference) -> Evaluation:
     pixels = map(_pixels, (images, reference.held_out_images, reference.training_images))
     return Evaluation(
         embedding,
-        *_scored(embedding, training, reference.seed),
+        *_scored(embedding, training, reference.seed, reference.data_shares),
         in_features=memorisation(embedding.features, held_out.features, training.features),
         in_pixels=memorisation(*pixels),
     )
@@ -293,8 +299,10 @@ def agreement_table(samples: Agreement, held_out: Agreement) -> str:
     return "\n".join(f"{label:44}{a:>12.2%}{b:>12.2%}" for label, a, b in lines)
 
 
-def _scored(embedding: Embedding, training: Embedding, seed: int) -> Scored:
-    scores = score(embedding, training, seed=seed)
+def _scored(
+    embedding: Embedding, training: Embedding, seed: int, data_shares: np.ndarray | None
+) -> Scored:
+    scores = score(embedding, training, seed=seed, data_shares=data_shares)
     return Scored(len(embedding.features), scores, _class_shares(embedding))
 
 

@@ -78,13 +78,19 @@ def _blocks(x: jax.Array) -> jax.Array:
 # For each data set the shapes of the images that its evaluator takes. The last is the shape of the
 # network's input; images half as high and wide are enlarged to it.
 EVALUATED: Mapping[str, tuple[tuple[int, int, int], ...]] = MappingProxyType(
-    {"mnist": ((28, 28, 1),), "toon_faces": ((32, 32, 3), (64, 64, 3))}
+    {
+        "mnist": ((28, 28, 1),),
+        "toon_faces": ((32, 32, 3), (64, 64, 3)),
+        "stacked_mnist": ((28, 28, 3),),
+    }
 )
 # For each data set how many classes each attribute has. Scores by classes take the first attribute:
-# every image shows it, and its classes are equally frequent.
+# every image shows it, and its classes are equally frequent. Those of `JOINT` sets take all
+# attributes together: a class of the first, one of the second and so on are one class.
 ATTRIBUTES: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         "mnist": MappingProxyType({"label": 10}),
+        "stacked_mnist": MappingProxyType({"red": 10, "green": 10, "blue": 10}),
         "toon_faces": MappingProxyType(
             {
                 "hair_colour": 6,
@@ -101,10 +107,19 @@ ATTRIBUTES: Mapping[str, Mapping[str, int]] = MappingProxyType(
         ),
     }
 )
+JOINT = frozenset({"stacked_mnist"})
 WEIGHTS: Mapping[str, str] = MappingProxyType(
-    {"mnist": "evaluator.npz", "toon_faces": "evaluator-toon_faces.npz"}
+    {
+        "mnist": "evaluator.npz",
+        "toon_faces": "evaluator-toon_faces.npz",
+        # The evaluator of digits looks at one channel after the other.
+        "stacked_mnist": "evaluator.npz",
+    }
 )
 _WIDTHS = {"mnist": ((32, 64), (64,)), "toon_faces": ((32,), (48,), (64,), (64,))}
+
+# Images -> (features, probabilities of the classes of each attribute).
+_Look = Callable[[jax.Array], tuple[jax.Array, tuple[jax.Array, ...]]]
 
 
 def check_evaluated(dataset: str, image_shape: tuple[int, int, int] | None = None) -> None:
@@ -127,9 +142,11 @@ def evaluator(dataset: str) -> Evaluator:
     """The untrained module of a data set's evaluator.
 
     Raises:
-        ValueError: there is no evaluator of this data set.
+        ValueError: there is no evaluator of this data set, or it is that of another set.
     """
     check_evaluated(dataset)
+    if dataset not in _WIDTHS:
+        raise ValueError(f"{dataset} has no evaluator of its own: {WEIGHTS[dataset]} judges it")
     return Evaluator(EVALUATED[dataset][-1], _WIDTHS[dataset], tuple(ATTRIBUTES[dataset].values()))
 
 
@@ -152,13 +169,14 @@ def load_evaluator(dataset: str = "mnist") -> Callable[[jax.Array], Embedding]:
     """The trained evaluator of a data set that ships with the package, jitted.
 
     Args:
-        dataset: "mnist" or "toon_faces".
+        dataset: "mnist", "toon_faces" or "stacked_mnist".
 
     Returns:
         A function for `scoring.embed`: images float32 [n, *shape] in [0, 1] -> `Embedding` of
         features [n, 128] and probabilities [n, classes], of the digits 0 to 9 or of the six colours
-        of hair. It is compiled for each n and shape. Images of a shape that `EVALUATED` does not
-        have raise an AssertionError (from chex).
+        of hair. Of "stacked_mnist" the features are those of red, green and blue, [n, 384], and the
+        classes are the triples of digits from 000 to 999. It is compiled for each n and shape.
+        Images of a shape that `EVALUATED` does not have raise an AssertionError (from chex).
 
     Raises:
         ValueError: there is no evaluator of this data set.
@@ -187,6 +205,25 @@ def load_attribute_classifier(
 
 @functools.cache
 def _load(dataset: str) -> tuple[Callable, Callable]:
+    if dataset in JOINT:
+        look = _by_channels(EVALUATED[dataset][-1], _by_network("mnist"))
+    else:
+        look = _by_network(dataset)
+
+    def evaluate(images: jax.Array) -> Embedding:
+        features, probabilities = look(images)
+        if dataset in JOINT:
+            return Embedding(features, _together(probabilities))
+        return Embedding(features, probabilities[0])
+
+    # Outside of `look`: a jitted function returns a dict with its keys sorted.
+    def classify(images: jax.Array) -> dict[str, jax.Array]:
+        return dict(zip(ATTRIBUTES[dataset], look(images)[1], strict=True))
+
+    return evaluate, classify
+
+
+def _by_network(dataset: str) -> _Look:
     module = evaluator(dataset)
     variables = weights.read_embedded(WEIGHTS[dataset])
 
@@ -197,12 +234,24 @@ def _load(dataset: str) -> tuple[Callable, Callable]:
         features, logits = module.apply(variables, images)
         return features, tuple(map(jax.nn.softmax, logits))
 
-    def evaluate(images: jax.Array) -> Embedding:
-        features, probabilities = look(images)
-        return Embedding(features, probabilities[0])
+    return look
 
-    # Outside of `look`: a jitted function returns a dict with its keys sorted.
-    def classify(images: jax.Array) -> dict[str, jax.Array]:
-        return dict(zip(ATTRIBUTES[dataset], look(images)[1], strict=True))
 
-    return evaluate, classify
+def _by_channels(image_shape: tuple[int, int, int], look_at: _Look) -> _Look:
+    """Looks at each channel as at a grey image."""
+
+    def look(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        chex.assert_shape(images, (None, *image_shape))
+        seen = [look_at(images[..., i : i + 1]) for i in range(image_shape[-1])]
+        features, probabilities = zip(*seen, strict=True)
+        return jnp.concatenate(features, axis=1), tuple(each for (each,) in probabilities)
+
+    return look
+
+
+def _together(probabilities: tuple[jax.Array, ...]) -> jax.Array:
+    """[n, a], [n, b] ... -> [n, a * b * ...], of attributes that do not depend on each other."""
+    joint = jnp.ones((len(probabilities[0]), 1))
+    for each in probabilities:
+        joint = (joint[:, :, None] * each[:, None, :]).reshape(len(each), -1)
+    return joint

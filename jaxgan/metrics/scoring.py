@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxgan.metrics.frechet import as_features, frechet_distance, moments
 from jaxgan.metrics.inception import inception_score
@@ -95,7 +96,12 @@ def joined(parts: Iterable[Embedding]) -> Embedding:
 
 
 def score(
-    samples: Embedding, reference: Embedding, *, seed: int = 0, num_compared: int = 10_000
+    samples: Embedding,
+    reference: Embedding,
+    *,
+    seed: int = 0,
+    num_compared: int = 10_000,
+    data_shares: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Scores samples against the data. The same arguments give the same numbers.
 
@@ -109,6 +115,8 @@ def score(
         seed: of the draw.
         num_compared: how many rows of each are drawn, 6 or more. If the smaller set has fewer, all
             of its rows, and as many of the other.
+        data_shares: each class's share of the data, real [classes], with the sum 1. None: the
+            share of the reference.
 
     Returns:
         "fid" (`frechet.frechet_distance`), "kid" and "kid_standard_error"
@@ -144,9 +152,9 @@ def score(
     }
     if samples.probabilities is not None and reference.probabilities is not None:
         num_classes = np.shape(reference.probabilities)[-1]
-        modes = mode_coverage(
-            samples.probabilities, class_shares(reference.probabilities, num_classes)
-        )
+        if data_shares is None:
+            data_shares = class_shares(reference.probabilities, num_classes)
+        modes = mode_coverage(samples.probabilities, data_shares)
         scores |= {
             "inception_score": inception_score(samples.probabilities).value,
             "modes": float(modes.num_classes_hit),

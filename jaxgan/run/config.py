@@ -63,8 +63,9 @@ class RunConfig:
     workdir: str = setting("runs/run", local_path, may_change=True)
     """The folder that the run writes to, and resumes from."""
     dataset: str = setting("mnist")
-    """The data set: 'mnist' or 'toon_faces', which are built in; a folder or a .zip of images, such
-    as ./faces or faces.zip; or a name of TensorFlow Datasets, such as fashion_mnist."""
+    """The data set: 'mnist', 'stacked_mnist' or 'toon_faces', which are built in; a folder or a
+    .zip of images, such as ./faces or faces.zip; or a name of TensorFlow Datasets, such as
+    fashion_mnist."""
     data_dir: str | None = setting(None, may_change=True)
     """The folder where TensorFlow Datasets keeps its data, or where the images of a folder are kept
     when they are prepared; None: the default folder of each."""

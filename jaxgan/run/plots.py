@@ -13,6 +13,8 @@ from jaxgan.run import images
 from jaxgan.run.system import Panel
 
 CONFIDENCE_GRID = (6, 20)  # rows and columns
+# Names of classes below a plot of shares: of more classes each second, third ... has its name.
+MOST_NAMES = 20
 # One after another, the curves of a panel.
 _STYLES = (
     {"color": "tab:blue"},
@@ -56,15 +58,9 @@ def plot_losses(
                 *zip(*points, strict=True), label=label, linewidth=1.2, marker=marker, **style
             )
         if panel.level is not None:
-            axes.axhline(panel.level, color="black", linewidth=0.8, alpha=0.6)
-            axes.text(
-                0.995,
-                panel.level + 0.01,
-                panel.level_label,
-                transform=axes.get_yaxis_transform(),
-                ha="right",
-                fontsize=8,
-            )
+            # In the legend: a text beside the line would lie on the curves that come near to it.
+            label = f"{panel.level_label}: {panel.level:g}"
+            axes.axhline(panel.level, label=label, color="black", linewidth=0.8, alpha=0.6)
         axes.set(ylabel=panel.ylabel, ylim=panel.limits)
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
@@ -187,7 +183,8 @@ def _show_shares(
         axes.bar(left, shares * 100, width, align="edge", label=whose)
     axes.set_title("What the evaluator takes them for", fontsize=11)
     axes.set(xlabel="class", ylabel="share of the images in %")
-    axes.set_xticks(np.arange(len(class_names)), class_names)
+    step = -(-len(class_names) // MOST_NAMES)
+    axes.set_xticks(np.arange(len(class_names))[::step], class_names[::step])
     axes.legend(fontsize=8)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)

@@ -137,6 +137,36 @@ def test_a_run_of_faces_is_judged_beside_as_many_held_out_ones(
     }
 
 
+def test_a_run_of_stacked_digits_is_judged_by_its_triples(
+    call_script, make_run, fewer_images, tmp_path
+):
+    run = make_run(dataset="stacked_mnist", image_shape=(28, 28, 3))
+    done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 200)
+    assert done.returncode == 0, done.stderr
+    values = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    drawn = jaxgan.sample(
+        jaxgan.load_params(run.workdir),
+        jax.random.key(0),
+        num_samples=200,
+        noise="uniform",
+        generator=run.generator(),
+    )
+    # Each channel by itself, by the evaluator of digits.
+    digits = [
+        np.asarray(load_evaluator()(drawn[..., i : i + 1]).probabilities).argmax(axis=1)
+        for i in range(3)
+    ]
+    counts = np.bincount(np.ravel_multi_index(digits, (10, 10, 10)), minlength=1000)
+    shares = counts[counts > 0] / 200
+    scores = values["scores"]["samples"]
+    assert scores["modes"] == len(shares)
+    # Against equal shares of all triples.
+    assert scores["mode_kl"] == pytest.approx(np.sum(shares * np.log(shares * 1000)), rel=1e-6)
+    assert values["evaluator"] == "evaluator.npz"
+    assert values["class_shares"]["samples"] == pytest.approx(list(counts / 200))
+    assert (tmp_path / "run" / "evaluation.png").is_file()
+
+
 def test_more_samples_than_are_held_out_are_told(call_script, make_run, fewer_images):
     make_run(dataset="toon_faces", image_shape=(64, 64, 3))
     done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 120)

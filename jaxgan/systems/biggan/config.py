@@ -15,7 +15,7 @@ from jaxgan.data import Dataset
 from jaxgan.game import GAN
 from jaxgan.layers.normalisation import EPSILON
 from jaxgan.layers.spectral import INITS
-from jaxgan.losses import ADVERSARIAL_LOSSES
+from jaxgan.losses import UNPAIRED_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision
 from jaxgan.run.program import Program
@@ -24,7 +24,7 @@ from jaxgan.run.settings import MOST_COUNT, count, one_of, rate, setting, share,
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
 from jaxgan.systems.biggan import drawing, networks
 from jaxgan.systems.biggan.losses import FAKE_LABELS, NORMS, big_gan
-from jaxgan.systems.latent.images import GREY_SHAPES
+from jaxgan.systems.latent.images import OWN_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
 from jaxgan.training import collapse
 from jaxgan.training.collapse import Sign
@@ -186,7 +186,7 @@ class BigGANConfig(FallingRates, LabelledConfig):
     """Adam's decay of the second moment, in [0, 1)."""
     adam_epsilon: float = setting(None, rate)
     """Adam's epsilon, added to the square root of the second moment."""
-    loss: str = setting("hinge", one_of(*ADVERSARIAL_LOSSES))
+    loss: str = setting("hinge", one_of(*UNPAIRED_LOSSES))
     """The adversarial loss; the paper's is 'hinge'."""
     fake_labels: str = setting(None, one_of(*FAKE_LABELS))
     """The labels of generated images in training. 'uniform', as in the paper: each class as often
@@ -260,7 +260,7 @@ class BigGANConfig(FallingRates, LabelledConfig):
         if self.recipe not in RECIPES:
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(RECIPES)}")
         if self.recipe == "default" and not self.image_shape:
-            object.__setattr__(self, "image_shape", GREY_SHAPES.get(self.dataset, ()))
+            object.__setattr__(self, "image_shape", OWN_SHAPES.get(self.dataset, ()))
         settings.fill(self, RECIPES[self.recipe])
         super().__post_init__()
         steps = networks.generator_steps(self.image_shape, self.depth)

@@ -339,7 +339,7 @@ def big_gan(
             warm-up of `GAN`.
         generator_ortho, discriminator_ortho: the strength of `orthogonal_regularisation`; 0 for
             none.
-        loss: a name in `losses.ADVERSARIAL_LOSSES`; "hinge" by default.
+        loss: a name in `losses.UNPAIRED_LOSSES`; "hinge" by default.
         fake_labels: the labels of generated images. "uniform", the default: each class as often as
             the others; "data": those of random images of the data set.
         r1: gamma of the zero-centred gradient penalty at real images; 0, the default, for none.

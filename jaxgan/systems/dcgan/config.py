@@ -14,7 +14,7 @@ from jaxgan.schedules import ADAM_EPSILON
 from jaxgan.systems.dcgan import networks
 from jaxgan.systems.dcgan.chain import discriminator_chain, generator_chain
 from jaxgan.systems.latent.config import LatentGANConfig
-from jaxgan.systems.latent.images import GREY_SHAPES
+from jaxgan.systems.latent.images import OWN_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
 
 PyTree = Any
@@ -109,7 +109,7 @@ class DCGANConfig(LabelledConfig, LatentGANConfig):
 
     def __post_init__(self):
         if not self.image_shape:
-            object.__setattr__(self, "image_shape", GREY_SHAPES.get(self.dataset, _OTHER_SHAPE))
+            object.__setattr__(self, "image_shape", OWN_SHAPES.get(self.dataset, _OTHER_SHAPE))
         super().__post_init__()
         networks.num_halvings(self.image_shape)
 

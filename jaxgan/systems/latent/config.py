@@ -65,7 +65,8 @@ class LatentGANConfig(LatentConfig):
     """Adam's decay of the second moment, in [0, 1)."""
     loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
     """The adversarial loss. 'minimax' is the original one of 2014; 'wasserstein' turns on WGAN-GP's
-    gradient penalty."""
+    gradient penalty; 'relativistic' compares each generated image with a real one, and turns on R2
+    and penalties at every step, as R3GAN has them."""
     noise: str = setting("normal", choices=NOISES)
     """The distribution of the latents: 'normal' is N(0, 1), 'uniform' is U(-1, 1)."""
     latent_size: int = setting(100, count(1))
@@ -73,14 +74,15 @@ class LatentGANConfig(LatentConfig):
     r1: float = setting(None, weight)
     """Gamma of the gradient penalty at real images (R1); 0: no penalty. By default 0 with --loss
     wasserstein."""
-    r2: float = setting(0.0, weight)
-    """Gamma of the gradient penalty at generated images (R2); 0: no penalty."""
+    r2: float = setting(None, weight)
+    """Gamma of the gradient penalty at generated images (R2); 0: no penalty. By default that of R1
+    with --loss relativistic, else 0."""
     gradient_penalty: float = setting(None, weight)
     """Lambda of WGAN-GP's gradient penalty; 0: no penalty. By default 10 with --loss wasserstein,
     else 0."""
     penalty_interval: int = setting(None, count(1))
     """Compute the gradient penalties only at every N-th step, N times as strong. By default 1 with
-    --loss wasserstein."""
+    --loss wasserstein or relativistic."""
     label_smoothing: float = setting(0.0, share(0.5))
     """The label of real images is 1 minus this number, which is in [0, 0.5)."""
     translation: int = setting(None, count(0))
@@ -104,12 +106,17 @@ class LatentGANConfig(LatentConfig):
     def __post_init__(self):
         if self.recipe not in self.recipes:
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(self.recipes)}")
-        # By default each loss has one penalty: WGAN-GP's for wasserstein, else the recipe's R1.
+        # By default a loss has the recipe's R1, but WGAN-GP's penalty for wasserstein.
         is_wasserstein = self.loss == "wasserstein"
         wanted = dict(self.recipes[self.recipe])
         wanted["gradient_penalty"] = WGAN_GP_LAMBDA if is_wasserstein else 0.0
+        wanted["r2"] = 0.0
         if is_wasserstein:
             wanted |= {"r1": 0.0, "penalty_interval": 1}
+        elif self.loss in ADVERSARIAL_LOSSES and ADVERSARIAL_LOSSES[self.loss].is_paired:
+            # Huang et al. 2024 (arXiv 2501.05441): with R1 alone, or rarely, it diverges.
+            its = wanted["r1"] if self.r1 is None else self.r1
+            wanted |= {"r2": its, "penalty_interval": 1}
         settings.fill(self, wanted)
         super().__post_init__()
         # Raises a ValueError for an unknown loss or noise, or settings that the loss does not take.
@@ -169,6 +176,11 @@ class LatentGANConfig(LatentConfig):
         )
 
     def check_playable(self, workdir: str | Path) -> None:
+        if ADVERSARIAL_LOSSES[self.loss].is_paired:
+            raise ValueError(
+                "the playground shows the probability that an image is real; a discriminator of "
+                f"--loss {self.loss}, as in {workdir}, compares two images"
+            )
         if self.image_shape != PLAYABLE:
             shape = "x".join(map(str, self.image_shape))
             raise ValueError(

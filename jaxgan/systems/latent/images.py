@@ -25,9 +25,12 @@ from jaxgan.training.stages import Picture, Stage
 PyTree = Any
 # Images in the grid of an epoch.
 GRID_IMAGES = 64
-# The shapes of the images of data sets whose images are not in colour.
-GREY_SHAPES: Mapping[str, tuple[int, int, int]] = MappingProxyType(
-    {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "kmnist": (28, 28, 1)}
+# The shapes of images of data sets that networks take as they are. Others are resized.
+OWN_SHAPES: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+    {
+        **dict.fromkeys(("mnist", "fashion_mnist", "kmnist"), (28, 28, 1)),
+        "stacked_mnist": (28, 28, 3),
+    }
 )
 
 

@@ -1,7 +1,7 @@
 """The losses of a GAN that makes images from noise (Goodfellow et al. 2014), conditional or not."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +16,9 @@ from jaxgan.latents import NOISES, check_noise
 from jaxgan.layers.training_call import call
 
 PyTree = Any
+# Images, and the discriminator's new collections if it has been called before -> (logits, its
+# collections after this call).
+Judge = Callable[..., tuple[jax.Array, PyTree]]
 
 # The probability that an image is shifted, if `translation` is not 0.
 SHIFTED = 0.5
@@ -43,7 +46,7 @@ class LatentGame:
     translation: int = 0
 
     def __post_init__(self):
-        adversarial = losses.adversarial_loss(self.loss)
+        adversarial = losses.adversarial_loss(self.loss, paired=True)
         check_noise(self.noise)
         if self.label_smoothing and not adversarial.smooths_labels:
             raise ValueError(
@@ -104,26 +107,14 @@ class LatentGame:
         Returns:
             (float32 scalar, Outcome): its metrics are those of `latent_gan` but generator_loss.
         """
-        adversarial = losses.adversarial_loss(self.loss)
+        adversarial = losses.adversarial_loss(self.loss, paired=True)
         labels = self._labels(batch)
         real = self._shifted(batch["images"], noise, REAL)
         generator = state.variables("generator")
         fake, _ = call(self.generator, generator, noise["latent"], *labels, axis_name=axis_name)
         fake = self._shifted(fake, noise, FAKE)
-        variables = state.variables("discriminator")
-
-        def judge(images: jax.Array, variables: PyTree = variables) -> tuple[jax.Array, PyTree]:
-            repeated = [jnp.concatenate([each] * (len(images) // len(real))) for each in labels]
-            return call(self.discriminator, variables, images, *repeated, axis_name=axis_name)
-
-        if state.players["discriminator"].collections:
-            # Real and generated images are judged separately, each with its own batch statistics.
-            real_logits, collections = judge(real)
-            fake_logits, collections = judge(fake, {**variables, **collections})
-        else:
-            # Both are judged in one pass: the weights are read once, in a larger matrix product.
-            logits, collections = judge(jnp.concatenate([real, fake]))
-            real_logits, fake_logits = jnp.split(logits, 2)
+        judge = self._judge(state, labels, axis_name)
+        real_logits, fake_logits, collections = self._judged_pairs(judge, state, real, fake)
         value = adversarial.discriminator(real_logits, fake_logits, self.label_smoothing)
         if self.r1 or self.r2 or self.gradient_penalty:
             value += self._penalties(lambda images: judge(images)[0], real, fake, noise, state.step)
@@ -139,14 +130,46 @@ class LatentGame:
         The only metric is generator_loss.
         """
         labels = self._labels(batch)
-        generator, discriminator = map(state.variables, ("generator", "discriminator"))
+        generator = state.variables("generator")
         fake, collections = call(
             self.generator, generator, noise["latent"], *labels, axis_name=axis_name
         )
         fake = self._shifted(fake, noise, FAKE)
-        fake_logits, _ = call(self.discriminator, discriminator, fake, *labels, axis_name=axis_name)
-        value = losses.adversarial_loss(self.loss).generator(fake_logits)
+        adversarial = losses.adversarial_loss(self.loss, paired=True)
+        judge = self._judge(state, labels, axis_name)
+        if adversarial.is_paired:
+            real = self._shifted(batch["images"], noise, REAL)
+            real_logits, fake_logits, _ = self._judged_pairs(judge, state, real, fake)
+            value = adversarial.generator(real_logits, fake_logits)
+        else:
+            value = adversarial.generator(judge(fake)[0])
         return value, Outcome({"generator_loss": value}, {"generator": collections})
+
+    def _judge(
+        self, state: TrainState, labels: tuple[jax.Array, ...], axis_name: str | None
+    ) -> Judge:
+        """The discriminator of a state, for images that are once or several times the labels."""
+
+        def judge(images: jax.Array, collections: PyTree = None) -> tuple[jax.Array, PyTree]:
+            variables = {**state.variables("discriminator"), **(collections or {})}
+            repeated = [jnp.concatenate([each] * (len(images) // len(each))) for each in labels]
+            return call(self.discriminator, variables, images, *repeated, axis_name=axis_name)
+
+        return judge
+
+    def _judged_pairs(
+        self, judge: Judge, state: TrainState, real: jax.Array, fake: jax.Array
+    ) -> tuple[jax.Array, jax.Array, PyTree]:
+        """The logits of real and of generated images, and the new collections."""
+        if state.players["discriminator"].collections:
+            # Real and generated images are judged separately, each with its own batch statistics.
+            real_logits, collections = judge(real)
+            fake_logits, collections = judge(fake, collections)
+        else:
+            # Both are judged in one pass: the weights are read once, in a larger matrix product.
+            logits, collections = judge(jnp.concatenate([real, fake]))
+            real_logits, fake_logits = jnp.split(logits, 2)
+        return real_logits, fake_logits, collections
 
     def _penalties(
         self,

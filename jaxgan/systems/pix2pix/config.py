@@ -17,7 +17,7 @@ from jaxgan.data import Dataset, load
 from jaxgan.data.folders import INPUTS, PARTNERS
 from jaxgan.data.names import is_path
 from jaxgan.game import GAN, TrainState
-from jaxgan.losses import ADVERSARIAL_LOSSES
+from jaxgan.losses import UNPAIRED_LOSSES
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.program import Input, Program
@@ -150,7 +150,7 @@ class Pix2PixConfig(FallingRates, RunConfig):
     """Adam's decay of the second moment, in [0, 1)."""
     adam_epsilon: float = setting(None, rate)
     """Adam's epsilon, added to the square root of the second moment."""
-    loss: str = setting("non_saturating", choices=ADVERSARIAL_LOSSES)
+    loss: str = setting("non_saturating", choices=UNPAIRED_LOSSES)
     """The adversarial loss."""
     adversarial_weight: float = setting(None, weight)
     """Weight of the adversarial loss in the generator's loss; 0: the L1 distance alone. With

@@ -192,7 +192,7 @@ def paired_gan(
         ema_decay: decay of the moving average of the generator, in [0, 1).
         same_fakes: whether the generator's turn has the random numbers of the discriminator's turn,
             so that it makes the very images that the discriminator has just judged.
-        loss: a name in `losses.ADVERSARIAL_LOSSES`; "non_saturating" by default.
+        loss: a name in `losses.UNPAIRED_LOSSES`; "non_saturating" by default.
         adversarial_weight: weight of the adversarial loss in the generator's loss, 1 by default. If
             it is 0, the discriminator is trained but the generator ignores it.
         l1_weight: weight of the L1 distance in the generator's loss, lambda in equation 4; 100 by

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from jaxgan import schedules
 from jaxgan.data import Dataset
 from jaxgan.game import GAN, TrainState
-from jaxgan.losses import ADVERSARIAL_LOSSES
+from jaxgan.losses import UNPAIRED_LOSSES
 from jaxgan.options import with_own_options
 from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
@@ -168,7 +168,7 @@ class StarGANConfig(FallingRates, RunConfig):
     """Adam's decay of the second moment, in [0, 1)."""
     adam_epsilon: float = setting(None, rate)
     """Adam's epsilon, added to the square root of the second moment."""
-    loss: str = setting(None, one_of(*ADVERSARIAL_LOSSES))
+    loss: str = setting(None, one_of(*UNPAIRED_LOSSES))
     """The adversarial loss; the paper's is 'wasserstein'."""
     class_weight: float = setting(None, rate)
     """Weight (lambda_cls) of the classification loss in both players' losses."""

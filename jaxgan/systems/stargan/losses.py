@@ -223,7 +223,7 @@ def editing_gan(
         coding: the attributes and their classes.
         discriminator_steps: turns of the discriminator in a step (n_critic).
         ema_decay: decay of the moving average of the generator, in [0, 1).
-        loss: a name in `losses.ADVERSARIAL_LOSSES`; "wasserstein" by default.
+        loss: a name in `losses.UNPAIRED_LOSSES`; "wasserstein" by default.
         class_weight: weight of the classification losses (lambda_cls), 1 by default.
         reconstruction_weight: weight of the L1 distance from the image that is edited back
             (lambda_rec), 10 by default.

@@ -18,7 +18,7 @@ from jaxgan.run import settings
 from jaxgan.run.config import Precision, RunConfig
 from jaxgan.run.settings import count, one_of, probability, rate, setting, share, weight
 from jaxgan.run.system import JUDGEMENT, LOSSES, Panel
-from jaxgan.systems.latent.images import GREY_SHAPES
+from jaxgan.systems.latent.images import OWN_SHAPES
 from jaxgan.systems.latent.labelled import LabelledConfig
 from jaxgan.systems.stylegan2 import networks
 from jaxgan.systems.stylegan2 import styles as of_styles
@@ -274,7 +274,7 @@ class StyleGAN2Config(LabelledConfig):
         if self.recipe not in RECIPES:
             raise ValueError(f"unknown recipe {self.recipe!r}: one of {', '.join(RECIPES)}")
         if self.recipe == "default" and not self.image_shape:
-            object.__setattr__(self, "image_shape", GREY_SHAPES.get(self.dataset, ()))
+            object.__setattr__(self, "image_shape", OWN_SHAPES.get(self.dataset, ()))
         settings.fill(self, RECIPES[self.recipe](self))
         super().__post_init__()
         networks.pyramid(self.image_shape, self.channel_base, self.channel_max, self.block_size)

@@ -11,6 +11,7 @@ import pytest
 from jaxgan import game
 from jaxgan.data import Dataset
 from jaxgan.schedules import ADAM_EPSILON
+from jaxgan.systems.dcgan.config import DCGANConfig
 from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig
 
 LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
@@ -247,3 +248,24 @@ def test_what_it_does_not_do_is_refused_with_what_does(ask, said):
     with pytest.raises(ValueError, match=f"a run of mlp_gan {said}: python experiments/") as error:
         ask(config)
     assert "--workdir 'my runs/one'" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (0.1, 0.1, 1)),
+        ({"r1": 2.0}, (2.0, 2.0, 1)),
+        ({"r1": 2.0, "r2": 0.5, "penalty_interval": 4}, (2.0, 0.5, 4)),
+        ({"loss": "hinge"}, (0.1, 0.0, 4)),
+        ({"recipe": "textbook"}, (0.0, 0.0, 1)),
+    ],
+)
+def test_the_relativistic_loss_has_both_penalties_at_every_step(given, expected):
+    config = DCGANConfig(dataset="mnist", **{"loss": "relativistic", **given})
+    assert (config.r1, config.r2, config.penalty_interval) == expected
+
+
+def test_a_discriminator_of_pairs_is_nothing_to_play_with():
+    config = DCGANConfig(dataset="mnist", loss="relativistic")
+    with pytest.raises(ValueError, match="--loss relativistic, as in run, compares two images"):
+        config.check_playable("run")

@@ -18,7 +18,7 @@ from jaxgan.systems.mlp_gan import networks as mlp
 BATCH = 6
 GENERATOR = mlp.Generator(3, (4,), (2, 2, 1))
 DISCRIMINATOR = mlp.Discriminator((5,), (2, 2, 1))
-LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge"]
+LOSSES = ["non_saturating", "minimax", "least_squares", "wasserstein", "hinge", "relativistic"]
 
 
 def make_gan(**settings):
@@ -117,11 +117,15 @@ def adversarial_discriminator(loss, real, fake, s):
         return np.mean(fake) - np.mean(real)
     if loss == "hinge":
         return np.mean(np.maximum(0, 1 - real)) + np.mean(np.maximum(0, 1 + fake))
+    if loss == "relativistic":
+        return -np.mean(np.log(sigmoid(real - fake)))
     real_term = (1 - s) * np.log(sigmoid(real)) + s * np.log(1 - sigmoid(real))
     return -np.mean(real_term) - np.mean(np.log(1 - sigmoid(fake)))
 
 
-def adversarial_generator(loss, fake):
+def adversarial_generator(loss, real, fake):
+    if loss == "relativistic":
+        return -np.mean(np.log(sigmoid(fake - real)))
     if loss == "least_squares":
         return np.mean((fake - 1) ** 2) / 2
     if loss == "non_saturating":
@@ -186,6 +190,7 @@ DISCRIMINATOR_SETTINGS = [
     {"r2": 0.7},
     {"gradient_penalty": 3.0},
     {"loss": "hinge", "r1": 0.5, "r2": 2.0, "gradient_penalty": 1.5},
+    {"loss": "relativistic", "r1": 0.5, "r2": 0.5},
     {"r1": 0.5, "translation": 1},
 ]
 LAZY = {"r1": 0.5, "r2": 2.0, "gradient_penalty": 1.5, "penalty_interval": 3}
@@ -226,6 +231,8 @@ def test_discriminator_update(settings, step, weight):
     probability = sigmoid
     if settings.get("loss") == "least_squares":
         probability = lambda x: np.clip(x, 0, 1)  # noqa: E731
+    if settings.get("loss") == "relativistic":
+        real_logits, fake_logits = real_logits - fake_logits, fake_logits - real_logits
     d_real, d_fake = probability(real_logits), probability(fake_logits)
     expected = {
         "discriminator_loss": loss(params),
@@ -246,7 +253,8 @@ def test_discriminator_update(settings, step, weight):
 
 
 @pytest.mark.parametrize(
-    ("loss", "translation"), [*((loss, 0) for loss in LOSSES), ("non_saturating", 1)]
+    ("loss", "translation"),
+    [*((loss, 0) for loss in LOSSES), ("non_saturating", 1), ("relativistic", 1)],
 )
 def test_generator_update(loss, translation):
     gan = make_gan(loss=loss, translation=translation)
@@ -257,10 +265,10 @@ def test_generator_update(loss, translation):
     latents = in_float64(noise["latent"])
 
     def value(params):
-        fake = generated(params, latents)
+        real, fake = in_float64(batch["images"]).reshape(BATCH, 4), generated(params, latents)
         if translation:
-            fake = moved(fake, noise["shifts"][:, 1])
-        return adversarial_generator(loss, judged(police, fake))
+            real, fake = moved(real, noise["shifts"][:, 0]), moved(fake, noise["shifts"][:, 1])
+        return adversarial_generator(loss, judged(police, real), judged(police, fake))
 
     params = in_float64(params_of(state, "generator"))
     assert_trees_close(
