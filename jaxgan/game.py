@@ -78,7 +78,8 @@ class Turn:
             mean over the batch: a mean over devices is then the mean over the global batch. Other
             statistics of a batch must be averaged over `axis_name`, unless it is None.
         noise: (key, data) -> the random numbers of one example, a pytree. Data is the data set,
-            arrays [N, ...], whose rows it may pick. "last": the numbers of the turn before.
+            arrays [N, ...], whose rows it may pick, but for those of images that are streamed.
+            "last": the numbers of the turn before.
         times: how often a step takes the turn, each time with new noise; a "last" batch is reused.
         every: the turn is taken only at steps that are multiples of this number.
         batch: "next" of the epoch; "last", of the turn before; "drawn" from data with replacement.

@@ -36,7 +36,16 @@ def small_images(count=BATCH * STEPS):
 
 
 def train(
-    gan, *, num_devices=1, seed=0, last_step=STEPS, state=None, data=None, pieces=1, schedule=None
+    gan,
+    *,
+    num_devices=1,
+    seed=0,
+    last_step=STEPS,
+    state=None,
+    data=None,
+    pieces=1,
+    schedule=None,
+    streamed=False,
 ):
     """The state on the host after training up to a step, and the metrics of all steps."""
     if state is None:
@@ -53,6 +62,7 @@ def train(
         devices=jax.devices()[:num_devices],
         batch_size=BATCH,
         last_step=last_step,
+        streamed=streamed,
     ):
         rows.append(metrics)
         state = training.unreplicate(replicated)

@@ -71,12 +71,15 @@ class Job(NamedTuple):
 
 
 def work_jaxgan(report: Report, job: Job) -> None:
-    """mnist_gan.py ("script"), calls of training ("train", "sgd") or of their twin ("jit")."""
+    """mnist_gan.py ("script"), calls of training ("train", "streamed", "sgd") or "jit"."""
     way, config = job.row.way, jaxgan_gans.config_of(job.case, job.batch_size, job.row.precision)
     if way == "script":
         jaxgan_gans.run_script(report, config, job.workdir)
     plan = jaxgan_gans.plan_of(config, job.images, sgd=way == "sgd")
-    calls = (jaxgan_gans.train_plainly if way == "jit" else jaxgan_gans.train)(plan)
+    if way == "jit":
+        calls = jaxgan_gans.train_plainly(plan)
+    else:
+        calls = jaxgan_gans.train(plan, streamed=way == "streamed")
     steps = plan.schedule().steps_per_call
     calls_per_unit = math.lcm(steps, plan.period) // steps
 
@@ -150,6 +153,7 @@ PRODUCTS_ALONE = Row("the step's matrix products alone, jax", work_products_alon
 SGD = Row("jaxgan, training.train, SGD for Adam", work_jaxgan, "sgd")
 JIT = Row("jaxgan, plain jit", work_jaxgan, "jit")
 TRAIN = Row("jaxgan, training.train (pmap on 1 device)", work_jaxgan, "train")
+STREAMED = Row("jaxgan, training.train, images streamed", work_jaxgan, "streamed")
 SCRIPT = Row("jaxgan, mnist_gan.py", work_jaxgan, "script")
 TUTORIAL = Row("PyTorch, tutorial loop, data in memory", work_torch, "tutorial")
 BEST = Row("PyTorch, best effort", work_torch, "best")
@@ -162,7 +166,7 @@ ROWS: Mapping[str, Sequence[Row]] = {
     "mlp": (*MLP_ROWS, TUTORIAL, *(row._replace(precision="bfloat16") for row in MLP_ROWS)),
     **dict.fromkeys(
         ("dcgan", "pix2pix", "stargan", "stylegan2", "biggan"),
-        (TRAIN, BEST, CHANNELS_LAST, COMPILE),
+        (TRAIN, STREAMED, BEST, CHANNELS_LAST, COMPILE),
     ),
 }
 MNIST = Case("mlp", "mnist", (28, 28, 1))

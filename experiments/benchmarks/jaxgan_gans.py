@@ -154,10 +154,10 @@ def told(config: RunConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in TOLD.get(type(config), ())}
 
 
-def train(plan: Plan) -> Iterator[tuple[TrainState, Any]]:
+def train(plan: Plan, *, streamed: bool = False) -> Iterator[tuple[TrainState, Any]]:
     """`training.train` on one device: a compiled call at a time, its metrics fetched, checked."""
     state, schedule = training.on_host(plan.first_state()), plan.schedule()
-    settings = dict(devices=jax.devices()[:1], batch_size=plan.batch_size)
+    settings = dict(devices=jax.devices()[:1], batch_size=plan.batch_size, streamed=streamed)
     settings |= dict(last_step=schedule.steps_per_epoch * EPOCHS)
     return training.train(plan.gan, state, plan.arrays, schedule, **settings)
 

@@ -34,6 +34,7 @@ _NO_EDITOR = ("edits no images", "Images")
 _SYSTEMS = "jaxgan.systems."
 
 Precision = Literal["float32", "bfloat16"]
+Where = Literal["auto", "resident", "streamed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,10 @@ class RunConfig:
     data_dir: str | None = setting(None, may_change=True)
     """The folder where TensorFlow Datasets keeps its data, or where the images of a folder are kept
     when they are prepared; None: the default folder of each."""
+    data: Where = setting("auto", may_change=True)
+    """Where the images are: 'resident', all on each device; 'streamed', on the host or its disk,
+    from where those of the coming steps are gathered while the devices compute; 'auto': streamed if
+    they would take more than a quarter of the memory that there is. The numbers are the same."""
     download: bool = setting(False, may_change=True)
     """Download and prepare the data set if it is missing. Built-in data sets need no download."""
     image_shape: tuple[int, int, int] = setting((28, 28, 1))

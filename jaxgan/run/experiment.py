@@ -50,6 +50,7 @@ from jaxgan.training import (
 from jaxgan.training.devices import local_batch_size
 from jaxgan.training.examples import Schedule
 from jaxgan.training.stages import Stage
+from jaxgan.training.streaming import GatheringError
 
 # Images that the FID of --eval-every is computed from.
 EVALUATED_IMAGES = 10_000
@@ -173,7 +174,12 @@ class Experiment:
         if config.eval_every and all(stage.draw is None for stage in self._stages):
             raise ValueError("--eval-every wants images to judge, and this system draws none")
         self._schedules = stages.plan(self._stages, self._devices[0].platform)
-        reckoning.check_fits(config, self._stages, self._schedules, self._devices)
+        # All processes run one program, whatever memory each has.
+        self._streamed = [
+            processes.is_any(reckoning.is_streamed(config, stage, self._devices))
+            for stage in self._stages
+        ]
+        reckoning.check_fits(config, self._stages, self._schedules, self._devices, self._streamed)
         self._reference: Moments | None = None
         self._inception: inception_files.Network | None = None
         if config.eval_every and config.inception is not None and self._is_first:
@@ -212,8 +218,8 @@ class Experiment:
         Raises:
             RunFailed: a work dir could not be written to (its last complete checkpoint is
                 unchanged); a metric or a number of the state was NaN or infinite (the compiled
-                call that made it is not saved); a logger raised an error (all is saved); or another
-                process of the run was lost.
+                call that made it is not saved); images that are streamed could not be read; a
+                logger raised an error (all is saved); or another process of the run was lost.
             Stopped: a signal stopped the run, here or in another process; or it has collapsed,
                 and --stop-collapsed is given. The exit code is 128 plus the signal's number, or 1.
         """
@@ -282,9 +288,10 @@ class Experiment:
             devices=self._devices,
             batch_size=stage.batch_size,
             last_step=last_step,
+            streamed=self._streamed[self._stage_index],
             debug_nans=self._config.debug_nans,
         )
-        for groups, metrics in self._while_finite(calls):
+        for groups, metrics in self._while_possible(calls):
             step = int(unreplicate(groups[0].step))
             is_stopping = processes.is_any(self._is_stopping(signals))
             is_at_rest = is_stopping or schedule.is_at_end_of_epoch(step)
@@ -323,9 +330,15 @@ class Experiment:
     def _step(self) -> int:
         return int(self._runs[0].state.step)
 
-    def _while_finite(self, calls: Iterator[Any]) -> Iterator[Any]:
+    def _while_possible(self, calls: Iterator[Any]) -> Iterator[Any]:
         try:
             yield from calls
+        except GatheringError as error:
+            for run in self._runs:
+                run.workdir.close()
+            raise RunFailed(
+                f"{error}: training stopped; the same command goes on from the newest checkpoint"
+            ) from error
         except FloatingPointError as error:
             for run in self._runs:
                 run.workdir.close()
@@ -664,6 +677,7 @@ class Experiment:
             f"{self._stage.batch_size} over {len(self._devices)} {platform} device"
             f"{'s' if len(self._devices) > 1 else ''}{hosts}; "
             f"{self._schedule.steps_per_epoch} steps an epoch"
+            f"{', streamed' if self._streamed[self._stage_index] else ''}"
         )
         workdir, of_each = self._config.workdir, ""
         if len(self._runs) > 1:

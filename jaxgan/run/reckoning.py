@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxgan import game, memory
 from jaxgan.game import TrainState
 from jaxgan.run.config import RunConfig
-from jaxgan.training import examples
+from jaxgan.training import examples, streaming
 from jaxgan.training.examples import Schedule
 from jaxgan.training.stages import Stage
 
@@ -19,6 +19,8 @@ PyTree = Any
 # The most GANs of one command. Each has a folder and open files of its own.
 MOST_SEEDS = 1000
 _SMALLER = "take a smaller --batch-size, --image-shape or smaller networks"
+# The images are streamed if they would take more than this share of the memory that there is.
+MOST_RESIDENT = 0.25
 
 
 def check_seeds(config: RunConfig) -> None:
@@ -34,11 +36,29 @@ def check_seeds(config: RunConfig) -> None:
         )
 
 
+def is_streamed(config: RunConfig, stage: Stage, devices: Sequence[jax.Device]) -> bool:
+    """Whether the images of a stage stay on the host, by --data and by the memory of this process.
+
+    Args:
+        config: the settings.
+        stage: a stage of the run.
+        devices: the devices that train.
+    """
+    if config.data != "auto":
+        return config.data == "streamed"
+    own = [device for device in devices if device.process_index == jax.process_index()]
+    # On CPUs the devices share the machine's memory, and each has a copy.
+    copies = len(own) if own[0].platform == "cpu" else 1
+    images = sum(x.nbytes for name, x in stage.data.items() if name in stage.gan.images)
+    return copies * images > MOST_RESIDENT * memory.available(own[0])
+
+
 def check_fits(
     config: RunConfig,
     stages: Sequence[Stage],
     schedules: Sequence[Schedule],
     devices: Sequence[jax.Device],
+    streamed: Sequence[bool],
 ) -> None:
     """Refuses a run that needs more memory than there is, on the host or on a device.
 
@@ -50,28 +70,34 @@ def check_fits(
         stages: the stages of the run.
         schedules: the schedule of each stage.
         devices: the devices that train.
+        streamed: of each stage, whether its images stay on the host.
 
     Raises:
         ValueError: there is not enough memory.
     """
-    for stage, schedule in zip(stages, schedules, strict=True):
+    for stage, schedule, is_on_host in zip(stages, schedules, streamed, strict=True):
         state = jax.eval_shape(functools.partial(game.init, stage.gan), jax.random.key(0))
         states = config.seeds * _bytes(state)
         of_seeds = f" and {config.seeds} seeds" if config.seeds > 1 else ""
         what = f"the state of the networks with their moments{of_seeds}"
         memory.check(states, what, "take smaller networks or images, or fewer --seeds")
-        data = sum(array.nbytes for array in stage.data.values())
+        data = 0
+        for name, array in stage.data.items():
+            held = is_on_host and name in stage.gan.images
+            data += min(array.nbytes, streaming.CALL_BYTES) if held else array.nbytes
         share = 1 if devices[0].platform == "cpu" else len(devices)
-        inputs = _bytes_of_call(stage, schedule, state) / share
+        # A call of streamed images may be as short as a step.
+        length = 1 if is_on_host else schedule.steps_per_call
+        inputs = _bytes_of_call(stage, length, state) / share
         memory.check(
             states + data + inputs,
             f"training with batches of {stage.batch_size:,}{of_seeds}",
-            _SMALLER,
+            _SMALLER + ("; or --data streamed" if config.data == "resident" else ""),
             devices[0],
         )
 
 
-def _bytes_of_call(stage: Stage, schedule: Schedule, state: TrainState) -> int:
+def _bytes_of_call(stage: Stage, steps: int, state: TrainState) -> int:
     """The random numbers of all steps of a call, and the batches of one step."""
     data = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in stage.data.items()}
 
@@ -84,8 +110,8 @@ def _bytes_of_call(stage: Stage, schedule: Schedule, state: TrainState) -> int:
         math.prod(x.shape[1:]) * (4 if name in stage.gan.images else x.dtype.itemsize)
         for name, x in data.items()
     )
-    taken = sum(turn.times for turn in stage.gan.turns if turn.batch != "last")
-    return stage.batch_size * (schedule.steps_per_call * drawn + taken * example)
+    taken = examples.batches_taken(stage.gan)
+    return stage.batch_size * (steps * drawn + taken * example)
 
 
 def _bytes(tree: PyTree) -> int:

@@ -43,19 +43,21 @@ def find_operation(
     """
     epoch, first = divmod(int(state.step) - schedule.first_step, schedule.steps_per_epoch)
     num_images = len(jax.tree.leaves(dict(data))[0])
-    order = examples.order_of_epoch(
+    index = jnp.arange(batch_size)
+    order = examples.rows_of_epoch(
         gan,
         state.key,
         schedule.first_epoch + epoch,
-        num_images,
-        batch_size,
-        schedule.steps_per_epoch,
+        int(state.step) - first,
+        index,
+        num_images=num_images,
+        batch_size=batch_size,
+        steps=schedule.steps_per_epoch,
     )
-    index = jnp.arange(batch_size)
     draws = jax.jit(lambda key, step: examples.draws(gan, key, step, index, data))
     for rows in order[first : first + schedule.steps_per_call]:
-        noises, drawn = draws(state.key, state.step)
-        batches = examples.batches(gan, data, rows, drawn)
+        noises = draws(state.key, state.step)
+        batches = examples.batches(gan, data, rows)
         try:
             with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
                 state, _ = game.train_step(gan, state, batches, noises)

@@ -89,6 +89,20 @@ def unreplicate(tree: PyTree) -> PyTree:
 
 
 @with_own_options
+def of_each_device(x: jax.Array) -> np.ndarray:
+    """Fetches the parts of an array that this process's devices have.
+
+    Args:
+        x: an array [devices, ...] with a row on each device, from a pmap.
+
+    Returns:
+        [local devices, ...].
+    """
+    shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+
+@with_own_options
 def on_host(tree: PyTree) -> PyTree:
     """Fetches a pytree of arrays to the host: leaves become NumPy arrays; PRNG keys stay keys."""
     return _on_host(tree, np.asarray)

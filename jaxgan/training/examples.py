@@ -61,6 +61,11 @@ def batches_per_step(gan: GAN) -> int:
     return sum(turn.times for turn in gan.turns if turn.batch == "next")
 
 
+def batches_taken(gan: GAN) -> int:
+    """The number of batches of the data set that one step takes: all but those of "last" turns."""
+    return sum(turn.times for turn in gan.turns if turn.batch != "last")
+
+
 def schedule(
     num_images: int,
     batch_size: int,
@@ -136,10 +141,57 @@ def order_of_epoch(
     return rows.reshape(shape)
 
 
+def rows_of_epoch(
+    gan: GAN,
+    key: jax.Array,
+    epoch: jax.Array | int,
+    first_step: jax.Array | int,
+    index: jax.Array,
+    *,
+    num_images: int,
+    batch_size: int,
+    steps: int,
+) -> jax.Array:
+    """The rows of the data set that some examples of each global batch of an epoch are.
+
+    Args:
+        gan, key, epoch, num_images, batch_size, steps: as in `order_of_epoch`.
+        first_step: the step of the run at which the epoch begins.
+        index: the indices of the examples in the global batch, int [n].
+
+    Returns:
+        int32 [steps, batches, n]: for each turn in order its batches, those of "next" turns from
+        the order of the epoch, those of "drawn" turns drawn anew. "last" turns have none.
+    """
+    order = order_of_epoch(gan, key, epoch, num_images, batch_size, steps)[:, :, index]
+    at = first_step + jnp.arange(steps)
+    taken, first, number = [], 0, 0
+    for turn in gan.turns:
+        if turn.batch == "next":
+            taken.append(order[:, first : first + turn.times])
+            first += turn.times
+        elif turn.batch == "drawn":
+            numbers = jnp.arange(number, number + turn.times)
+            taken.append(jax.vmap(lambda step: _drawn(key, step, numbers, index, num_images))(at))  # noqa: B023
+        number += turn.times
+    return jnp.concatenate(taken, axis=1)
+
+
+def _drawn(
+    key: jax.Array, step: jax.Array, numbers: jax.Array, index: jax.Array, num_images: int
+) -> jax.Array:
+    """The rows of a turn's "drawn" batches, int32 [turns, n]; the arguments of `_for_each`."""
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jax.random.randint(key, (), 0, num_images)
+
+    return _for_each(key, game.ROWS, step, numbers, index, draw)
+
+
 def draws(
     gan: GAN, key: jax.Array, step: jax.Array, index: jax.Array, data: Mapping[str, jax.Array]
-) -> tuple[tuple[PyTree, ...], tuple[jax.Array | None, ...]]:
-    """Draws the random numbers for some examples of a step's global batch.
+) -> tuple[PyTree, ...]:
+    """Draws the noise for some examples of a step's global batch.
 
     Args:
         gan: the system.
@@ -149,16 +201,14 @@ def draws(
         data: the data set, arrays [N, ...].
 
     Returns:
-        (the noise of each turn, leaves [times, n, ...]; for each turn whose batch is "drawn" the
-        rows of the data set, int32 [times, n], and None for the other turns).
+        The noise of each turn, leaves [times, n, ...].
     """
-    num_images = len(jax.tree.leaves(dict(data))[0])
 
     def noise_of(draw: Noise) -> Callable[[jax.Array], PyTree]:
         return lambda key: draw(key, data)
 
     noises: list[PyTree] = []
-    rows, first = [], 0
+    first = 0
     for turn in gan.turns:
         numbers = jnp.arange(first, first + turn.times)
         first += turn.times
@@ -167,41 +217,30 @@ def draws(
         else:
             noise = _for_each(key, game.NOISE, step, numbers, index, noise_of(turn.noise))
         noises.append(noise)
-        drawn = None
-        if turn.batch == "drawn":
-            drawn = _for_each(
-                key,
-                game.ROWS,
-                step,
-                numbers,
-                index,
-                lambda k: jax.random.randint(k, (), 0, num_images),
-            )
-        rows.append(drawn)
-    return tuple(noises), tuple(rows)
+    return tuple(noises)
 
 
-def batches(
-    gan: GAN, data: Mapping[str, jax.Array], order: jax.Array, drawn: tuple[jax.Array | None, ...]
-) -> tuple[PyTree, ...]:
+def batches(gan: GAN, data: Mapping[str, jax.Array], rows: jax.Array) -> tuple[PyTree, ...]:
     """Gathers the batches that `game.train_step` takes.
 
     Args:
         gan: the system.
-        data: the data set, arrays [N, ...].
-        order: the rows of the step's "next" batches, int32 [batches_per_step(gan), n].
-        drawn: the rows of the "drawn" batches, from `draws`.
+        data: arrays [N, ...].
+        rows: where the examples of the step's batches are in the arrays, int32 [batches, n], in the
+            order of `rows_of_epoch`.
 
     Returns:
         For each turn its batches, arrays [times, n, ...] by name, those of `gan.images` as float32
         in [-1, 1]; None for a turn whose batch is "last".
     """
-    taken, first = [], 0
-    for turn, rows in zip(gan.turns, drawn, strict=True):
-        if turn.batch == "next":
-            rows = order[first : first + turn.times]
-            first += turn.times
-        taken.append(None if rows is None else _examples(gan, data, rows))
+    taken: list[PyTree] = []
+    first = 0
+    for turn in gan.turns:
+        if turn.batch == "last":
+            taken.append(None)
+            continue
+        taken.append(_examples(gan, data, rows[first : first + turn.times]))
+        first += turn.times
     return tuple(taken)
 
 

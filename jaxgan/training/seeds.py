@@ -10,8 +10,8 @@ from jaxgan.game import Metrics, TrainState
 from jaxgan.training.devices import on_host
 
 PyTree = Any
-Train = Callable[[TrainState, PyTree, jax.Array], tuple[TrainState, Metrics]]
-Order = Callable[[TrainState], jax.Array]
+Train = Callable[[TrainState, PyTree, jax.Array, PyTree], tuple[TrainState, Metrics]]
+Order = Callable[[TrainState, jax.Array], jax.Array]
 
 
 def groups(states: Sequence[TrainState], platform: str) -> list[TrainState]:
@@ -81,16 +81,16 @@ def order_of_each(order: Order) -> Order:
     """Extends a function of one state to stacks of states.
 
     Args:
-        order: state -> the order of its epoch, int32 [...].
+        order: (state, step) -> the rows of the epoch of the step, int32 [...].
 
     Returns:
         The function of a single state, or of a stack: then int32 [seeds, ...].
     """
 
-    def orders(state: TrainState) -> jax.Array:
+    def orders(state: TrainState, step: jax.Array) -> jax.Array:
         if state.key.ndim == 0:
-            return order(state)
-        return jax.vmap(lambda key: order(state.replace(key=key)))(state.key)
+            return order(state, step)
+        return jax.vmap(lambda key: order(state.replace(key=key), step))(state.key)
 
     return orders
 
@@ -101,23 +101,28 @@ def train_each(train: Train) -> Train:
     Each operation works on all seeds of a stack.
 
     Args:
-        train: (state, data, order) -> (state, metrics of some steps).
+        train: (state, data, order, gathered) -> (state, metrics of some steps).
 
     Returns:
-        The function of a single state, or of a stack: then metrics have a leading axis of seeds.
+        The function of a single state, or of a stack: then order, gathered and metrics have a
+        leading axis of seeds.
     """
 
-    def trained(state: TrainState, data: PyTree, order: jax.Array) -> tuple[TrainState, Metrics]:
+    def trained(
+        state: TrainState, data: PyTree, order: jax.Array, gathered: PyTree
+    ) -> tuple[TrainState, Metrics]:
         if state.key.ndim == 0:
-            return train(state, data, order)
+            return train(state, data, order, gathered)
 
         # All seeds share one step. With a step for each seed, a `cond` on the step would run both
         # of its branches.
-        def train_one(own: TrainState, order: jax.Array) -> tuple[TrainState, jax.Array, Metrics]:
-            after, metrics = train(own.replace(step=state.step), data, order)
+        def train_one(
+            own: TrainState, order: jax.Array, gathered: PyTree
+        ) -> tuple[TrainState, jax.Array, Metrics]:
+            after, metrics = train(own.replace(step=state.step), data, order, gathered)
             return after.replace(step=None), after.step, metrics
 
-        after, steps, metrics = jax.vmap(train_one)(state.replace(step=None), order)
+        after, steps, metrics = jax.vmap(train_one)(state.replace(step=None), order, gathered)
         return after.replace(step=steps[0]), metrics
 
     return trained

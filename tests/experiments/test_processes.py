@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, patience, wait_for
+from small_run import SMALL, STEPS_PER_EPOCH, assert_same_run, flags, patience, slow, wait_for
 
 from jaxgan.run.checkpoints import Checkpoints
 
@@ -92,11 +92,13 @@ def test_a_pair_of_which_one_is_killed_stops_and_ends_bit_for_bit_the_same(
     assert_same_run(workdir, undisturbed)
 
 
-def test_two_processes_go_on_with_what_one_saved(undisturbed, start_pair, tmp_path):
+# Of streamed images each process gathers its own part.
+@pytest.mark.parametrize("data", ["streamed", slow("resident")])
+def test_two_processes_go_on_with_what_one_saved(undisturbed, start_pair, tmp_path, data):
     workdir = tmp_path / "run"
     shutil.copytree(undisturbed, workdir)
     shutil.rmtree(workdir / "checkpoints" / str(3 * STEPS_PER_EPOCH))
-    finish(start_pair(workdir, "--epochs", 3))
+    finish(start_pair(workdir, "--epochs", 3, "--data", data))
     assert_same_run(workdir, undisturbed)
 
 

@@ -25,6 +25,7 @@ OTHER = MLPGANConfig(
     workdir="runs/other",
     dataset="fashion_mnist",
     data_dir="/data",
+    data="streamed",
     download=True,
     image_shape=(8, 10, 3),
     crop="1,2,3,4",

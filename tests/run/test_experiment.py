@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from mutations import assert_one_line
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -22,7 +24,7 @@ from jaxgan.game import GAN, Outcome, Turn
 from jaxgan.options import enable_x64
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import RunConfig
-from jaxgan.run.experiment import Experiment
+from jaxgan.run.experiment import Experiment, RunFailed
 from jaxgan.run.settings import setting
 from jaxgan.run.system import System
 from jaxgan.training.stages import Stage
@@ -316,6 +318,47 @@ def test_a_run_stopped_in_any_stage_ends_bit_for_bit_as_one_that_was_not(straigh
     for player in ("generator", "discriminator"):
         mine, theirs = (jaxgan.load_params(path, player=player) for path in (workdir, straight))
         assert all(jax.tree.leaves(jax.tree.map(np.array_equal, mine, theirs)))
+
+
+@pytest.mark.parametrize("first", ["resident", "streamed"])
+def test_where_the_images_are_may_change_within_a_run_and_changes_no_bit(
+    straight, tmp_path, capfd, first
+):
+    workdir = tmp_path / "run"
+    second = {"resident": "streamed", "streamed": "resident"}[first]
+    train(workdir, keep_checkpoints=9, data=first)
+    for epoch in (2, 3, 4):
+        shutil.rmtree(workdir / "checkpoints" / str(epoch * STEPS_PER_EPOCH))
+    train(workdir, keep_checkpoints=9, data=second)
+    said = [line for line in capfd.readouterr().out.splitlines() if "steps an epoch" in line]
+    assert [line.endswith(", streamed") for line in said] == [
+        each == "streamed" for each in (first, second)
+    ]
+    assert_ends_as(workdir, straight)
+
+
+class Unreadable(np.ndarray):
+    """Images on a disk that has gone."""
+
+    def take(self, *args, **kwargs):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_streamed_images_that_cannot_be_read_end_the_run_in_one_line(
+    straight, tmp_path, monkeypatch
+):
+    images = IMAGES.view(Unreadable)
+    with monkeypatch.context() as patch:
+        patch.setattr(MeanConfig, "load_dataset", lambda *_: Dataset("squares", images, {}, ()))
+        with pytest.raises(RunFailed) as told:
+            train(tmp_path / "run", data="streamed")
+    why = os.strerror(errno.EIO)
+    assert_one_line(
+        told.value, f"the images could not be read: [Errno {errno.EIO}] {why}: training"
+    )
+    # The same command goes on where that ended.
+    train(tmp_path / "run", data="streamed")
+    assert_ends_as(tmp_path / "run", straight)
 
 
 def test_no_score_of_what_draws_nothing(tmp_path):

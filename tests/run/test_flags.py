@@ -204,6 +204,7 @@ HELD = MLPGANConfig(
     workdir="runs/held",
     dataset="fashion_mnist",
     data_dir="/data",
+    data="streamed",
     download=True,
     image_shape=(8, 10, 3),
     crop="1,2,3,4",

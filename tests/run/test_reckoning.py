@@ -43,7 +43,9 @@ def check(config, available, monkeypatch):
     images = np.zeros((100, *config.image_shape), np.uint8)
     parts = config.system(Dataset("a", images, {}, ())).stages
     schedules = stages.plan(parts, "cpu")
-    reckoning.check_fits(config, parts, schedules, select_devices("1"))
+    devices = select_devices("1")
+    streamed = [reckoning.is_streamed(config, part, devices) for part in parts]
+    reckoning.check_fits(config, parts, schedules, devices, streamed)
 
 
 def test_what_is_reckoned(monkeypatch):
@@ -73,3 +75,44 @@ def test_what_is_reckoned(monkeypatch):
     with pytest.raises(ValueError, match="moments and 3 seeds needs"):
         check(several, 3 * state - 1, monkeypatch)
     check(several, least * 1.2 + 2 * state, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("data", "share", "devices", "expected"),
+    [
+        ("auto", 4.1, "1", False),
+        ("auto", 3.9, "1", True),
+        # Each device of a CPU has a copy.
+        ("auto", 4.1, "2", True),
+        ("resident", 0.1, "1", False),
+        ("streamed", 1e9, "1", True),
+    ],
+)
+def test_images_are_streamed_if_they_take_more_than_a_quarter_of_the_memory(
+    data, share, devices, expected, monkeypatch
+):
+    images = np.zeros((100, 28, 28, 1), np.uint8)
+    monkeypatch.setattr(memory, "available", lambda device=None: share * images.nbytes)
+    config = MLPGANConfig(data=data)
+    (stage,) = config.system(Dataset("a", images, {}, ())).stages
+    assert reckoning.is_streamed(config, stage, select_devices(devices)) == expected
+
+
+def test_a_set_that_is_larger_than_the_memory_is_streamed_and_fits(monkeypatch):
+    monkeypatch.setattr(memory, "_SMALL", 0)
+    monkeypatch.setattr(memory, "available", lambda device=None: 1e9)
+    sizes = {"generator_widths": (8,), "discriminator_widths": (8,), "latent_size": 10}
+    config = MLPGANConfig(**sizes, batch_size=50)
+    # Not in memory: all are one byte.
+    images = np.broadcast_to(np.uint8(0), (3_000_000, 28, 28, 1))
+    devices = select_devices("1")
+    for data in ("auto", "resident"):
+        config = dataclasses.replace(config, data=data)
+        parts = config.system(Dataset("a", images, {}, ())).stages
+        streamed = [reckoning.is_streamed(config, part, devices) for part in parts]
+        arguments = (config, parts, stages.plan(parts, "cpu"), devices, streamed)
+        if data == "auto":
+            reckoning.check_fits(*arguments)
+        else:
+            with pytest.raises(ValueError, match="take a smaller .*; or --data streamed$"):
+                reckoning.check_fits(*arguments)

@@ -194,7 +194,7 @@ def test_a_turn_may_have_the_noise_of_the_turn_before(times):
     again = dataclasses.replace(gan.turns[1], noise="last", times=times)
     alike = dataclasses.replace(gan, turns=(gan.turns[0], again, gan.turns[1]))
     data = {"row": np.zeros(8)}
-    given, _ = examples.draws(alike, jax.random.key(0), jnp.int32(3), jnp.arange(4), data)
+    given = examples.draws(alike, jax.random.key(0), jnp.int32(3), jnp.arange(4), data)
     assert given[1].shape == (times, 4)
     for noise in given[1]:
         np.testing.assert_array_equal(noise, given[0][-1])

@@ -11,6 +11,7 @@ import pytest
 from small_gan import (
     BATCH,
     STEPS,
+    assert_same_bits,
     parameters,
     relative_distance,
     small_gan,
@@ -27,7 +28,7 @@ from jaxgan.systems.latent.losses import latent_gan
 from jaxgan.systems.mlp_gan.config import MLPGANConfig
 from jaxgan.systems.pix2pix import networks as pix2pix
 from jaxgan.systems.pix2pix.losses import paired_gan
-from jaxgan.training import examples, seeds
+from jaxgan.training import examples, seeds, streaming
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def small_pix2pix():
     return gan, {"images": pairs[0], "inputs": pairs[1]}
 
 
-def train_convolutional(gan, data, num_devices):
+def train_convolutional(gan, data, num_devices, **options):
     steps = CONVOLUTIONAL_STEPS
     state = training.on_host(jax.jit(lambda key: game.init(gan, key))(jax.random.key(0)))
     ((replicated, metrics),) = training.train(
@@ -109,6 +110,7 @@ def train_convolutional(gan, data, num_devices):
         devices=jax.devices()[:num_devices],
         batch_size=BATCH,
         last_step=steps,
+        **options,
     )
     return state, training.unreplicate(replicated), metrics
 
@@ -150,6 +152,16 @@ def test_without_the_axis_batch_statistics_would_be_each_devices_own():
     _, one, _ = train_convolutional(gan, data, 1)
     _, many, _ = train_convolutional(apart, data, 8)
     assert relative_distance(many, one) > 1e-3
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("make", [conditional_dcgan, slow(small_pix2pix)])
+def test_streamed_images_with_labels_and_in_pairs_give_the_same_bits(make, num_devices):
+    gan, data = make()
+    _, resident, metrics = train_convolutional(gan, data, num_devices)
+    _, streamed, metrics_of_streamed = train_convolutional(gan, data, num_devices, streamed=True)
+    assert_same_bits(streamed, resident)
+    chex.assert_trees_all_equal(metrics_of_streamed, metrics)
 
 
 def test_another_seed_trains_another_gan():
@@ -254,3 +266,58 @@ def test_metrics_of_a_turn_that_is_not_due_are_nan_of_each_seed(platform, monkey
         assert together["seen"].shape == (2, STEPS)
         for name, values in alone.items():
             np.testing.assert_allclose(together[name][i], values, rtol=1e-3, atol=1e-4)
+
+
+# A third player moves on batches drawn with replacement, and the discriminator takes several.
+@pytest.mark.parametrize("make", [small_gan, seldom_gan])
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("bytes_of_call", [1 << 27, 3 * BATCH * 64])
+def test_streamed_images_give_the_same_bits(make, num_devices, bytes_of_call, monkeypatch):
+    monkeypatch.setattr(streaming, "CALL_BYTES", bytes_of_call)
+    options = {"num_devices": num_devices, "pieces": 2, "last_step": 2 * STEPS}
+    resident, metrics = train(make(), **options)
+    streamed, metrics_of_streamed = train(make(), streamed=True, **options)
+    assert_same_bits(streamed, resident)
+    chex.assert_trees_all_equal(metrics_of_streamed, metrics)
+
+
+def test_streamed_images_give_each_seed_its_own_in_the_same_operations(monkeypatch):
+    gan = small_gan()
+    states = states_of(gan, (0, 1))
+    groups = [seeds.stack(states)]
+    monkeypatch.setattr(seeds, "groups", lambda *_: groups)
+    both = []
+    for streamed in (False, True):
+        ((groups_after, metrics),) = training.train_seeds(
+            gan,
+            states,
+            {"images": small_images()},
+            training.Schedule(STEPS, STEPS, STEPS),
+            devices=jax.devices()[:2],
+            batch_size=BATCH,
+            last_step=STEPS,
+            streamed=streamed,
+        )
+        both.append((training.unreplicate(groups_after[0]), metrics))
+    assert_same_bits(both[0][0], both[1][0])
+    chex.assert_trees_all_equal(both[0][1], both[1][1])
+
+
+def test_streamed_images_are_those_of_a_run_that_goes_on_within_an_epoch():
+    whole, metrics = train(small_gan(), last_step=2 * STEPS, pieces=4)
+    half, first = train(small_gan(), last_step=STEPS // 4, pieces=4)
+    resumed, second = train(small_gan(), last_step=2 * STEPS, pieces=4, state=half, streamed=True)
+    assert_same_bits(resumed, whole)
+    joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), first, second)
+    chex.assert_trees_all_equal(joined, metrics)
+
+
+def test_a_noise_that_reads_streamed_images_is_refused():
+    gan = small_gan()
+
+    def noise(key, data):
+        return gan.turns[0].noise(key, data) + 0 * data["images"][0, 0, 0, 0]
+
+    reading = dataclasses.replace(gan, turns=(dataclasses.replace(gan.turns[0], noise=noise),))
+    with pytest.raises(ValueError, match="the noise of a turn reads the 'images' .* --data resi"):
+        train(reading, streamed=True)

@@ -40,7 +40,7 @@ def compiled(num_devices):
 
     def call(state):
         state = training.replicate(state, devices)
-        return program.train(state, data, program.order(state))
+        return program.train(state, data, program.order(state, np.int32(0)), {})
 
     return call
 
@@ -129,7 +129,7 @@ def test_seeds_in_the_same_operations_take_lazy_penalties_as_seldom():
         program = compile_small(jax.devices()[:1])
         # A pmap of JAX 0.6 does not give its methods to what wraps it.
         train = inspect.unwrap(program.train, stop=lambda each: hasattr(each, "lower"))
-        lowered = train.lower(state, data, program.order(state))
+        lowered = train.lower(state, data, program.order(state, np.int32(0)), {})
         conditions.append(lowered.as_text().count("stablehlo.case"))
     assert conditions[0] == conditions[1] > 0
 

@@ -192,7 +192,7 @@ def test_labels_of_fakes():
 def test_every_turn_draws_anew():
     gan, state = state_of(discriminator_steps=2)
     draws = jax.jit(functools.partial(examples.draws, gan))
-    noises, _ = draws(state.key, state.step, jnp.arange(BATCH), DATA)
+    noises = draws(state.key, state.step, jnp.arange(BATCH), DATA)
     latents = np.concatenate([noise["latent"] for noise in noises])
     assert latents.shape == (3, BATCH, 4) and len(np.unique(latents)) == latents.size
 
