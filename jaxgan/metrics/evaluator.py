@@ -129,7 +129,7 @@ def check_evaluated(dataset: str, image_shape: tuple[int, int, int] | None = Non
         ValueError: there is no evaluator of this data set, or not for images of this shape.
     """
     if dataset not in EVALUATED:
-        raise ValueError(f"there is no evaluator of {dataset}, only of {' and '.join(EVALUATED)}")
+        raise ValueError(f"there is no evaluator of {dataset}, only of {', '.join(EVALUATED)}")
     if image_shape is not None and tuple(image_shape) not in EVALUATED[dataset]:
         shapes = " or ".join("x".join(map(str, shape)) for shape in EVALUATED[dataset])
         raise ValueError(

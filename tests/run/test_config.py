@@ -199,7 +199,10 @@ def test_from_json_refuses_a_value_of_another_type(name, value):
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"dataset": "kmnist"}, "there is no evaluator of kmnist, only of mnist and toon_faces"),
+        (
+            {"dataset": "kmnist"},
+            "there is no evaluator of kmnist, only of mnist, toon_faces, stacked_mnist",
+        ),
         (
             {"image_shape": (32, 32, 1)},
             "the evaluator of mnist knows images of 28x28x1 only, not of 32x32x1",
