@@ -284,7 +284,7 @@ def test_mistakes_end_in_one_line_and_write_nothing(
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"dataset": "fashion_mnist"}, "no evaluator of fashion_mnist, only of mnist and toon_"),
+        ({"dataset": "fashion_mnist"}, "no evaluator of fashion_mnist, only of mnist, toon_"),
         ({"image_shape": (32, 32, 1)}, "of mnist knows images of 28x28x1 only, not of 32x32x1"),
         ({"dataset": "toon_faces"}, "32x32x3 or 64x64x3 only, not of 28x28x1"),
     ],

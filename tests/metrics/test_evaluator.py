@@ -172,7 +172,7 @@ def test_other_images_are_refused(dataset, shape):
 
 def test_a_data_set_without_an_evaluator_is_told():
     for load in (load_evaluator, load_attribute_classifier, evaluator, check_evaluated):
-        with pytest.raises(ValueError, match="no evaluator of cifar10, only of mnist and toon_f"):
+        with pytest.raises(ValueError, match="no evaluator of cifar10, only of mnist, toon_f"):
             load("cifar10")
 
 
