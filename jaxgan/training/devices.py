@@ -67,6 +67,10 @@ def replicate(tree: PyTree, devices: Sequence[jax.Device]) -> PyTree:
     Returns:
         The pytree with leaves [local devices, ...], one copy on each device of this process.
     """
+    if not jax.tree.leaves(tree):
+        return (
+            tree  # JAX 0.11 raises an error for a pmap of several processes that returns nothing.
+        )
     local = sum(device.process_index == jax.process_index() for device in devices)
     copy = jax.pmap(lambda _, x: x, axis_name=AXIS, in_axes=(0, None), devices=devices)
     return copy(np.arange(local), tree)

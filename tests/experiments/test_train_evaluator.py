@@ -52,7 +52,7 @@ def test_a_little_training_tells_the_colour_of_most_clothes(script):
         assert right["clothes_colour"] > 0.4
 
 
-@pytest.mark.parametrize("dataset", EVALUATED)
+@pytest.mark.parametrize("dataset", ["mnist", "toon_faces"])
 def test_accuracy_is_that_of_what_ships(script, dataset):
     test = some(data.load(dataset, split="test"), 1000)
     told = classify(test.images, load_attribute_classifier(dataset))
