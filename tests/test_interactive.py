@@ -19,7 +19,7 @@ from small_run import assert_same_run
 
 import jaxgan
 from jaxgan.run import command
-from jaxgan.run.experiment import RunFailed
+from jaxgan.run.experiment import MULTI_OUTPUT_FUSION, RunFailed
 
 # Steps of an epoch of LazyGANConfig.
 EPOCH = 22
@@ -56,7 +56,7 @@ def test_it_is_the_run_of_the_script(straight, tmp_path, monkeypatch):
 def test_a_process_of_its_own_gives_the_bits_of_the_script(
     undisturbed, compilation_cache, tmp_path
 ):
-    """Whose process has an option of XLA."""
+    """Given the option of XLA that the script sets for itself, and that a program may not set."""
     code = (
         "import jaxgan, sys\n"
         "more = dict(generator_widths=[32], discriminator_widths=[32], batch_size=1000, epochs=3)\n"
@@ -66,6 +66,7 @@ def test_a_process_of_its_own_gives_the_bits_of_the_script(
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "2",
         "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
+        "XLA_FLAGS": f"--xla_backend_extra_options={MULTI_OUTPUT_FUSION}",
     }
     subprocess.run([sys.executable, "-c", code, tmp_path / "run"], env=environment, check=True)
     assert_same_run(undisturbed, tmp_path / "run")
