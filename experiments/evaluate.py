@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan import weights
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.metrics import evaluation, inception_v3
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.run import flags, inception_files, plots, report

@@ -19,7 +19,7 @@ from age import load
 from tqdm import tqdm
 
 from jaxgan.data import Attribute, Dataset, true_edits
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.metrics.agreement import classify
 from jaxgan.metrics.evaluator import load_attribute_classifier
 from jaxgan.run import flags, images, report

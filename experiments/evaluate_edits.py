@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data import TrueEdits, true_edits
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.metrics.agreement import classify
 from jaxgan.metrics.edits import change, distance
 from jaxgan.metrics.evaluator import check_evaluated, load_attribute_classifier

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.metrics.evaluator import check_evaluated, load_evaluator
 from jaxgan.metrics.frechet import frechet_distance, moments
 from jaxgan.metrics.scoring import embed

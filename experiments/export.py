@@ -22,7 +22,7 @@ import flax.traverse_util
 import numpy as np
 
 import jaxgan
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.run import flags
 from jaxgan.run.program import Program, serialised
 from jaxgan.run.settings import local_path, of_command, one_of, setting

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from jaxgan import weights
-from jaxgan.files import written_whole
-from jaxgan.reading import read_json
+from jaxgan.files.reading import read_json
+from jaxgan.files.writing import written_whole
 from jaxgan.run import checkpoints, flags
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems.registry import load_config

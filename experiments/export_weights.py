@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import jaxgan
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.run import flags
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems import registry

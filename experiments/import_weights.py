@@ -20,7 +20,7 @@ import numpy as np
 import simple_parsing
 
 from jaxgan import weights
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.run import flags, torch_files
 from jaxgan.run.config import RunConfig
 from jaxgan.run.settings import local_path, setting

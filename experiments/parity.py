@@ -16,7 +16,7 @@ from typing import Any
 import flax.traverse_util
 import numpy as np
 
-from jaxgan.reading import open_regular, read_json
+from jaxgan.files.reading import open_regular, read_json
 from jaxgan.run import flags, torch_files
 from jaxgan.run.settings import local_path, setting
 from jaxgan.systems import registry

@@ -11,7 +11,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.playground import page
 from jaxgan.run import flags
 from jaxgan.run.settings import local_path, setting

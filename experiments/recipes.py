@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxgan.files import written_whole
-from jaxgan.reading import read_json
+from jaxgan.files.reading import read_json
+from jaxgan.files.writing import written_whole
 from jaxgan.run import flags
 from jaxgan.run.settings import flag, local_path, setting
 from jaxgan.systems.mlp_gan.config import RECIPES, MLPGANConfig

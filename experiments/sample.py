@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxgan import memory
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.run import flags, images
 from jaxgan.run.settings import count, local_path, setting
 from jaxgan.trained import load_run

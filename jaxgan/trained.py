@@ -11,7 +11,7 @@ import jax
 from numpy.typing import ArrayLike
 
 from jaxgan import weights
-from jaxgan.reading import read_json
+from jaxgan.files.reading import read_json
 from jaxgan.run import judging, keys
 from jaxgan.run.checkpoints import Checkpoints, load_params
 from jaxgan.run.config import RunConfig, name_in

@@ -7,9 +7,9 @@ from typing import IO, Any, Literal
 import flax.traverse_util
 import numpy as np
 
-from jaxgan.files import written_whole
-from jaxgan.reading import check_claim, held_bytes, open_regular
-from jaxgan.weight_guards import read_arrays
+from jaxgan.files.reading import check_claim, held_bytes, open_regular
+from jaxgan.files.weight_guards import read_arrays
+from jaxgan.files.writing import written_whole
 
 PyTree = Any
 # The trained networks in jaxgan/embedded/. Each name has two files there: NAME.npz with the

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parent.parent
 # The parts of the package, lowest first. A part imports those of the lines below it.
 LAYERS = (
     {
-        *{"checks", "files", "lock", "memory", "options", "reading", "weight_guards", "weights"},
+        *{"checks", "files", "memory", "options", "weights"},
         *{"latents", "augmentation", "schedules"},
     },
     {"game", "losses", "layers", "data"},

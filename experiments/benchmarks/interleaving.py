@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.run import backend
 
 MOST_FOR_OTHERS = 0.03  # PyTorch's threads wait for each other: a small load makes it slower

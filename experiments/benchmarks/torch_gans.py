@@ -25,7 +25,7 @@ from torch_game import Adam, Batch, Game, Turn, one_hot, softplus_mean
 from torch_stylegan2 import StyleGAN2
 
 from jaxgan import data
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 
 LATENT_SIZE = 100
 WIDTHS = (256, 512, 1024)  # of the generator's hidden layers; the discriminator's go down

@@ -28,9 +28,9 @@ from PIL import Image
 from jaxgan.data.fitting import Crop, checked_shape, cut, fit, shape_of, various
 from jaxgan.data.pictures import MOST_BYTES, picture_of
 from jaxgan.data.sources import Source, one_line, why_unread
-from jaxgan.files import cache_folder, remove_partial, written_whole
-from jaxgan.lock import InUseError, Lock
-from jaxgan.reading import read_json
+from jaxgan.files.lock import InUseError, Lock
+from jaxgan.files.reading import read_json
+from jaxgan.files.writing import cache_folder, remove_partial, written_whole
 
 IMAGES, PROGRESS, PREPARED = "images", "progress", "prepared.json"
 # Another number makes what was prepared by other code useless.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from jaxgan.reading import read_bytes
+from jaxgan.files.reading import read_bytes
 
 # The formats of cameras, scanners and drawing programs. Pillow knows more: it runs a PostScript
 # file as the program that it is, and other formats have no agreed range of values.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from jaxgan.data.pictures import endings
-from jaxgan.reading import check_claim, held_bytes, open_regular, read_bytes
+from jaxgan.files.reading import check_claim, held_bytes, open_regular, read_bytes
 
 # The files that give the attributes of images.
 CELEBA = ("list_attr_celeba.txt", "list_attr_celeba.csv")

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgan.reading import check_claim, held_bytes, read_bytes, read_json
-from jaxgan.weight_guards import check_names
+from jaxgan.files.reading import check_claim, held_bytes, read_bytes, read_json
+from jaxgan.files.weight_guards import check_names
 
 # Orbax's file that lists the variables of an item. It takes a third of a kilobyte for each.
 _VARIABLES = "_METADATA"

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxgan.files import cache_folder
+from jaxgan.files.writing import cache_folder
 
 # JAX's ending of an entry's name.
 _ENTRY = "-cache"

@@ -17,9 +17,9 @@ import typeguard
 from numpy.typing import ArrayLike
 
 from jaxgan.data import Dataset, load
-from jaxgan.files import written_whole
+from jaxgan.files.reading import read_json
+from jaxgan.files.writing import written_whole
 from jaxgan.metrics.evaluator import check_evaluated
-from jaxgan.reading import read_json
 from jaxgan.run import settings
 from jaxgan.run.program import Program
 from jaxgan.run.settings import MOST_COUNT, count, crop, flag, local_path, setting

@@ -9,7 +9,7 @@ import numpy as np
 from tensorboardX import RecordWriter, summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from jaxgan.files import naming
+from jaxgan.files.writing import naming
 
 # TensorBoard knows event files by this beginning of their names.
 PREFIX = "events.out.tfevents."

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxgan.data.fitting import fit
 from jaxgan.data.pictures import read_picture
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 
 CAPTION_HEIGHT = 24
 # Pillow refuses a picture of twice its MAX_IMAGE_PIXELS.

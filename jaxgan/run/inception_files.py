@@ -14,7 +14,8 @@ import numpy as np
 
 from jaxgan import weights
 from jaxgan.data.pictures import endings, read_picture
-from jaxgan.files import written_whole
+from jaxgan.files.reading import check_regular, open_regular
+from jaxgan.files.writing import written_whole
 from jaxgan.metrics.frechet import Moments
 from jaxgan.metrics.inception_v3 import (
     NUM_FEATURES,
@@ -26,7 +27,6 @@ from jaxgan.metrics.inception_v3 import (
     variables_of,
 )
 from jaxgan.metrics.scoring import Embedding, embed, joined
-from jaxgan.reading import check_regular, open_regular
 from jaxgan.run import torch_files
 
 PyTree = Any

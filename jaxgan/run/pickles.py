@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.reading import check_claim, held_bytes, open_regular
+from jaxgan.files.reading import check_claim, held_bytes, open_regular
 from jaxgan.run.torch_files import check_archive
 
 Makers = Mapping[str, Callable[..., Any]]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jaxgan.files import written_whole
+from jaxgan.files.writing import written_whole
 from jaxgan.run import images
 from jaxgan.run.system import Panel
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from jaxgan.files import written_whole
-from jaxgan.reading import read_bytes, read_json
+from jaxgan.files.reading import read_bytes, read_json
+from jaxgan.files.writing import written_whole
 from jaxgan.run.config import FILE_NAME as CONFIG_FILE
 from jaxgan.run.config import RunConfig, flag
 from jaxgan.run.versions import FILE_NAME as VERSIONS_FILE

@@ -10,8 +10,8 @@ from typing import TextIO
 
 import numpy as np
 
-from jaxgan.files import naming, written_whole
-from jaxgan.reading import open_regular
+from jaxgan.files.reading import open_regular
+from jaxgan.files.writing import naming, written_whole
 
 STEP, EPOCH = "step", "epoch"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from jaxgan.reading import open_regular
+from jaxgan.files.reading import open_regular
 
 _MOST_LEVELS = 8
 

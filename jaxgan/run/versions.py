@@ -11,8 +11,8 @@ from typing import Any
 import jax
 
 import jaxgan
-from jaxgan.files import written_whole
-from jaxgan.reading import read_json
+from jaxgan.files.reading import read_json
+from jaxgan.files.writing import written_whole
 
 FILE_NAME = "versions.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")

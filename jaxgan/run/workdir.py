@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from jaxgan import weights
-from jaxgan.files import remove_partial, written_whole
+from jaxgan.files.lock import Lock
+from jaxgan.files.writing import remove_partial, written_whole
 from jaxgan.game import TrainState
-from jaxgan.lock import Lock
 from jaxgan.run import images, plots, report, table, versions
 from jaxgan.run.checkpoints import Checkpoints
 from jaxgan.run.config import FILE_NAME, RunConfig

@@ -66,18 +66,23 @@ def fewer_images(monkeypatch):
     monkeypatch.setattr(data, "load", load_some)
 
 
+def samples_of(run, num_samples, seed=0):
+    """What the library draws of a run of `make_run`."""
+    return jaxgan.sample(
+        jaxgan.load_params(run.workdir),
+        jax.random.key(seed),
+        num_samples=num_samples,
+        noise="uniform",
+        generator=run.generator(),
+    )
+
+
 def test_it_prints_and_writes_what_the_library_finds(call_script, trained, fewer_images, tmp_path):
     done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 40, "--seed", 4)
     # No terminal, no progress bar.
     assert done.returncode == 0 and done.stderr == ""
 
-    drawn = jaxgan.sample(
-        jaxgan.load_params(trained.workdir),
-        jax.random.key(4),
-        num_samples=40,
-        noise="uniform",
-        generator=trained.generator(),
-    )
+    drawn = samples_of(trained, 40, seed=4)
     digits, held_out = data.load("mnist").images, data.load("mnist", split="test").images
     reference = evaluation.reference(digits, held_out, num_samples=40, seed=4)
     found = evaluation.evaluate(drawn, reference)
@@ -119,13 +124,7 @@ def test_a_run_of_faces_is_judged_beside_as_many_held_out_ones(
         data.load("toon_faces", split=split, image_shape=shape).images
         for split in ("train", "test")
     )
-    drawn = jaxgan.sample(
-        jaxgan.load_params(run.workdir),
-        jax.random.key(0),
-        num_samples=100,
-        noise="uniform",
-        generator=run.generator(),
-    )
+    drawn = samples_of(run, 100)
     evaluator = load_evaluator("toon_faces")
     reference = evaluation.reference(faces, held_out, num_samples=100, evaluator=evaluator)
     values = json.loads((tmp_path / "run" / "evaluation.json").read_text())
@@ -145,13 +144,7 @@ def test_a_run_of_stacked_digits_is_judged_by_its_triples(
     done = call_script("evaluate.py", "--workdir", "run", "--num-samples", 200)
     assert done.returncode == 0, done.stderr
     values = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    drawn = jaxgan.sample(
-        jaxgan.load_params(run.workdir),
-        jax.random.key(0),
-        num_samples=200,
-        noise="uniform",
-        generator=run.generator(),
-    )
+    drawn = samples_of(run, 200)
     # Each channel by itself, by the evaluator of digits.
     digits = [
         np.asarray(load_evaluator()(drawn[..., i : i + 1]).probabilities).argmax(axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_run import SMALL, assert_same_run, contents
 
-from jaxgan.files import PARTIAL
+from jaxgan.files.writing import PARTIAL
 from jaxgan.run.checkpoints import UNFINISHED
 
 CONVOLUTIONAL = ("--image-shape", 16, 16, 3, "--width", 4, "--batch-size", 1000)

@@ -13,7 +13,7 @@ import pytest
 from small_run import STEPS_PER_EPOCH, assert_same_run, contents, flags, patience, slow, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jaxgan.files import PARTIAL
+from jaxgan.files.writing import PARTIAL
 from jaxgan.run.checkpoints import UNFINISHED, Checkpoints
 
 NO_SPACE = "No space left on device"

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from jaxgan import reading
+from jaxgan.files import reading
 
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 

@@ -10,12 +10,12 @@ import sys
 import pytest
 from mutations import assert_one_line
 
-from jaxgan.lock import Lock
+from jaxgan.files.lock import Lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from jaxgan.lock import Lock
+from jaxgan.files.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 lock.acquire()
 print("locked", flush=True)
