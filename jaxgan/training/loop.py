@@ -14,7 +14,7 @@ from jaxgan.game import GAN, Metrics, TrainState
 from jaxgan.options import with_own_options, without_mesh
 from jaxgan.training import examples, seeds, streaming
 from jaxgan.training.debugging import fault, find_operation
-from jaxgan.training.devices import AXIS, local_batch_size, replicate, unreplicate
+from jaxgan.training.devices import AXIS, local_batch_size, of_each_device, replicate, unreplicate
 from jaxgan.training.examples import Schedule
 from jaxgan.training.streaming import Stream
 
@@ -269,7 +269,7 @@ def train_seeds(
                     yield i, at, length
                     at += length
 
-    orders: dict[int, tuple[jax.Array, Future[np.ndarray] | None]] = {}
+    orders: dict[int, tuple[jax.Array, np.ndarray | None]] = {}
 
     def inputs(call: tuple[int, int, int]) -> tuple[jax.Array, Future[PyTree] | None]:
         """The order that a call takes its rows from, and what is gathered for it."""
@@ -277,7 +277,7 @@ def train_seeds(
         first = (at - schedule.first_step) % schedule.steps_per_epoch
         if first == 0 or i not in orders:
             order = programs[lengths[0]].order(groups[i], np.int32(at))
-            orders[i] = order, stream.fetch(order) if on_host else None
+            orders[i] = order, of_each_device(order) if on_host else None
         order, rows = orders[i]
         return order, None if rows is None else stream.gather(rows, first, length)
 

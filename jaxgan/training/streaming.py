@@ -11,10 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
-import jax
 import numpy as np
-
-from jaxgan.training.devices import of_each_device
 
 # The most bytes of images that a call takes in a process, unless two steps take more. The host has
 # those of two calls at a time, and the devices those of one.
@@ -65,24 +62,12 @@ class Stream:
     def __exit__(self, *exception: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def fetch(self, order: jax.Array) -> Future[np.ndarray]:
-        """Has the rows of an epoch fetched from this process's devices, when they are computed.
-
-        Args:
-            order: from `loop.Program.order`.
-
-        Returns:
-            int32 [local devices, ...], the part of the order of each.
-        """
-        return self._pool.submit(of_each_device, order)
-
-    def gather(
-        self, rows: Future[np.ndarray], first: int, steps: int
-    ) -> Future[dict[str, np.ndarray]]:
+    def gather(self, rows: np.ndarray, first: int, steps: int) -> Future[dict[str, np.ndarray]]:
         """Has what some steps take gathered.
 
         Args:
-            rows: of the epoch, from `fetch`.
+            rows: of the epoch, the part of `loop.Program.order` that each of this process's devices
+                has, int32 [local devices, ...]. They are NumPy's: the thread calls nothing of JAX.
             first: the first of the steps, counted from the beginning of the epoch.
             steps: how many steps there are.
 
@@ -93,9 +78,8 @@ class Stream:
         """
         return self._pool.submit(self._gather, rows, first, steps)
 
-    def _gather(self, rows: Future[np.ndarray], first: int, steps: int) -> dict[str, np.ndarray]:
-        whole = rows.result()
-        own = whole[..., first : first + steps, :, :].reshape(*whole.shape[:-3], -1)
+    def _gather(self, rows: np.ndarray, first: int, steps: int) -> dict[str, np.ndarray]:
+        own = rows[..., first : first + steps, :, :].reshape(*rows.shape[:-3], -1)
         try:
             gathered = {name: np.take(array, own, axis=0) for name, array in self.arrays.items()}
             for array in self.arrays.values():

@@ -2,11 +2,12 @@
 
 import chex
 import jax
+import numpy as np
 import pytest
 from small_gan import parameters, small_gan
 
 from jaxgan import game, training
-from jaxgan.training.devices import local_batch_size
+from jaxgan.training.devices import local_batch_size, of_each_device
 
 
 def test_select_devices():
@@ -35,3 +36,14 @@ def test_unreplicate_undoes_replicate():
     back = training.unreplicate(training.replicate(state, jax.devices()[:4]))
     chex.assert_trees_all_equal(parameters(state), parameters(back))
     assert jax.random.key_data(back.key).tolist() == jax.random.key_data(state.key).tolist()
+
+
+def test_a_process_fetches_the_rows_of_its_own_devices_alone():
+    """Of an array with a row on each of the devices of two processes."""
+    devices = jax.devices()[:4]
+    order = jax.pmap(lambda x: 10 * x, devices=devices)(np.arange(4))
+
+    class OfOneProcess:
+        addressable_shards = order.addressable_shards[2:][::-1]
+
+    np.testing.assert_array_equal(of_each_device(OfOneProcess()), [20, 30])

@@ -1,7 +1,6 @@
 """Images that stay on the host: how calls are cut, what is gathered, and in how much memory."""
 
 import gc
-from concurrent.futures import Future
 from pathlib import Path
 
 import jax
@@ -46,12 +45,6 @@ def test_without_images_a_call_stays_whole():
     assert lengths(100, 0) == (100,)
 
 
-def rows_of(array):
-    done = Future()
-    done.set_result(np.asarray(array, np.int32))
-    return done
-
-
 def mapped(path, mode):
     np.arange(40, dtype=np.uint8).tofile(path)
     return np.memmap(path, np.uint8, mode, shape=(10, 2, 2))
@@ -69,22 +62,10 @@ def test_what_the_devices_of_a_process_take_is_gathered_in_order(mode, tmp_path)
     order = np.random.default_rng(0).integers(0, 10, (2, 5, 3, 4))  # devices, steps, batches, n
     with Stream({"images": array.view(np.ndarray)}) as stream:
         for first in (0, 2):
-            gathered = stream.gather(rows_of(order), first, 3).result()["images"]
+            gathered = stream.gather(order.astype(np.int32), first, 3).result()["images"]
             own = order[:, first : first + 3].reshape(2, -1)
             np.testing.assert_array_equal(gathered, expected[own])
     np.testing.assert_array_equal(array, expected)
-
-
-def test_a_process_fetches_the_rows_of_its_own_devices_alone():
-    """Of an array with a row on each of the devices of two processes."""
-    devices = jax.devices()[:4]
-    order = jax.pmap(lambda x: 10 * x, devices=devices)(np.arange(4))
-
-    class OfOneProcess:
-        addressable_shards = order.addressable_shards[2:][::-1]
-
-    with Stream({}) as stream:
-        np.testing.assert_array_equal(stream.fetch(OfOneProcess()).result(), [20, 30])
 
 
 class Unreadable(np.ndarray):
@@ -97,7 +78,7 @@ class Unreadable(np.ndarray):
 def test_what_cannot_be_read_is_said_in_one_line():
     images = np.zeros((10, 2), np.uint8).view(Unreadable)
     with Stream({"images": images}) as stream:
-        gathering = stream.gather(rows_of(np.zeros((1, 1, 1, 1))), 0, 1)
+        gathering = stream.gather(np.zeros((1, 1, 1, 1), np.int32), 0, 1)
         with pytest.raises(GatheringError) as told:
             gathering.result()
     assert_one_line(told.value, "the images could not be read: [Errno 5] Input/output error")
